@@ -1,0 +1,245 @@
+"""Every setting, with its meaning, range and default; the source of the example YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mezoroi.errors import MezoroiError
+
+GroupBy = Literal["specimen", "session"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputConfig(_Section):
+    """Size in pixels at which the network sees a fruit."""
+
+    height: int = Field(128, ge=32, le=2048, description="height of the network's input")
+    width: int | None = Field(
+        None,
+        ge=32,
+        le=4096,
+        description="width; null: twice the height for panoramas, the height itself for photos",
+    )
+
+
+class ModelConfig(_Section):
+    """The network."""
+
+    backbone: str = Field("efficientnet_lite0", description="any timm model with feature maps")
+    weights: str = Field(
+        "package",
+        description="package (ImageNet, with efficientnet_lite0), none, or a timm checkpoint file",
+    )
+    stride: Literal[8, 16, 32] = Field(16, description="pixels per cell of the feature map")
+    channels_per_grade: int = Field(
+        5, ge=0, le=64, description="class channels per grade (xi); 0: a plain network without maps"
+    )
+    embedding_dim: int = Field(128, ge=2, le=4096, description="length of the surface embedding")
+    outline_dim: int = Field(16, ge=2, le=512, description="length of the outline embedding")
+
+
+class LossConfig(_Section):
+    """L = L_head + discriminality_weight * L_dis + diversity_weight * L_div."""
+
+    head: Literal["arcface", "softmax"] = Field("arcface", description="loss of the embedding")
+    margin_degrees: float = Field(15.0, ge=0, lt=90, description="ArcFace margin in degrees")
+    scale: float = Field(16.0, gt=0, le=256, description="ArcFace scale")
+    discriminality_weight: float = Field(1.0, ge=0, description="weight of L_dis of the MC-Loss")
+    diversity_weight: float = Field(1.0, ge=0, description="weight of L_div of the MC-Loss")
+    kept_channels: int | None = Field(
+        None, ge=1, description="channels per grade kept in a step; null: ceil(xi / 2)"
+    )
+
+
+class JitterConfig(_Section):
+    """Augmentation of the training images; 0 turns a part off."""
+
+    light: float = Field(0.3, ge=0, le=1, description="brightness and contrast, relative")
+    colour: float = Field(0.15, ge=0, le=1, description="white balance and saturation, relative")
+    blur: float = Field(0.8, ge=0, le=5, description="largest Gaussian blur, sigma in pixels")
+    noise: float = Field(0.02, ge=0, le=0.5, description="largest sensor noise, sigma in [0, 1]")
+    shift: float = Field(
+        0.1, ge=0, le=0.5, description="zoom, and shift of what does not wrap, relative to the size"
+    )
+    flip: bool = Field(True, description="mirror left and right")
+
+
+class TrainConfig(_Section):
+    """How the network is trained."""
+
+    epochs: int = Field(30, ge=1, description="passes over the training observations")
+    batch_size: int = Field(32, ge=2, description="observations per step")
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="SGD has momentum 0.9")
+    lr: float = Field(1e-3, gt=0, description="learning rate of the new layers")
+    backbone_lr_factor: float = Field(
+        0.3, ge=0, le=1, description="learning rate of the backbone, relative to lr"
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate schedule")
+    frozen_stages: int = Field(
+        3, ge=0, le=8, description="leading backbone stages that stay as they are"
+    )
+    cached_views: int = Field(
+        12,
+        ge=0,
+        le=256,
+        description="augmented views per image kept behind the frozen stages, so that these run "
+        "once; 0: no cache, fresh augmentation each epoch",
+    )
+    cache_megabytes: int = Field(
+        3000, ge=1, description="largest cache of decoded images, and of views, in memory"
+    )
+    balance: bool = Field(True, description="draw rare grades more often")
+    patience: int = Field(
+        0, ge=0, description="epochs without a better validation loss before stopping; 0: never"
+    )
+    keep: Literal["best", "last"] = Field(
+        "last", description="weights kept: of the best validation loss, or of the last epoch"
+    )
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "auto"] = Field(
+        "auto", description="auto: 16-mixed on a GPU, 32-true elsewhere"
+    )
+    workers: int = Field(0, ge=0, description="processes that decode images")
+    seed: int = Field(0, ge=0, description="seed of everything random in training")
+
+
+class SplitConfig(_Section):
+    """How observations are split where the dataset does not say."""
+
+    seed: int = Field(0, ge=0, description="seed of the split")
+    group: GroupBy = Field("specimen", description="what a split never separates")
+
+
+class Config(_Section):
+    """All settings of a training run."""
+
+    input: InputConfig = Field(default_factory=InputConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    jitter: JitterConfig = Field(default_factory=JitterConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # A few minutes on two CPU cores: frozen early stages, cached views.
+    "quick": {},
+    # The melon paper, section 4.2; give resnet50 weights by model.weights.
+    "paper": {
+        "input": {"height": 224},
+        "model": {"backbone": "resnet50", "weights": "none", "stride": 32},
+        "train": {
+            "epochs": 250,
+            "batch_size": 32,
+            "optimizer": "sgd",
+            "lr": 1e-3,
+            "backbone_lr_factor": 1.0,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "frozen_stages": 0,
+            "cached_views": 0,
+        },
+    },
+    # Seconds: to see that everything runs, not to grade.
+    "tiny": {
+        "input": {"height": 64},
+        "model": {"embedding_dim": 16},
+        "train": {"epochs": 2, "batch_size": 8, "cached_views": 1},
+    },
+}
+
+
+def make_config(
+    preset: str = "quick", file: str | Path | None = None, overrides: list[str] | None = None
+) -> Config:
+    """Defaults, then a preset, then a YAML file, then ``section.name=value`` overrides.
+
+    Raises
+    ------
+    MezoroiError
+        For an unknown preset or key, or a value out of its range: one line naming it.
+    """
+    if preset not in PRESETS:
+        raise MezoroiError(f"unknown preset `{preset}`: use one of {', '.join(PRESETS)}")
+    settings = PRESETS[preset]
+    if file is not None:
+        settings = _merge(settings, _read_settings(Path(file)))
+    for override in overrides or []:
+        settings = _merge(settings, _parse_override(override))
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        where = f" in {file}" if file is not None else ""
+        reason = first["msg"].lower()
+        if first["type"] == "extra_forbidden":
+            reason = "no such setting"
+        raise MezoroiError(f"setting `{name}`{where}: {reason}: see docs/config.md") from error
+
+
+def example_yaml() -> str:
+    """The default settings as YAML with a comment on every line."""
+    lines = ["# All settings of Mezoroi with their defaults; keep only the lines you change."]
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        assert section is not None and issubclass(section, BaseModel)
+        doc = " ".join((section.__doc__ or "").split())
+        lines += ["", f"{name}:  # {doc}"]
+        for key, setting in section.model_fields.items():
+            value = yaml.safe_dump(setting.default).splitlines()[0]
+            lines.append(f"  {key}: {value}  # {setting.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MezoroiError(f"{path} does not exist: give the path of a settings file") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise MezoroiError(f"{path} is not readable YAML ({reason}): correct it") from error
+    if content is not None and not isinstance(content, dict):
+        raise MezoroiError(f"{path} must map sections to settings: see docs/config.md")
+    return content or {}
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise MezoroiError(f"`--set {text}` has no value: write --set section.name=value")
+    try:
+        content: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise MezoroiError(f"`--set {text}`: the value is not readable: quote it") from error
+    if isinstance(content, str):
+        content = _as_number(content)
+    for part in reversed(name.split(".")):
+        content = {part: content}
+    return content  # type: ignore[no-any-return]
+
+
+def _as_number(text: str) -> str | float:
+    # YAML 1.1 reads 1e-3 as text.
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in extra.items():
+        inner = merged.get(key)
+        merged[key] = (
+            _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        )
+    return merged

@@ -1,0 +1,29 @@
+"""Graded fruits: manifests, folders, masks and splits."""
+
+from __future__ import annotations
+
+from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
+from mezoroi.datasets.graders import consensus
+from mezoroi.datasets.loading import load_dataset
+from mezoroi.datasets.masks import read_mask, write_mask
+from mezoroi.datasets.splits import (
+    assign_splits,
+    complete_splits,
+    folds,
+    hold_out_per_grade,
+)
+
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "DatasetError",
+    "Observation",
+    "assign_splits",
+    "complete_splits",
+    "consensus",
+    "folds",
+    "hold_out_per_grade",
+    "load_dataset",
+    "read_mask",
+    "write_mask",
+]

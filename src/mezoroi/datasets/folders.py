@@ -1,0 +1,111 @@
+"""Folders of grades: ``[images/][train|val|calibration|test/]GRADE/[SPECIMEN/]photo.jpg``.
+
+A folder with ``surface.png`` is a capture and counts as one image wherever a photo may stand. The
+name of a specimen folder identifies the fruit in the whole dataset: ``A/fruit01`` and ``B/fruit01``
+are one fruit at two times. Hidden files and files that are no images are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
+from mezoroi.datasets.dataset import SPLITS
+from mezoroi.datasets.rows import Row, Rows
+
+MASKS_FOLDER = "masks"
+IMAGES_FOLDER = "images"
+
+_UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".cr2", ".cr3", ".nef", ".dng")
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+
+
+def folder_rows(root: Path) -> Rows:
+    """Observations of a folder of grade folders; odd places are reported, not skipped."""
+    rows: list[Row] = []
+    problems: list[str] = []
+    grades: set[str] = set()
+    top = root / IMAGES_FOLDER if (root / IMAGES_FOLDER).is_dir() else root
+    children = [folder for folder in _folders(top) if folder.name != MASKS_FOLDER]
+    has_splits = any(folder.name in SPLITS for folder in children)
+    for base in [root, top] if top != root else [root]:
+        problems += _stray(base, root)
+    if has_splits:
+        for folder in children:
+            if folder.name not in SPLITS:
+                problems.append(
+                    f"{_name(folder, root)}/ lies beside split folders but is none of "
+                    f"{', '.join(SPLITS)}: move it elsewhere or rename it"
+                )
+                continue
+            problems += _stray(folder, root)
+            for grade in _folders(folder):
+                grades.add(grade.name)
+                rows += _grade_rows(grade, root, folder.name, problems)
+    else:
+        for grade in children:
+            grades.add(grade.name)
+            rows += _grade_rows(grade, root, "", problems)
+    if not grades and not problems:
+        problems.append("it holds no photos: make one folder per grade, or a manifest.csv")
+    return Rows(root, str(root), tuple(rows), frozenset(grades), tuple(problems))
+
+
+def _grade_rows(grade: Path, root: Path, split: str, problems: list[str]) -> Iterator[Row]:
+    for image in _images(grade, root, problems):
+        yield Row(_name(image, root), image, grade.name, "", split)
+    for specimen in _folders(grade):
+        for image in _specimen_images(specimen, root, problems):
+            yield Row(_name(image, root), image, grade.name, specimen.name, split)
+
+
+def _specimen_images(specimen: Path, root: Path, problems: list[str]) -> Iterator[Path]:
+    if (specimen / SURFACE_NAME).is_file():
+        yield specimen / SURFACE_NAME
+        return
+    yield from _images(specimen, root, problems)
+    for inner in _folders(specimen):
+        if (inner / SURFACE_NAME).is_file():
+            yield inner / SURFACE_NAME
+        elif any(path.suffix.lower() in IMAGE_SUFFIXES for path in inner.rglob("*")):
+            problems.append(
+                f"{_name(inner, root)}/ lies too deep: put photos in GRADE/ or GRADE/SPECIMEN/"
+            )
+
+
+def _images(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
+    for path in _files(folder):
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            yield path
+        elif suffix in _VIDEO_SUFFIXES:
+            problems.append(f"{_name(path, root)} is a video: run `mezoroi capture` on it first")
+        elif suffix in _UNREAD_SUFFIXES:
+            problems.append(f"{_name(path, root)} is in a format not read here: save it as JPEG")
+
+
+def _stray(folder: Path, root: Path) -> list[str]:
+    loose = [path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not loose:
+        return []
+    subject = f"{_name(loose[0], root)} lies"
+    if len(loose) > 1:
+        subject = f"{_name(loose[0], root)} and {len(loose) - 1} more lie"
+    return [f"{subject} outside the grade folders: make one folder per grade, or a manifest.csv"]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and _is_visible(path))
+
+
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith((".", "__"))
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

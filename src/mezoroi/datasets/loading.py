@@ -1,0 +1,287 @@
+"""`load_dataset`: a manifest or a folder of grades becomes a checked `Dataset`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mezoroi.capture.images import (
+    OUTLINE_NAME,
+    SURFACE_NAME,
+    check_image,
+    read_image,
+    read_outline,
+)
+from mezoroi.datasets import masks
+from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
+from mezoroi.datasets.folders import IMAGES_FOLDER, MASKS_FOLDER, folder_rows
+from mezoroi.datasets.graders import consensus
+from mezoroi.datasets.manifest import (
+    MANIFEST_NAMES,
+    TABLE_SUFFIXES,
+    add_grader_labels,
+    manifest_rows,
+)
+from mezoroi.datasets.rows import Row, Rows, observation_id
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+STANDARD_NAME = "standard.yaml"
+COCO_NAME = "annotations.json"
+
+
+def load_dataset(
+    path: str | Path,
+    standard: GradingStandard | None = None,
+    *,
+    verify: bool = False,
+    trainable: bool = True,
+) -> Dataset:
+    """Read graded fruits from a manifest or a folder.
+
+    Parameters
+    ----------
+    path : a CSV, TSV or Parquet manifest (see `mezoroi.datasets.manifest`), a folder holding
+        ``manifest.csv`` or ``manifest.parquet``, or a folder of grade folders (see
+        `mezoroi.datasets.folders`)
+    standard : the grading standard; default ``standard.yaml`` in the same folder, else the grades
+        found, in natural order (1, 2, 10)
+    verify : decode every image rather than only its header (and its end, for JPEG and PNG)
+    trainable : also require two grades and two specimens in every grade of the standard; set it
+        False for images that are only graded or evaluated
+
+    Returns
+    -------
+    Dataset
+        In the order of the manifest, or by path. Masks are taken from the ``mask`` column, else
+        from ``masks/`` (PNG, same path below it), ``mask.png`` in a capture folder, labelme's
+        ``<image>.json`` or a COCO file (``annotations.json``, ``*.coco.json``) in the folder.
+        A specimen that is not named is the image itself. An image listed twice is kept once, or
+        left out where the grades differ; `Dataset.notes` says so.
+
+    Raises
+    ------
+    DatasetError
+        Listing every problem found, in its `problems`.
+    """
+    path = Path(path)
+    found = _find_rows(path)
+    if standard is None:
+        beside = found.root / STANDARD_NAME
+        if beside.is_file():
+            standard = GradingStandard.from_yaml(beside)
+    problems = list(found.problems)
+    if standard is None:
+        if len(found.grades) < 2:
+            only = f"only one grade (`{min(found.grades)}`)" if found.grades else "no grade"
+            raise DatasetError(
+                found.name,
+                [*problems, f"{only} is present: add fruits of another grade, or a {STANDARD_NAME}"]
+                if found.grades or not problems
+                else problems,
+            )
+        try:
+            standard = GradingStandard.from_grades(sorted(found.grades, key=natural_key))
+        except MezoroiError as error:
+            raise DatasetError(found.name, [*problems, str(error)]) from error
+
+    coco = _coco_file(found.root)
+    found, notes = _settle_repeated_images(found)
+    observations: list[Observation] = []
+    for row in found.rows:
+        observation = _observation(row, found.root, standard, coco, verify, problems)
+        if observation is not None:
+            observations.append(observation)
+    problems += _separated_specimens(found.rows)
+    if trainable:
+        problems += _scarce_grades(found, observations, standard)
+    if problems:
+        raise DatasetError(found.name, problems)
+    return Dataset(tuple(observations), standard, found.root, notes)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which numbers inside names count as numbers: ``2`` before ``10``."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts)
+
+
+def _find_rows(path: Path) -> Rows:
+    try:
+        if path.is_dir():
+            manifest = next((path / n for n in MANIFEST_NAMES if (path / n).is_file()), None)
+            found = folder_rows(path) if manifest is None else manifest_rows(manifest)
+        elif path.suffix.lower() in TABLE_SUFFIXES:
+            found = manifest_rows(path)
+        elif not path.exists():
+            raise MezoroiError(f"{path} does not exist: give a folder of grades or a manifest")
+        else:
+            raise MezoroiError(f"{path} is no dataset: give a folder of grades or a manifest")
+        return add_grader_labels(found)
+    except DatasetError:
+        raise
+    except MezoroiError as error:
+        raise _alone(error) from error
+    except OSError as error:
+        raise _alone(f"{path} cannot be read ({error.strerror or error}): check it") from error
+
+
+def _alone(reason: object) -> DatasetError:
+    """A DatasetError whose only problem already names its file."""
+    return DatasetError("", [str(reason)])
+
+
+def _observation(
+    row: Row,
+    root: Path,
+    standard: GradingStandard,
+    coco: Path | None,
+    verify: bool,
+    problems: list[str],
+) -> Observation | None:
+    """The checked observation, or None after adding its problems."""
+    before = len(problems)
+    image = row.image / SURFACE_NAME if (row.image / SURFACE_NAME).is_file() else row.image
+    name = observation_id(image, root)
+    size: tuple[int, int] | None = None
+    try:
+        size = check_image(image)
+        if verify:
+            read_image(image)
+    except MezoroiError as error:
+        problems.append(_located(row, error))
+    grade = _grade(row, standard, problems)
+    if row.split and row.split not in SPLITS:
+        problems.append(f"{row.where}: unknown split `{row.split}`: use {', '.join(SPLITS)}")
+    mask = row.mask
+    outline = None
+    try:
+        if mask is None:
+            mask = _find_mask(image, name, root, coco)
+        if mask is not None and size is not None:
+            masks.check_mask(mask, standard, size, name)
+    except MezoroiError as error:
+        problems.append(_located(row, error))
+    try:
+        beside = image.with_name(OUTLINE_NAME) if image.name == SURFACE_NAME else None
+        file = row.outline or (beside if beside is not None and beside.is_file() else None)
+        outline = None if file is None else read_outline(file)
+    except MezoroiError as error:
+        problems.append(_located(row, error))
+    if len(problems) > before or grade is None:
+        return None
+    return Observation(
+        id=name,
+        image=image,
+        grade=grade,
+        specimen=row.specimen or name,
+        split=row.split or None,
+        mask=mask,
+        session=row.session or None,
+        outline=outline,
+        labels=row.labels,
+        extra=row.extra,
+    )
+
+
+def _grade(row: Row, standard: GradingStandard, problems: list[str]) -> str | None:
+    known = ", ".join(standard.grades)
+    before = len(problems)
+    for grader, label in row.labels.items():
+        if label not in standard.grades:
+            problems.append(
+                f"{row.where}: {grader} gave the unknown grade `{label}`: the standard has {known}"
+            )
+    if row.grade and row.grade not in standard.grades:
+        problems.append(f"{row.where}: unknown grade `{row.grade}`: the standard has {known}")
+    if not row.grade and not row.labels:
+        problems.append(f"{row.where} has no grade: fill in its grade")
+    if len(problems) > before:
+        return None
+    return row.grade or consensus(list(row.labels.values()), standard)
+
+
+def _located(row: Row, error: MezoroiError) -> str:
+    return str(error) if row.where in str(error) else f"{row.where}: {error}"
+
+
+def _find_mask(image: Path, name: str, root: Path, coco: Path | None) -> Path | None:
+    below = name.removeprefix(f"{IMAGES_FOLDER}/")
+    png = (root / MASKS_FOLDER / below).with_suffix(".png")
+    sidecar = image.with_suffix(".json")
+    if png.is_file() and png != image:
+        return png
+    if image.name == SURFACE_NAME and image.with_name("mask.png").is_file():
+        return image.with_name("mask.png")
+    if sidecar.is_file() and masks.is_labelme(sidecar):
+        return sidecar
+    return coco if coco is not None and masks.covers(coco, name) else None
+
+
+def _coco_file(root: Path) -> Path | None:
+    named = [root / COCO_NAME, *sorted(root.glob("*.coco.json"))]
+    existing = [path for path in named if path.is_file()]
+    try:
+        return next((path for path in existing if masks.is_coco(path)), None)
+    except MezoroiError as error:
+        raise _alone(error) from error
+
+
+def _settle_repeated_images(found: Rows) -> tuple[Rows, tuple[str, ...]]:
+    """Rows without repetitions, and a note on each image that was listed twice.
+
+    An image listed twice alike counts once. One listed with two grades teaches nothing: it is left
+    out, since no one here can say which grade is right.
+    """
+    by_name: dict[str, list[Row]] = {}
+    for row in found.rows:
+        by_name.setdefault(observation_id(row.image, found.root), []).append(row)
+    kept, notes = [], []
+    for name, rows in by_name.items():
+        grades = sorted({row.grade for row in rows})
+        if len(grades) == 1:
+            kept.append(rows[0])
+        if len(rows) > 1:
+            where = " and ".join(row.where for row in rows)
+            outcome = "counted once" if len(grades) == 1 else "left out: correct its grade"
+            notes.append(f"{where}: {name} is listed with grade {' and '.join(grades)}, {outcome}")
+    return replace(found, rows=tuple(kept)), tuple(notes)
+
+
+def _separated_specimens(rows: Iterable[Row]) -> list[str]:
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if row.specimen and row.split in SPLITS:
+            splits.setdefault(row.specimen, set()).add(row.split)
+    return [
+        f"specimen `{specimen}` is in {' and '.join(s for s in SPLITS if s in names)}: "
+        "keep all its images in one split"
+        for specimen, names in sorted(splits.items())
+        if len(names) > 1
+    ]
+
+
+def _scarce_grades(
+    found: Rows, observations: Sequence[Observation], standard: GradingStandard
+) -> list[str]:
+    """Grades with too few specimens, counting rows that failed another check as well."""
+    kept = {o.id: o.grade for o in observations}
+    specimens: dict[str, set[str]] = {grade: set() for grade in standard.grades}
+    for row in found.rows:
+        name = observation_id(row.image, found.root)
+        grade = row.grade or kept.get(name, "")
+        if grade in specimens:
+            specimens[grade].add(row.specimen or name)
+    counts = Counter({grade: len(names) for grade, names in specimens.items()})
+    present = [grade for grade, number in counts.items() if number]
+    if len(present) == 1:
+        return [f"only one grade (`{present[0]}`) is present: add fruits of another grade"]
+    return [
+        f"grade `{grade}` has {counts[grade]} specimen{'s' * (counts[grade] != 1)}: "
+        "at least 2 are needed"
+        for grade in standard.grades
+        if counts[grade] < 2
+    ]

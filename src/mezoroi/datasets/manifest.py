@@ -1,0 +1,194 @@
+"""Manifests: one CSV or Parquet row per observation, and the table of several graders' labels.
+
+Columns of a manifest: ``image, grade`` and, where wanted, ``specimen, split, mask, session,
+outline``; all others are kept in `Observation.extra`. Paths are relative to the manifest. Columns
+of ``graders.csv`` (or ``.parquet``) beside it: ``image, grader, grade``.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mezoroi.datasets.rows import Row, Rows, find_path, observation_id
+from mezoroi.errors import MezoroiError
+
+MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
+GRADERS_NAMES = ("graders.csv", "graders.parquet")
+COLUMNS = ("image", "grade", "specimen", "split", "mask", "session", "outline")
+GRADERS_COLUMNS = ("image", "grader", "grade")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+_ENCODINGS = ("utf-8-sig", "cp932")
+
+
+def manifest_rows(path: Path) -> Rows:
+    """Rows of a manifest.
+
+    Raises
+    ------
+    MezoroiError
+        If the table cannot be read at all, has no rows or lacks a column.
+    """
+    table = read_table(path)
+    root = path.parent
+    has_graders = graders_path(root) is not None
+    _require_columns(path, table, ("image",) if has_graders else ("image", "grade"))
+    rows: list[Row] = []
+    problems: list[str] = []
+    for number, record in enumerate(table, start=2):
+        where = f"{path.name} row {number}"
+        cells = {name: _text(record.get(name)) for name in COLUMNS}
+        if not cells["image"]:
+            problems.append(f"{where} names no image")
+            continue
+        rows.append(
+            Row(
+                where=where,
+                image=find_path(root, cells["image"]),
+                grade=cells["grade"],
+                specimen=cells["specimen"],
+                split=cells["split"],
+                mask=find_path(root, cells["mask"]) if cells["mask"] else None,
+                session=cells["session"],
+                outline=find_path(root, cells["outline"]) if cells["outline"] else None,
+                extra={key: value for key, value in record.items() if key not in COLUMNS},
+            )
+        )
+    grades = frozenset(row.grade for row in rows if row.grade)
+    return Rows(root, path.name, tuple(rows), grades, tuple(problems))
+
+
+def graders_path(root: Path) -> Path | None:
+    """The table of several graders' labels in a dataset's folder, if there is one."""
+    return next((root / name for name in GRADERS_NAMES if (root / name).is_file()), None)
+
+
+def add_grader_labels(found: Rows) -> Rows:
+    """Attach the labels of ``graders.csv`` beside the dataset, where there is one."""
+    path = graders_path(found.root)
+    if path is None:
+        return found
+    table = read_table(path)
+    _require_columns(path, table, GRADERS_COLUMNS)
+    labels: dict[str, dict[str, str]] = {
+        observation_id(row.image, found.root): {} for row in found.rows
+    }
+    problems = list(found.problems)
+    for number, record in enumerate(table, start=2):
+        image, grader, grade = (_text(record[name]) for name in GRADERS_COLUMNS)
+        where = f"{path.name} row {number}"
+        if not (image and grader and grade):
+            problems.append(f"{where} has an empty cell in image, grader or grade")
+            continue
+        given = labels.get(observation_id(find_path(found.root, image), found.root))
+        if given is None:
+            problems.append(f"{where}: {image} is not in {found.name}")
+        elif grader in given:
+            problems.append(f"{where}: {grader} graded {image} twice")
+        else:
+            given[grader] = grade
+    rows = tuple(
+        replace(row, labels=labels[observation_id(row.image, found.root)]) for row in found.rows
+    )
+    named = {grade for given in labels.values() for grade in given.values()}
+    return replace(found, rows=rows, grades=found.grades | named, problems=tuple(problems))
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV, TSV or Parquet file by column name; CSV cells are text, never numbers.
+
+    A CSV may be UTF-8 with or without byte order mark, UTF-16 with one (Excel's "Unicode text") or
+    Shift_JIS (cp932), separated by commas, semicolons or tabs.
+
+    Raises
+    ------
+    MezoroiError
+        If the file is missing, empty, damaged or no table.
+    """
+    if not path.is_file():
+        raise MezoroiError(f"{path} does not exist: check the path of the manifest")
+    if path.suffix.lower() == ".parquet":
+        return _read_parquet(path)
+    lines = _decode(path).splitlines(keepends=True)
+    header = next((line for line in lines if line.strip()), "")
+    separator = max(",;\t", key=header.count)
+    try:
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        records = [cells for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise MezoroiError(f"{path} is not a CSV table ({error}): export it again") from error
+    if not records:
+        raise MezoroiError(f"{path} is empty: list one image per row under image,grade")
+    names = [name.strip() for name in records[0]]
+    _check_names(path, names)
+    for number, cells in enumerate(records[1:], start=2):
+        if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
+            raise MezoroiError(
+                f"{path} row {number} has {len(cells)} cells under {len(names)} columns: "
+                "quote cells that contain the separator"
+            )
+    padding = [""] * len(names)
+    return [
+        {name: cell for name, cell in zip(names, cells + padding, strict=False) if name}
+        for cells in records[1:]
+    ]
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read()
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise MezoroiError(f"{path} is not a Parquet table ({reason}): export it again") from error
+    _check_names(path, table.column_names)
+    records: list[dict[str, Any]] = table.to_pylist()
+    return records
+
+
+def _decode(path: Path) -> str:
+    content = path.read_bytes()
+    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else _ENCODINGS
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise MezoroiError(f"{path} is neither UTF-8 nor Shift_JIS text: save the CSV as UTF-8")
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    given = [name for name in names if name]
+    repeated = sorted({name for name in given if given.count(name) > 1})
+    if repeated:
+        raise MezoroiError(f"{path} has two columns `{repeated[0]}`: rename one")
+
+
+def _require_columns(path: Path, table: list[dict[str, Any]], names: Iterable[str]) -> None:
+    if not table:
+        raise MezoroiError(f"{path} has no rows: list one image per row under image,grade")
+    missing = [name for name in names if name not in table[0]]
+    if missing:
+        columns = " and ".join(f"`{name}`" for name in missing)
+        raise MezoroiError(
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {columns} "
+            f"(it has {', '.join(table[0])}): rename or add columns"
+        )
+
+
+def _text(value: Any) -> str:
+    """A cell as text: numbers as they are written (1.0 from Parquet is ``1``), nothing as ''."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

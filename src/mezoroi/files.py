@@ -1,0 +1,104 @@
+"""Files that are either whole or absent, and fingerprints of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mezoroi.errors import MezoroiError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it when the block succeeds.
+
+    The parent folder is made if needed. After an error the temporary file is removed and whatever
+    stood at `path` before is untouched.
+
+    Raises
+    ------
+    MezoroiError
+        If the file cannot be written (full disk, no permission).
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem[:40]}.", suffix=target.suffix
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise MezoroiError(
+            f"cannot write {target} ({error.strerror or error}): "
+            "check free space and permissions, then run the same command again"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Write `content` to `path` atomically as UTF-8."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` to `path` atomically as UTF-8 JSON; NaN becomes null."""
+    text = json.dumps(nan_to_none(content), ensure_ascii=False, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | Path, remedy: str) -> Any:
+    """Read a JSON file; `remedy` ends the error line when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MezoroiError(f"{path} is missing: {remedy}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise MezoroiError(f"{path} cannot be read as JSON ({error}): {remedy}") from error
+
+
+def nan_to_none(value: Any) -> Any:
+    """A copy of nested dicts and lists with NaN and infinities replaced by None (JSON has none)."""
+    if isinstance(value, dict):
+        return {key: nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_none(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

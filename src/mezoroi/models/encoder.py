@@ -1,0 +1,146 @@
+"""Any timm backbone as a chain of stages, so that the first ones can be frozen and cached."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Features
+from torch import Tensor, nn
+
+from mezoroi.errors import MezoroiError
+from mezoroi.models.weights import PACKAGED_BACKBONE, packaged_weights
+
+
+class Encoder(nn.Module):
+    """Image to feature map.
+
+    Parameters
+    ----------
+    backbone : name of a timm model
+    stride : 8, 16 or 32, pixels of the image per cell of the feature map
+    weights : ``package`` (ImageNet weights of the default backbone), ``none`` (random), or the
+        path of a timm checkpoint
+
+    Attributes
+    ----------
+    stages : the backbone cut after each of its feature stages; one stage where it is no chain
+    channels : number of channels of the feature map
+    mean, std : (3,) normalisation the backbone was trained with, for RGB in [0, 1]
+
+    Raises
+    ------
+    MezoroiError
+        For an unknown backbone, one without a feature map at `stride`, or unreadable weights.
+    """
+
+    def __init__(self, backbone: str, stride: int = 32, weights: str = "package") -> None:
+        super().__init__()
+        network = _feature_network(backbone, stride, weights)
+        self.stages = nn.Sequential(*_cut_into_stages(network))
+        self.channels: int = network.feature_info.channels()[-1]
+        self.stride = stride
+        config = timm.get_pretrained_cfg(backbone)
+        mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229,) * 3)
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised images -> (N, channels, H / stride, W / stride)."""
+        return self.stages(images)  # type: ignore[no-any-return]
+
+    def run_stages(self, values: Tensor, start: int, stop: int | None = None) -> Tensor:
+        """Run stages `start` … `stop` - 1 on images (start 0) or on the output of stage `start` - 1."""
+        for stage in list(self.stages)[start:stop]:
+            values = stage(values)
+        return values
+
+
+class _WholeBackbone(nn.Module):
+    """A backbone that is not a plain chain, as one stage."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)[-1]  # type: ignore[no-any-return]
+
+
+def _feature_network(backbone: str, stride: int, weights: str) -> nn.Module:
+    if not timm.is_model(backbone):
+        similar = timm.list_models(f"*{backbone.split('_')[0]}*")[:3]
+        hint = f"did you mean {', '.join(similar)}?" if similar else "see timm.list_models()"
+        raise MezoroiError(f"unknown backbone `{backbone}`: {hint}")
+    try:
+        probe = timm.create_model(backbone, features_only=True)
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise MezoroiError(
+            f"backbone `{backbone}` gives no feature maps ({error}): choose a convolutional one"
+        ) from error
+    reductions = probe.feature_info.reduction()
+    if stride not in reductions:
+        raise MezoroiError(
+            f"backbone `{backbone}` has no feature map at stride {stride}: "
+            f"set model.stride to one of {sorted(set(reductions))}"
+        )
+    last = max(index for index, value in enumerate(reductions) if value == stride)
+    options = {"features_only": True, "out_indices": tuple(range(last + 1))}
+    if weights == "none":
+        return timm.create_model(backbone, **options)
+    if weights == "package":
+        return _with_packaged_weights(backbone, options)
+    if not Path(weights).is_file():
+        raise MezoroiError(f"weights {weights} do not exist: give the path of a timm checkpoint")
+    try:
+        return timm.create_model(
+            backbone, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
+        )
+    except Exception as error:  # timm raises many kinds for a foreign checkpoint
+        reason = str(error).splitlines()[0]
+        raise MezoroiError(
+            f"weights {weights} do not fit `{backbone}` ({reason}): give a timm checkpoint of it"
+        ) from error
+
+
+def _with_packaged_weights(backbone: str, options: dict[str, object]) -> nn.Module:
+    if backbone != PACKAGED_BACKBONE:
+        raise MezoroiError(
+            f"only `{PACKAGED_BACKBONE}` has packaged weights: set model.weights to the path of a "
+            f"checkpoint of `{backbone}`, or to none"
+        )
+    network = timm.create_model(backbone, **options)
+    wanted = network.state_dict()
+    available = packaged_weights()
+    network.load_state_dict({name: available[name] for name in wanted})
+    return network
+
+
+def _cut_into_stages(network: nn.Module) -> list[nn.Module]:
+    """The children of a feature network in order, cut after each feature module."""
+    steps: list[tuple[str, nn.Module]] = []
+    if isinstance(network, FeatureListNet):
+        ends = set(network.return_layers)
+        steps = list(network.named_children())
+    elif isinstance(network, EfficientNetFeatures | MobileNetV3Features):
+        ends = set(network.feature_info.module_name())
+        for name, module in network.named_children():
+            if name == "blocks":
+                steps += [(f"blocks.{index}", block) for index, block in module.named_children()]
+            else:
+                steps.append((name, module))
+    else:
+        return [_WholeBackbone(network)]
+    cuts = [0] + [index + 1 for index, (name, _) in enumerate(steps) if name in ends]
+    return [
+        nn.Sequential(*(module for _, module in steps[start:stop])) for start, stop in pairwise(cuts)
+    ]
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(N, 3, H, W) RGB in [0, 1] -> the backbone's own scale."""
+    shift = torch.tensor(mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    return (images - shift) / scale

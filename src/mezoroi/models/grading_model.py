@@ -1,0 +1,123 @@
+"""The network that turns a fruit into class channels and an embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mezoroi.models.encoder import Encoder, normalise
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What the network sees in a batch of N fruits.
+
+    Attributes
+    ----------
+    feature_map : (N, K, H, W) output of the encoder
+    class_channels : (N, S * channels_per_grade, H, W), non-negative; S surface grades, in the
+        order of the standard; no channels for a model without them
+    embedding : (N, D) surface embedding followed by the outline embedding
+    """
+
+    feature_map: Tensor
+    class_channels: Tensor
+    embedding: Tensor
+
+
+class OutlineEncoder(nn.Module):
+    """Shape statistics (N, F), standardised with the training mean and deviation -> (N, D)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, num_features: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("deviation", torch.ones(num_features))
+        self.layers = nn.Sequential(
+            nn.Linear(num_features, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
+        )
+
+    def fit_scale(self, outlines: Tensor) -> None:
+        """Take mean and deviation from the training outlines (N, F); constants count as 1."""
+        self.mean.copy_(outlines.mean(dim=0))
+        deviation = outlines.std(dim=0, correction=0)
+        self.deviation.copy_(torch.where(deviation > 1e-8, deviation, torch.ones_like(deviation)))
+
+    def forward(self, outlines: Tensor) -> Tensor:
+        # A statistic far outside the training range says no more than one at its edge.
+        scaled = ((outlines - self.mean) / self.deviation).clamp(-5.0, 5.0)
+        return self.layers(scaled)  # type: ignore[no-any-return]
+
+
+class GradingModel(nn.Module):
+    """Encoder, class channels and embedding of the melon paper, section 3.3.
+
+    Parameters
+    ----------
+    encoder : image to feature map
+    surface_grades : S, number of grades judged on the surface
+    channels_per_grade : xi; 0 for a plain network without class channels
+    embedding_dim : length of the surface embedding
+    outline_features : F, number of shape statistics; 0 for photos without outlines
+    outline_dim : length of the outline embedding
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        surface_grades: int,
+        channels_per_grade: int,
+        embedding_dim: int,
+        outline_features: int = 0,
+        outline_dim: int = 16,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.surface_grades = surface_grades
+        self.channels_per_grade = channels_per_grade
+        self.surface_dim = embedding_dim
+        self.embedding_dim = embedding_dim + (outline_dim if outline_features else 0)
+        channels = surface_grades * channels_per_grade
+        self.class_channels = (
+            nn.Sequential(
+                nn.Conv2d(encoder.channels, channels, kernel_size=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            )
+            if channels
+            else None
+        )
+        self.surface_embedding = nn.Sequential(
+            nn.Linear(encoder.channels + 2 * channels, embedding_dim, bias=False),
+            nn.BatchNorm1d(embedding_dim),
+        )
+        self.outline_encoder = (
+            OutlineEncoder(outline_features, outline_dim) if outline_features else None
+        )
+
+    def forward(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
+        """Normalised images (N, 3, H, W) and outlines (N, F), if the model has outlines."""
+        return self.interpret(self.encoder(images), outlines)
+
+    def interpret(self, feature_map: Tensor, outlines: Tensor | None = None) -> ModelOutput:
+        """Class channels and embedding of the encoder's feature map (N, K, H, W)."""
+        pooled = [feature_map.mean(dim=(2, 3))]
+        channels = feature_map[:, :0]
+        if self.class_channels is not None:
+            channels = self.class_channels(feature_map)
+            # The mean weighs areas (a net), the maximum finds single spots (a scar).
+            pooled += [channels.mean(dim=(2, 3)), channels.amax(dim=(2, 3))]
+        embedding = self.surface_embedding(torch.cat(pooled, dim=1))
+        if self.outline_encoder is not None:
+            if outlines is None:
+                raise ValueError("this model was trained with outlines: pass `outlines` (N, F)")
+            embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
+        return ModelOutput(feature_map, channels, embedding)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) RGB in [0, 1] -> what `forward` takes."""
+        return normalise(images, self.encoder.mean, self.encoder.std)

@@ -1,0 +1,196 @@
+"""The grading standard: the grades, what each looks like, and which one wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from mezoroi.errors import MezoroiError
+from mezoroi.files import write_text
+
+View = Literal["surface", "outline"]
+VIEWS: tuple[View, ...] = ("surface", "outline")
+MAX_GRADES = 20
+
+
+@dataclass(frozen=True)
+class GradeDescription:
+    """How one grade is called and recognised, by language (``ja``, ``en``)."""
+
+    title: Mapping[str, str]
+    description: Mapping[str, str]
+    view: View = "surface"
+
+
+@dataclass(frozen=True)
+class GradingStandard:
+    """Grades in order of quality, best first.
+
+    Attributes
+    ----------
+    grades : names of the grades, best first (2 to 20, unique)
+    precedence : the same names, strongest first: of several features present, the first decides
+    ordered : False for kinds or defects, whose order means nothing
+    descriptions : one `GradeDescription` per grade
+    title : name of the standard by language
+    """
+
+    grades: tuple[str, ...]
+    precedence: tuple[str, ...]
+    descriptions: Mapping[str, GradeDescription]
+    ordered: bool = True
+    title: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.grades) <= MAX_GRADES:
+            raise MezoroiError(
+                f"a grading standard has 2 to {MAX_GRADES} grades, not {len(self.grades)}: "
+                "add graded fruits or merge grades"
+            )
+        if len(set(self.grades)) != len(self.grades):
+            raise MezoroiError("a grade is named twice in the standard: give each its own name")
+        if sorted(self.precedence) != sorted(self.grades):
+            raise MezoroiError(
+                "`precedence` must name every grade exactly once: "
+                f"grades are {', '.join(self.grades)}"
+            )
+        if set(self.descriptions) != set(self.grades):
+            raise MezoroiError("the standard must describe exactly its own grades")
+        if not self.surface_grades:
+            raise MezoroiError("at least one grade must be judged on the surface: set its view")
+
+    @classmethod
+    def from_grades(cls, grades: Iterable[str], ordered: bool = True) -> GradingStandard:
+        """A standard derived from bare names: every grade on the surface, the worst one wins."""
+        names = tuple(grades)
+        return cls(
+            grades=names,
+            precedence=tuple(reversed(names)),
+            descriptions={name: GradeDescription({}, {}) for name in names},
+            ordered=ordered,
+        )
+
+    @classmethod
+    def melon(cls) -> GradingStandard:
+        """The standard of the melon paper, section 3.1."""
+        return cls.from_yaml(Path(__file__).with_name("melon_standard.yaml"))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> GradingStandard:
+        """Read a standard; every problem is one line naming the file."""
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise MezoroiError(f"{path} does not exist: give the path of a standard") from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise MezoroiError(f"{path} is not readable YAML ({reason}): correct it") from error
+        try:
+            return cls.from_dict(content)
+        except MezoroiError as error:
+            raise MezoroiError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, content: Any) -> GradingStandard:
+        """The inverse of `to_dict`."""
+        if not isinstance(content, dict) or not isinstance(content.get("grades"), dict):
+            raise MezoroiError("a standard is a mapping with `grades`: see docs/standard.md")
+        unknown = set(content) - {"grades", "precedence", "ordered", "title"}
+        if unknown:
+            raise MezoroiError(f"unknown key `{sorted(unknown)[0]}` in the standard: remove it")
+        if not isinstance(content.get("ordered", True), bool):
+            raise MezoroiError("`ordered` must be true or false")
+        descriptions = {
+            str(name): _description(str(name), entry or {})
+            for name, entry in content["grades"].items()
+        }
+        names = tuple(descriptions)
+        return cls(
+            grades=names,
+            precedence=tuple(str(name) for name in content.get("precedence", reversed(names))),
+            descriptions=descriptions,
+            ordered=content.get("ordered", True),
+            title=content.get("title"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in the YAML file."""
+        return {
+            "title": dict(self.title or {}),
+            "ordered": self.ordered,
+            "grades": {
+                name: {
+                    "title": dict(self.descriptions[name].title),
+                    "description": dict(self.descriptions[name].description),
+                    "view": self.descriptions[name].view,
+                }
+                for name in self.grades
+            },
+            "precedence": list(self.precedence),
+        }
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write the standard where `from_yaml` can read it."""
+        write_text(path, yaml.safe_dump(self.to_dict(), allow_unicode=True, sort_keys=False))
+
+    def view_of(self, grade: str) -> View:
+        """The view a grade is judged on: ``surface`` or ``outline``."""
+        if grade not in self.descriptions:
+            raise MezoroiError(
+                f"unknown grade `{grade}`: the standard has {', '.join(self.grades)}"
+            )
+        return self.descriptions[grade].view
+
+    @property
+    def surface_grades(self) -> tuple[str, ...]:
+        """Grades judged on the surface, in order of quality; these have class channels."""
+        return tuple(name for name in self.grades if self.descriptions[name].view == "surface")
+
+    @property
+    def outline_grades(self) -> tuple[str, ...]:
+        """Grades judged on the outline, in order of quality."""
+        return tuple(name for name in self.grades if self.descriptions[name].view == "outline")
+
+    def decide(self, present: Iterable[str]) -> str:
+        """The grade of a fruit that shows the features of several grades, by precedence."""
+        found = set(present)
+        for name in self.precedence:
+            if name in found:
+                return name
+        raise MezoroiError(f"none of {sorted(found)} is a grade: {', '.join(self.grades)}")
+
+    def title_of(self, grade: str, language: str) -> str:
+        """What to call a grade in `language`; its bare name where no title is given."""
+        return self.descriptions[grade].title.get(language, grade)
+
+    def judged_on_surface(self) -> GradingStandard:
+        """The same standard with every grade judged on the surface, for photos without outlines."""
+        return GradingStandard(
+            grades=self.grades,
+            precedence=self.precedence,
+            descriptions={
+                name: GradeDescription(entry.title, entry.description)
+                for name, entry in self.descriptions.items()
+            },
+            ordered=self.ordered,
+            title=self.title,
+        )
+
+
+def _description(name: str, entry: Any) -> GradeDescription:
+    if not isinstance(entry, dict):
+        raise MezoroiError(f"grade `{name}` must be a mapping with title, description and view")
+    unknown = set(entry) - {"title", "description", "view"}
+    if unknown:
+        raise MezoroiError(f"unknown key `{sorted(unknown)[0]}` in grade `{name}`: remove it")
+    view = entry.get("view", "surface")
+    if view not in VIEWS:
+        raise MezoroiError(f"view of grade `{name}` is `{view}`: use surface or outline")
+    for key in ("title", "description"):
+        if not isinstance(entry.get(key, {}), dict):
+            raise MezoroiError(f"`{key}` of grade `{name}` must map languages to text (ja, en)")
+    return GradeDescription(entry.get("title", {}), entry.get("description", {}), view)

@@ -1,0 +1,255 @@
+"""Observations as batches: images, or views kept behind the frozen stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from mezoroi.capture.images import read_image
+from mezoroi.config import Config
+from mezoroi.datasets import Dataset
+from mezoroi.models.grading_model import GradingModel
+from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.training.jitter import jitter
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is done, steps done, steps in all)."""
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """The progress of nobody watching."""
+
+
+class FruitImages(TorchDataset):
+    """Images of a dataset at network size, kept in memory while they fit into `megabytes`."""
+
+    def __init__(self, dataset: Dataset, height: int, width: int, megabytes: int) -> None:
+        self.dataset = dataset
+        self.size = (height, width)
+        self.labels = torch.from_numpy(dataset.labels)
+        self.outlines = (
+            torch.from_numpy(dataset.outline_matrix()) if dataset.has_outlines else None
+        )
+        self._keeps = len(dataset) * height * width * 3 <= megabytes << 20
+        self._kept: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 at network size."""
+        if index in self._kept:
+            return self._kept[index]
+        image = read_image(self.dataset.observations[index].image, max_side=2 * max(self.size))
+        fitted = fit_image(image, *self.size).pixels
+        if self._keeps:
+            self._kept[index] = fitted
+        return fitted
+
+    def images(self, indices: list[int]) -> Tensor:
+        """(N, 3, H, W) float32 in [0, 1]."""
+        return to_tensor([self.pixels(index) for index in indices])
+
+    def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
+        indices = [index for index, _ in items]
+        return {"images": self.images(indices), **self.targets(indices)}
+
+    def targets(self, indices: list[int]) -> dict[str, Tensor]:
+        """Labels (N,) and, where the dataset has them, outlines (N, F)."""
+        chosen = {"labels": self.labels[indices]}
+        if self.outlines is not None:
+            chosen["outlines"] = self.outlines[indices]
+        return chosen
+
+
+class CachedViews(TorchDataset):
+    """Outputs of the frozen stages, (V, N, C, H, W) float16, instead of images."""
+
+    def __init__(self, images: FruitImages, views: Tensor) -> None:
+        self.source = images
+        self.views = views
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
+        indices = [index for index, _ in items]
+        chosen = self.views[[view for _, view in items], indices]
+        return {"hidden": chosen.float(), **self.source.targets(indices)}
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Shuffled (index, view) pairs that depend on the seed and the epoch only.
+
+    With `balance` every grade is drawn equally often on average; otherwise each observation is
+    drawn once.
+    """
+
+    def __init__(self, labels: Tensor, views: int, seed: int, balance: bool) -> None:
+        self.labels = labels
+        self.views = max(1, views)
+        self.seed = seed
+        self.epoch = 0
+        counts = labels.bincount()
+        uneven = bool(counts[counts > 0].min() != counts.max())
+        self.weights = 1.0 / counts[labels].double() if balance and uneven else None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = seeded_generator(self.seed, self.epoch)
+        count = len(self.labels)
+        if self.weights is None:
+            order = torch.randperm(count, generator=generator)
+        else:
+            order = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        views = torch.randint(self.views, (count,), generator=generator)
+        return iter(zip(order.tolist(), views.tolist(), strict=True))
+
+
+class InOrder(Sampler[tuple[int, int]]):
+    """Every observation once, unchanged."""
+
+    def __init__(self, source: Sized) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((index, 0) for index in range(len(self.source)))
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """What the network sees: its size, and whether left and right meet."""
+
+    height: int
+    width: int
+    wraps: bool
+
+
+class GradingData(pl.LightningDataModule):
+    """Batches for training and validation.
+
+    Batches hold ``labels``, ``outlines`` where there are some, and either ``images`` in [0, 1] or
+    ``hidden``, the output of the frozen stages for an augmented view.
+    """
+
+    def __init__(
+        self,
+        train: Dataset,
+        val: Dataset,
+        model: GradingModel,
+        size: InputSize,
+        config: Config,
+        progress: Progress = silent,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.config = config
+        megabytes = config.train.cache_megabytes
+        self.train_images = FruitImages(train, size.height, size.width, megabytes)
+        self.val_images = FruitImages(val, size.height, size.width, megabytes)
+        self._model = model
+        self._progress = progress
+        self._train_set: TorchDataset = self.train_images
+        self._val_set: TorchDataset = self.val_images
+
+    def setup(self, stage: str) -> None:
+        """Run the frozen stages once over all views, where the settings ask for a cache."""
+        settings = self.config.train
+        if not (settings.cached_views and settings.frozen_stages):
+            return
+        if isinstance(self._train_set, CachedViews):
+            return
+        views = self._hidden_views(self.train_images, settings.cached_views, jittered=True)
+        if views is not None:
+            self._train_set = CachedViews(self.train_images, views)
+        plain = self._hidden_views(self.val_images, 1, jittered=False)
+        if plain is not None:
+            self._val_set = CachedViews(self.val_images, plain)
+
+    def train_dataloader(self) -> DataLoader:
+        settings = self.config.train
+        cached = isinstance(self._train_set, CachedViews)
+        sampler = EpochSampler(
+            self.train_images.labels,
+            settings.cached_views if cached else 1,
+            settings.seed,
+            settings.balance,
+        )
+        # A last batch of one observation has no batch statistics.
+        drops = len(sampler) % settings.batch_size == 1
+        return self._loader(self._train_set, sampler, drop_last=drops)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self._val_set, InOrder(self.val_images))
+
+    def _loader(
+        self, source: TorchDataset, sampler: Sampler, drop_last: bool = False
+    ) -> DataLoader:
+        settings = self.config.train
+        workers = 0 if isinstance(source, CachedViews) else settings.workers
+        return DataLoader(
+            source,
+            batch_size=settings.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            drop_last=drop_last,
+            collate_fn=_keep,
+            generator=seeded_generator(settings.seed, 0),
+        )
+
+    def _hidden_views(self, images: FruitImages, count: int, jittered: bool) -> Tensor | None:
+        """(V, N, C, H, W) float16, or None where it would not fit into the cache."""
+        settings = self.config.train
+        frozen, size = settings.frozen_stages, settings.batch_size
+        device = next(self._model.parameters()).device
+        views: Tensor | None = None
+        self._model.eval()
+        with torch.inference_mode():
+            for start in range(0, len(images), size):
+                indices = list(range(start, min(start + size, len(images))))
+                batch = images.images(indices).to(device)
+                for view in range(count):
+                    changed = batch
+                    if jittered:
+                        seeds = seeded_generator(settings.seed, 1_000_000 + view, start)
+                        changed = jitter(batch, self.config.jitter, seeds, self.size.wraps)
+                    hidden = self._model.encoder.run_stages(
+                        self._model.normalise(changed), 0, frozen
+                    )
+                    if views is None:
+                        shape = (count, len(images), *hidden.shape[1:])
+                        if 2 * np.prod(shape) > settings.cache_megabytes << 20:
+                            return None
+                        views = torch.empty(shape, dtype=torch.float16)
+                    views[view, start : start + len(indices)] = hidden.half().cpu()
+                if jittered:
+                    self._progress("preparing views", min(start + size, len(images)), len(images))
+        return views
+
+
+def seeded_generator(*parts: int) -> torch.Generator:
+    """A CPU generator that depends on all of `parts`."""
+    seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return torch.Generator().manual_seed(seed)
+
+
+def _keep(batch: dict[str, Any]) -> dict[str, Any]:
+    return batch

@@ -1,0 +1,164 @@
+"""The Lightning module: losses, optimiser and learning rate schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.losses import ArcFaceLoss
+from torch import Tensor, nn
+
+from mezoroi.config import Config, LossConfig
+from mezoroi.losses import MutualChannelLoss
+from mezoroi.models.grading_model import GradingModel, ModelOutput
+from mezoroi.standard import GradingStandard
+from mezoroi.training.data import seeded_generator
+from mezoroi.training.jitter import jitter
+
+
+class SoftmaxHead(nn.Module):
+    """A linear classifier with the two methods of a pytorch-metric-learning loss used here."""
+
+    def __init__(self, num_classes: int, embedding_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(embedding_size, num_classes)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.get_logits(embeddings), labels)
+
+    def get_logits(self, embeddings: Tensor) -> Tensor:
+        return self.linear(embeddings)  # type: ignore[no-any-return]
+
+
+def make_head(config: LossConfig, num_grades: int, embedding_dim: int) -> nn.Module:
+    """The loss of the embedding, with its own weights; ``get_logits`` scores without a margin."""
+    if config.head == "softmax":
+        return SoftmaxHead(num_grades, embedding_dim)
+    return ArcFaceLoss(
+        num_grades, embedding_dim, margin=config.margin_degrees, scale=config.scale
+    )
+
+
+class GradingModule(pl.LightningModule):
+    """Trains a `GradingModel` with L_head + L_dis + L_div (design.md section 4).
+
+    Parameters
+    ----------
+    model : the network; its frozen stages get no gradient and keep their batch statistics
+    head : from `make_head`
+    """
+
+    surface_index: Tensor
+
+    def __init__(
+        self,
+        model: GradingModel,
+        head: nn.Module,
+        standard: GradingStandard,
+        config: Config,
+        wraps: bool,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.config = config
+        self.wraps = wraps
+        surface = {grade: i for i, grade in enumerate(standard.surface_grades)}
+        self.register_buffer(
+            "surface_index", torch.tensor([surface.get(grade, -1) for grade in standard.grades])
+        )
+        loss = config.loss
+        self.mutual_channel = (
+            MutualChannelLoss(
+                model.surface_grades,
+                model.channels_per_grade,
+                kept_channels=loss.kept_channels,
+                dis_weight=loss.discriminality_weight,
+                div_weight=loss.diversity_weight,
+            )
+            if model.channels_per_grade and model.surface_grades > 1
+            else None
+        )
+        for stage in self._frozen_stages():
+            stage.requires_grad_(False)
+
+    def on_train_epoch_start(self) -> None:
+        for stage in self._frozen_stages():
+            stage.eval()
+        if self.mutual_channel is not None:
+            self.mutual_channel.generator = seeded_generator(
+                self.config.train.seed, 2_000_000, self.current_epoch
+            )
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        if "images" in batch:
+            seeds = seeded_generator(self.config.train.seed, self.current_epoch, batch_index)
+            batch["images"] = jitter(batch["images"], self.config.jitter, seeds, self.wraps)
+        output = self.run(batch)
+        labels = batch["labels"]
+        loss: Tensor = self.head(output.embedding.float(), labels)
+        if self.mutual_channel is not None:
+            loss = loss + self._mutual_channel_loss(output, labels)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        logits = self.head.get_logits(self.run(batch).embedding.float())  # type: ignore[operator]
+        labels = batch["labels"]
+        correct = (logits.argmax(dim=1) == labels).float().mean()
+        for name, value in (("val_loss", F.cross_entropy(logits, labels)), ("val_acc", correct)):
+            self.log(name, value, on_epoch=True, batch_size=len(labels), prog_bar=True)
+
+    def run(self, batch: dict[str, Tensor]) -> ModelOutput:
+        """The network's output for a batch of images or of hidden views."""
+        outlines = batch.get("outlines") if self.model.outline_encoder is not None else None
+        if "hidden" in batch:
+            feature_map = self.model.encoder.run_stages(
+                batch["hidden"].contiguous(memory_format=torch.channels_last),
+                self.config.train.frozen_stages,
+            )
+            return self.model.interpret(feature_map, outlines)
+        output: ModelOutput = self.model(self.model.normalise(batch["images"]), outlines)
+        return output
+
+    def configure_optimizers(self) -> Any:
+        settings = self.config.train
+        backbone = [p for p in self.model.encoder.parameters() if p.requires_grad]
+        inner = {id(p) for p in self.model.encoder.parameters()}
+        new = [p for p in self.parameters() if p.requires_grad and id(p) not in inner]
+        groups = [
+            {"params": new, "lr": settings.lr},
+            {"params": backbone, "lr": settings.lr * settings.backbone_lr_factor},
+        ]
+        groups = [group for group in groups if group["params"]]
+        optimizer: torch.optim.Optimizer
+        if settings.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=settings.weight_decay)
+        else:
+            optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        if settings.schedule == "constant":
+            return optimizer
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        peaks = [group["lr"] for group in groups]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=peaks, total_steps=steps, pct_start=0.15, cycle_momentum=False
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _mutual_channel_loss(self, output: ModelOutput, labels: Tensor) -> Tensor:
+        """L_dis and L_div of the fruits whose grade is judged on the surface."""
+        assert self.mutual_channel is not None
+        surface = self.surface_index[labels]
+        chosen = surface >= 0
+        if not bool(chosen.any()):
+            return output.class_channels.sum() * 0.0
+        loss: Tensor = self.mutual_channel(output.class_channels[chosen].float(), surface[chosen])
+        return loss
+
+    def _frozen_stages(self) -> list[nn.Module]:
+        return list(self.model.encoder.stages)[: self.config.train.frozen_stages]

@@ -1,0 +1,164 @@
+"""Folders of grades, with specimens, splits, captures and masks; odd places are reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezoroi.datasets import DatasetError, load_dataset, write_mask
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def photos(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12)).save(root / name)
+    return root
+
+
+def problems_of(path: Path) -> tuple[str, ...]:
+    with pytest.raises(DatasetError) as error:
+        load_dataset(path)
+    assert "\n" not in str(error.value)
+    return error.value.problems
+
+
+def test_grades(tmp_path: Path) -> None:
+    photos(tmp_path, "B/1.png", "B/2.jpg", "A/1.png", "A/写真.JPG", "A/.hidden.png")
+    (tmp_path / "A/notes.txt").write_text("ripe")
+    (tmp_path / "A/Thumbs.db").touch()
+    dataset = load_dataset(tmp_path)
+    assert [o.id for o in dataset] == ["A/1.png", "A/写真.JPG", "B/1.png", "B/2.jpg"]
+    assert [o.grade for o in dataset] == ["A", "A", "B", "B"]
+    assert dataset.specimens == tuple(o.id for o in dataset)
+
+
+def test_specimens_keep_their_name_across_grades(tmp_path: Path) -> None:
+    photos(tmp_path, "A/f1/a.png", "A/f1/b.png", "A/f2/a.png", "B/f1/c.png", "B/x.png")
+    dataset = load_dataset(tmp_path)
+    assert dataset.specimens == ("f1", "f1", "f2", "B/x.png", "f1")
+    assert [o.grade for o in dataset] == ["A", "A", "A", "B", "B"]
+
+
+def test_splits(tmp_path: Path) -> None:
+    photos(tmp_path, "train/A/1.png", "train/B/f1/1.png", "test/A/2.png", "test/B/f2/1.png")
+    dataset = load_dataset(tmp_path)
+    assert dataset.splits == ("train", "test")
+    assert [o.id for o in dataset.select("test")] == ["test/A/2.png", "test/B/f2/1.png"]
+
+
+def test_captures(tmp_path: Path) -> None:
+    for name in ("A/f1", "A/f2", "B/f3", "B/f4/monday", "B/f4/friday"):
+        photos(tmp_path, f"{name}/surface.png", f"{name}/coverage.png")
+        (tmp_path / name / "outline.json").write_text(json.dumps({"roundness": 1}))
+        write_mask(tmp_path / name / "mask.png", {"A": np.ones((12, 16), bool)})
+    dataset = load_dataset(tmp_path)
+    assert [o.image.name for o in dataset] == ["surface.png"] * 5
+    assert dataset.specimens == ("f1", "f2", "f3", "f4", "f4")
+    assert dataset.has_outlines
+    assert [o.mask.parent for o in dataset if o.mask] == [o.image.parent for o in dataset]
+
+
+def test_masks_are_picked_up(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"images/{g}/{i}.png" for g in "AB" for i in range(3)])
+    write_mask(tmp_path / "masks/A/0.png", {"A": np.ones((12, 16), bool)})
+    labelme = {
+        "imageHeight": 12,
+        "imageWidth": 16,
+        "shapes": [{"label": "A", "points": [[0, 0], [8, 8]], "shape_type": "rectangle"}],
+    }
+    (tmp_path / "images/A/1.json").write_text(json.dumps(labelme))
+    coco = {
+        "images": [{"id": 1, "file_name": "images/B/0.png", "height": 12, "width": 16}],
+        "categories": [{"id": 1, "name": "B"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+        ],
+    }
+    (tmp_path / "export.coco.json").write_text(json.dumps(coco))
+    dataset = load_dataset(tmp_path)
+    areas = {}
+    for o in dataset:
+        mask = dataset.mask_of(o)
+        areas[o.id.removeprefix("images/")] = None if mask is None else int(mask.sum())
+    assert areas == {
+        "A/0.png": 192, "A/1.png": 64, "A/2.png": None,
+        "B/0.png": 16, "B/1.png": None, "B/2.png": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], ["it holds no photos"]),
+        (["1.png", "2.png"], ["1.png and 1 more lie outside the grade folders"]),
+        (["A/1.png", "A/2.png"], ["only one grade (`A`)"]),
+        (["A/1.png", "A/2.png", "B/1.png"], ["grade `B` has 1 specimen"]),
+        (["A/f/1.png", "A/f/2.png", "B/1.png", "B/2.png"], ["grade `A` has 1 specimen"]),
+        (
+            ["A/1.png", "A/2.png", "B/1.png", "B/2.png", "B/f/x/3.png", "4.png"],
+            ["4.png lies outside", "B/f/x/ lies too deep"],
+        ),
+        (
+            ["train/A/1.png", "train/B/1.png", "test/A/1.png", "test/B/1.png", "more/1.png"],
+            ["more/ lies beside split folders"],
+        ),
+        (
+            ["train/A/f/1.png", "train/B/1.png", "test/B/f/1.png", "test/A/1.png"],
+            ["specimen `f` is in train and test"],
+        ),
+    ],
+)
+def test_odd_folders(tmp_path: Path, names: list[str], expected: list[str]) -> None:
+    found = problems_of(photos(tmp_path, *names))
+    assert len(found) == len(expected), found
+    for problem, words in zip(found, expected, strict=True):
+        assert words in problem
+
+
+def test_videos_foreign_formats_and_an_empty_grade(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{g}/{i}.png" for g in "AB" for i in range(2)])
+    (tmp_path / "A/turn.MP4").touch()
+    (tmp_path / "A/phone.heic").touch()
+    (tmp_path / "C").mkdir()
+    found = problems_of(tmp_path)
+    assert "A/phone.heic is in a format not read" in found[0]
+    assert "A/turn.MP4 is a video" in found[1]
+    assert "grade `C` has 0 specimens" in found[2]
+    assert len(found) == 3
+
+
+def test_more_grades_than_a_standard_holds(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{g}/{i}.png" for g in range(21) for i in range(2)])
+    assert "2 to 20 grades, not 21" in problems_of(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sd_saliency_900", "outside the grade folders"),
+        ("sd_saliency_900/labels.csv", "lacks the columns `image` and `grade`"),
+        ("grocery_produce20", "iconic/ lies beside split folders"),
+    ],
+)
+def test_layouts_that_need_a_hand(name: str, words: str) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip(f"{name} is not beside the repository")
+    found = problems_of(SHARED / name)
+    assert len(found) == 1 and words in found[0]
+
+
+def test_magnetic_tiles_load_with_their_masks() -> None:
+    if not (SHARED / "magnetic_tile").exists():
+        pytest.skip("magnetic_tile is not beside the repository")
+    dataset = load_dataset(SHARED / "magnetic_tile")
+    assert dataset.counts() == {
+        "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "free": 238, "uneven": 103
+    }  # fmt: skip
+    marked = [dataset.mask_of(o) for o in dataset if o.grade in ("break", "free")]
+    assert [bool(m is not None and m.any()) for m in marked] == [True] * 85 + [False] * 238

@@ -1,0 +1,319 @@
+"""Manifests: what is read, and that every problem is listed at once."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezoroi.datasets import DatasetError, consensus, load_dataset, write_mask
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def photo(path: Path, size: tuple[int, int] = (16, 12), seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Eight photos, 0.png to 7.png."""
+    for i in range(8):
+        photo(tmp_path / "photos" / f"{i}.png", seed=i)
+    return tmp_path
+
+
+def write_manifest(root: Path, *rows: str, header: str = "image,grade", encoding="utf-8") -> Path:
+    (root / "manifest.csv").write_bytes("\n".join([header, *rows, ""]).encode(encoding))
+    return root / "manifest.csv"
+
+
+def problems_of(path: Path, **options: object) -> tuple[str, ...]:
+    with pytest.raises(DatasetError) as error:
+        load_dataset(path, **options)
+    assert "\n" not in str(error.value)
+    return error.value.problems
+
+
+def two_each(*more: str) -> list[str]:
+    return [f"photos/{i}.png,{'AB'[i % 2]}" for i in range(4)] + list(more)
+
+
+def test_all_columns(root: Path) -> None:
+    (root / "o.json").write_text(json.dumps({"width": 2, "height": 1.5}))
+    write_mask(root / "m.png", {"A": np.ones((12, 16), bool)})
+    write_manifest(
+        root,
+        *[
+            f"photos/{i}.png,{'AB'[i % 2]},fruit{i // 4},train,m.png,July,o.json,畑{i}"
+            for i in range(8)
+        ],
+        header="image,grade,specimen,split,mask,session,outline,畑",
+        encoding="utf-8-sig",
+    )
+    dataset = load_dataset(root)
+    assert len(dataset) == 8 and dataset.standard.grades == ("A", "B")
+    first = dataset.observations[0]
+    assert (first.id, first.grade, first.specimen) == ("photos/0.png", "A", "fruit0")
+    assert (first.split, first.session, first.extra) == ("train", "July", {"畑": "畑0"})
+    assert first.outline == {"width": 2.0, "height": 1.5}
+    mask = dataset.mask_of(first)
+    assert mask is not None and mask.shape == (12, 16) and mask.all()
+    assert dataset.mask_of(first, "B") is None
+    np.testing.assert_array_equal(dataset.labels, [0, 1] * 4)
+    assert dataset.labels.dtype == np.int64
+    assert dataset.specimens == ("fruit0",) * 4 + ("fruit1",) * 4
+    assert dataset.has_outlines and dataset.outline_names == ("height", "width")
+    np.testing.assert_array_equal(dataset.outline_matrix(), [[1.5, 2.0]] * 8)
+    assert dataset.outline_matrix().dtype == np.float32
+    assert dataset.counts() == {"A": 4, "B": 4}
+
+
+def test_defaults(root: Path) -> None:
+    dataset = load_dataset(write_manifest(root, *two_each()))
+    assert dataset.specimens == tuple(o.id for o in dataset)
+    assert all(o.split is o.mask is o.session is o.outline is None for o in dataset)
+    assert not dataset.has_outlines and dataset.outline_names == ()
+    with pytest.raises(MezoroiError, match=r"photos/0\.png has no outline"):
+        dataset.outline_matrix()
+
+
+def test_numbers_and_na_are_names_in_natural_order(root: Path) -> None:
+    grades = ["10", "2", "1", "NaN"]
+    rows = [f"photos/{i}.png,{grades[i % 4]}" for i in range(8)]
+    assert load_dataset(write_manifest(root, *rows)).standard.grades == ("1", "2", "10", "NaN")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932", "utf-16"])
+def test_encodings(root: Path, encoding: str) -> None:
+    rows = [f"photos/{i}.png,{'秀優'[i % 2]}" for i in range(4)]
+    dataset = load_dataset(write_manifest(root, *rows, encoding=encoding))
+    assert [o.grade for o in dataset] == ["秀", "優"] * 2
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_separators_and_windows_paths(root: Path, separator: str) -> None:
+    rows = [f"photos\\{i}.png{separator}{'AB'[i % 2]}" for i in range(4)]
+    dataset = load_dataset(write_manifest(root, *rows, header=f"image{separator}grade"))
+    assert [o.id for o in dataset] == [f"photos/{i}.png" for i in range(4)]
+
+
+def test_decomposed_file_names(root: Path) -> None:
+    names = [f"がぞう{i}.png" for i in range(4)]
+    for name in names:
+        photo(root / unicodedata.normalize("NFD", name))
+    dataset = load_dataset(
+        write_manifest(root, *[f"{name},{'AB'[i % 2]}" for i, name in enumerate(names)])
+    )
+    assert [o.id for o in dataset] == names
+
+
+def test_parquet_gives_the_same_dataset(root: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = [f"photos/{i}.png,{i % 2 + 1}" for i in range(4)]
+    from_csv = load_dataset(write_manifest(root, *rows))
+    frame = pandas.DataFrame(
+        {"image": [f"photos/{i}.png" for i in range(4)], "grade": [1.0, 2.0, 1.0, 2.0]}
+    )
+    frame.to_parquet(root / "other.parquet")
+    assert load_dataset(root / "other.parquet").fingerprint == from_csv.fingerprint
+    (root / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MezoroiError, match="not a Parquet table"):
+        load_dataset(root / "bad.parquet")
+
+
+def test_a_capture_folder_is_an_image(root: Path) -> None:
+    for i in range(4):
+        photo(root / f"capture{i}" / "surface.png", (32, 16))
+        (root / f"capture{i}" / "outline.json").write_text(json.dumps({"roundness": i}))
+    dataset = load_dataset(write_manifest(root, *[f"capture{i},{'AB'[i % 2]}" for i in range(4)]))
+    assert dataset.observations[2].id == "capture2/surface.png"
+    np.testing.assert_array_equal(dataset.outline_matrix(), [[0], [1], [2], [3]])
+    assert dataset.is_panorama
+
+
+def test_standard_beside_the_manifest(root: Path) -> None:
+    GradingStandard.from_grades("BA").to_yaml(root / "standard.yaml")
+    path = write_manifest(root, *two_each())
+    assert load_dataset(path).standard.grades == ("B", "A")
+    assert load_dataset(path, GradingStandard.from_grades("AB")).standard.grades == ("A", "B")
+
+
+def test_all_problems_are_listed_at_once(root: Path) -> None:
+    (root / "photos/text.png").write_text("hello")
+    whole = (root / "photos/6.png").read_bytes()
+    (root / "photos/6.png").write_bytes(whole[: len(whole) // 2])
+    write_mask(root / "small.png", {"A": np.ones((12, 15), bool)})
+    (root / "bad.json").write_text("{}")
+    write_manifest(
+        root,
+        "photos/0.png,A,x,train,,",
+        "photos/1.png,B,x,test,,",
+        "photos/none.png,A,,,,",
+        "photos/2.png,Q,,,,",
+        "photos/text.png,B,,,,",
+        "photos/6.png,B,,,,",
+        "photos/0.png,A,x,train,,",
+        "photos/3.png,A,,holdout,,",
+        "photos/4.png,,,,,",
+        "photos/5.png,A,,,small.png,",
+        "photos/7.png,A,,,,bad.json",
+        ",A,,,,",
+        header="image,grade,specimen,split,mask,outline",
+    )
+    found = problems_of(root, standard=GradingStandard.from_grades("ABC"))
+    expected = [
+        ("row 13", "names no image"),
+        ("row 4", "does not exist"),
+        ("row 5", "unknown grade `Q`"),
+        ("row 6", "text.png"),
+        ("row 7", "truncated"),
+        ("row 9", "unknown split `holdout`"),
+        ("row 10", "no grade"),
+        ("row 11", "mask of 15 x 12 pixels for an image of 16 x 12"),
+        ("row 12", "bad.json"),
+        ("specimen `x`", "train and test"),
+        ("grade `C`", "0 specimens"),
+    ]
+    assert len(found) == len(expected), found
+    for problem, words in zip(found, expected, strict=True):
+        assert all(word in problem for word in words), (problem, words)
+
+
+def test_the_summary_is_one_line_and_survives_pickling(root: Path) -> None:
+    write_manifest(root, *two_each("photos/none.png,A", "photos/4.png,"))
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(root)
+    assert str(caught.value).startswith(
+        "manifest.csv has 2 problems, the first: manifest.csv row 6"
+    )
+    assert str(caught.value).endswith("(and 1 more): correct them and run again")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value) and copy.problems == caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "words"),
+    [
+        (["x,A"], "file,class", "lacks the columns `image` and `grade` (it has file, class)"),
+        (["x,A"], "image,image", "two columns `image`"),
+        ([], "image,grade", "no rows"),
+        (["photos/0.png,A,B"], "image,grade", "3 cells under 2 columns"),
+        (["photos/0.png,A", "photos/1.png,A"], "image,grade", "only one grade (`A`)"),
+        (["photos/0.png,A", "photos/1.png,B"], "image,grade", "`A` has 1 specimen: at least 2"),
+        (["photos/0.png,", "photos/1.png,"], "image,grade", "no grade"),
+    ],
+)
+def test_unusable_manifests(root: Path, rows: list[str], header: str, words: str) -> None:
+    assert any(
+        words in problem for problem in problems_of(write_manifest(root, *rows, header=header))
+    )
+
+
+def test_not_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").touch()
+    assert "empty" in problems_of(tmp_path)[0]
+    (tmp_path / "manifest.csv").write_bytes(b"\x00\xff\xfe\x81")
+    assert "save the CSV as UTF-8" in problems_of(tmp_path)[0]
+    (tmp_path / "notes.txt").touch()
+    assert "is no dataset" in problems_of(tmp_path / "notes.txt")[0]
+    assert "does not exist" in problems_of(tmp_path / "none.csv")[0]
+
+
+def test_what_is_only_graded_may_lack_grades(root: Path) -> None:
+    path = write_manifest(root, "photos/0.png,A")
+    dataset = load_dataset(path, GradingStandard.from_grades("AB"), trainable=False)
+    assert dataset.counts() == {"A": 1, "B": 0}
+
+
+def test_verify_decodes_every_image(root: Path) -> None:
+    broken = bytearray((root / "photos/0.png").read_bytes())
+    middle = len(broken) // 2
+    broken[middle : middle + 40] = bytes(40)
+    (root / "photos/0.png").write_bytes(bytes(broken))
+    path = write_manifest(root, *two_each())
+    assert len(load_dataset(path)) == 4
+    assert "0.png" in problems_of(path, verify=True)[0]
+
+
+def test_several_graders(root: Path) -> None:
+    path = write_manifest(root, *[f"photos/{i}.png" for i in range(6)], header="image")
+    labels = ["AAB", "BBA", "ABD", "AAA", "BBB", "DDD"]
+    table = [
+        f"photos/{i}.png,{grader},{label}"
+        for i, given in enumerate(labels)
+        for grader, label in zip(("佐藤", "鈴木", "高橋"), given, strict=True)
+    ]
+    graders = root / "graders.csv"
+    graders.write_text("\n".join(["image,grader,grade", *table]), encoding="utf-8")
+    dataset = load_dataset(path, trainable=False)
+    assert [o.grade for o in dataset] == ["A", "B", "B", "A", "B", "D"]
+    assert dataset.observations[2].labels == {"佐藤": "A", "鈴木": "B", "高橋": "D"}
+    more = ["photos/0.png,佐藤,A", "photos/9.png,佐藤,A", "photos/1.png,,A", "photos/3.png,中村,Z"]
+    graders.write_text("\n".join(["image,grader,grade", *table, *more]), encoding="utf-8")
+    found = "\n".join(problems_of(path, standard=GradingStandard.from_grades("ABD")))
+    for words in (
+        "graded photos/0.png twice",
+        "9.png is not in",
+        "row 22 has an empty",
+        "grade `Z`",
+    ):
+        assert words in found
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("A", "A"),
+        ("AAD", "A"),
+        ("AB", "B"),  # two middle ones: the lower quality
+        ("AD", "D"),
+        ("ABD", "B"),  # no majority: the median
+        ("AABBD", "B"),
+        ("AADD", "D"),
+    ],
+)
+def test_consensus(labels: str, expected: str) -> None:
+    standard = GradingStandard.from_grades("ABCD")
+    assert consensus(labels, standard) == consensus(labels[::-1], standard) == expected
+
+
+def test_consensus_of_kinds_takes_precedence() -> None:
+    kinds = GradingStandard.from_grades(["crack", "hole", "none"], ordered=False)
+    assert consensus(["hole", "crack"], kinds) == "hole"
+    with pytest.raises(MezoroiError, match="no grader"):
+        consensus([], kinds)
+
+
+def test_an_image_listed_twice_counts_once_or_not_at_all(root: Path) -> None:
+    write_manifest(root, *two_each("photos/0.png,A", "photos/4.png,A", "photos/4.png,B"))
+    dataset = load_dataset(root)
+    assert [o.id for o in dataset] == [f"photos/{i}.png" for i in range(4)]
+    assert [("counted once" in note, "left out" in note) for note in dataset.notes] == [
+        (True, False),
+        (False, True),
+    ]
+    assert "row 7" in dataset.notes[1]
+
+
+def test_tomatoes() -> None:
+    path = SHARED / "fgrade4" / "manifest.csv"
+    if not path.is_file():
+        pytest.skip("the tomato photos (fgrade4) are not beside the repository")
+    dataset = load_dataset(path)
+    # One photo is listed with two grades there, and nothing else is wrong.
+    assert len(dataset) == 2291 and "059_041.jpg" in dataset.notes[0]
+    assert dataset.splits == ("train", "val", "test")
+    assert dataset.standard.grades == tuple("ABCD")
+    assert len(set(dataset.specimens)) == 82
+    assert not dataset.is_panorama
