@@ -42,8 +42,8 @@ def outline_features(silhouettes: Sequence[np.ndarray]) -> dict[str, float]:
     - ``roundness``: 4 pi area / perimeter^2, in (0, 1]; 1 for a circle
     - ``flatness``: max(0, 1 - h / w), in [0, 1)
     - ``elongation``: max(0, h / w - 1), >= 0
-    - ``asymmetry_left_right``, ``asymmetry_top_bottom``: mean absolute difference between the radius
-      and its mirror image about the centroid, relative to the mean radius, >= 0
+    - ``asymmetry_left_right``, ``asymmetry_top_bottom``: mean absolute difference between the
+      radius and its mirror image about the centroid, relative to the mean radius, >= 0
     - ``bumpiness``: root mean square residual to the outline's first 3 elliptic Fourier harmonics
       (Kuhl and Giardina 1982), relative to the mean radius, >= 0
     - ``solidity``: area / area of the convex hull, in (0, 1]
@@ -82,7 +82,8 @@ def _checked(silhouette: np.ndarray, view: int) -> Polygon:
     area, centroid = _area_and_centroid(polygon)
     if abs(area) < 1e-9:
         raise MezoroiError(f"silhouette {view} has no area: {remedy}")
-    return (polygon if area > 0 else polygon[::-1]) - centroid
+    centred: Polygon = (polygon if area > 0 else polygon[::-1]) - centroid
+    return centred
 
 
 def _area_and_centroid(polygon: Polygon) -> tuple[float, Polygon]:

@@ -21,7 +21,7 @@ class Blemish:
     ----------
     opacity : (H, W) in [0, 1], how much of the surface colour it replaces
     colour : sRGB, 0 to 255
-    relief : (H, W) in radians, replaces the net's relief where `smoothing` is 1
+    relief : (H, W) relative to the radius, replaces the net's relief where `smoothing` is 1
     smoothing : (H, W) in [0, 1], how much of the net's relief it takes away
     extent : (H, W) in [0, 1], the patch around it
     """
@@ -36,7 +36,7 @@ class Blemish:
 def make_blemish(rng: np.random.Generator, style: Style, height: int, share: float) -> Blemish:
     """A blemish whose patch covers about `share` of the panorama (H = `height`, W = 2H)."""
     kind = str(rng.choice(KINDS, p=(0.2, 0.2, 0.3, 0.3)))
-    latitude = float(rng.uniform(-38, 38))
+    latitude = float(rng.uniform(-34, 34))
     centre = direction(latitude, float(rng.uniform(-180, 180)))
     radius = float(np.sqrt(2 * np.pi * share * np.cos(np.deg2rad(latitude))))
     stretch = float(rng.uniform(1.3, 2.0) if kind in ("scar", "scratches") else rng.uniform(1, 1.4))
@@ -57,7 +57,7 @@ def make_blemish(rng: np.random.Generator, style: Style, height: int, share: flo
 def mix(rng: np.random.Generator, palette: tuple[Colour, ...]) -> Array:
     """A random mixture of the colours of a palette, (3,)."""
     shares = rng.dirichlet(np.full(len(palette), 0.8))
-    return (shares @ np.array(palette)).astype(np.float32)
+    return np.asarray(shares @ np.array(palette), dtype=np.float32)
 
 
 def _scatter(values: Array, inside: Mask) -> Array:
@@ -77,9 +77,9 @@ def _local_frame(
     first = np.cross(centre, rng.normal(size=3))
     first /= np.linalg.norm(first)
     second = np.cross(centre, first)
-    wobble = 1 + 0.12 * Waves.draw(rng, 2 / radius, 2, 8)(points)
-    u = (points @ first.astype(np.float32)) / np.float32(along) * wobble[:, 0]
-    v = (points @ second.astype(np.float32)) / np.float32(across) * wobble[:, 1]
+    wobble = 0.1 * Waves.draw(rng, 2 / radius, 2, 12)(points)
+    u = (points @ first.astype(np.float32)) / np.float32(along) + wobble[:, 0]
+    v = (points @ second.astype(np.float32)) / np.float32(across) + wobble[:, 1]
     return u.astype(np.float32), v.astype(np.float32), inside
 
 
@@ -95,13 +95,12 @@ def _curve(
     return np.where(np.abs(u) > reach, np.float32(9), distance)
 
 
-def _scar(
-    rng: np.random.Generator, style: Style, u: Array, v: Array
-) -> tuple[Array, Array, Array]:
+def _scar(rng: np.random.Generator, style: Style, u: Array, v: Array) -> tuple[Array, Array, Array]:
     distance = _curve(rng, u, v, 0.0, 0.0, float(rng.uniform(0.28, 0.42)))
     for _ in range(int(rng.integers(0, 3))):
         tilt = float(rng.uniform(0.5, 1.2) * rng.choice((-1, 1)))
-        branch = _curve(rng, u, v, float(rng.uniform(-0.3, 0.3)), tilt, float(rng.uniform(0.1, 0.2)))
+        offset, width = float(rng.uniform(-0.3, 0.3)), float(rng.uniform(0.1, 0.2))
+        branch = _curve(rng, u, v, offset, tilt, width)
         distance = np.minimum(distance, branch)
     body = smoothstep(1.1, 0.75, distance)
     ridges = 1 + 0.25 * np.sin(22 * v + 4 * np.sin(5 * u)).astype(np.float32)
@@ -143,6 +142,7 @@ def _mould(
         size = float(rng.uniform(*style.mould_size) * rng.uniform(0.6, 1.4))
         squeeze = float(rng.uniform(0.7, 1.4))
         distance = np.hypot((u - at[0]) * squeeze, (v - at[1]) / squeeze) / size
-        opacity = np.maximum(opacity, smoothstep(1.4, 0.5, distance) * float(rng.uniform(0.6, 0.95)))
+        spot = smoothstep(1.4, 0.5, distance) * float(rng.uniform(0.6, 0.95))
+        opacity = np.maximum(opacity, spot)
     haze = 0.25 * smoothstep(0.9, 0.2, np.hypot(u, v))
     return np.maximum(opacity, haze), np.zeros_like(u), 0.3 * opacity

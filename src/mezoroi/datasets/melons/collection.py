@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import multiprocessing
 import shutil
@@ -13,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mezoroi.datasets.masks import write_mask
@@ -42,10 +42,10 @@ def write_melons(
 
     The folder holds ``manifest.csv``, ``standard.yaml``, ``melons.json`` (the settings) and per
     fruit ``captures/<id>/`` with ``surface.png``, ``outline.json``, ``truth.json`` (grade,
-    secondary, session, features) and ``mask.png`` (as `mezoroi.datasets.masks.write_mask` writes it: 8 bit
-    grey, at each pixel the sum of the flags 1 for A, 2 for B and 4 for D). Manifest columns: image, grade,
-    specimen, session, mask, outline, secondary (empty for none), features.A to features.D; paths
-    are relative to the manifest.
+    secondary, session, features) and ``mask.png`` (as
+    `mezoroi.datasets.masks.write_mask` writes it: 8 bit grey, at each pixel the sum of the flags 1
+    for A, 2 for B and 4 for D). Manifest columns: image, grade, specimen, session, mask, outline,
+    secondary (empty for none), features.A to features.D; paths are relative to the manifest.
 
     A melon depends on `seed`, its index, `variant` and `height` alone: grades alternate along the
     index, and light and camera belong to one of 18 harvest days. Every capture is whole or absent
@@ -88,7 +88,7 @@ def write_melons(
             progress(done)
     GradingStandard.melon().to_yaml(out / "standard.yaml")
     with atomic_path(out / "manifest.csv") as temporary:
-        pd.DataFrame([_row(captures, name) for name in names]).to_csv(temporary, index=False)
+        _write_table(temporary, [_row(captures, name) for name in names])
 
 
 def indexed_melon(
@@ -148,6 +148,13 @@ def _write_one(index: int, captures: Path, seed: int, variant: str, height: int)
         folder.rename(captures / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from mezoroi.datasets.melons.net import grow_net
 from mezoroi.datasets.melons.regions import Mask, Regions, neutral_region, paint, patches
 from mezoroi.datasets.melons.render import Conditions, Texture, make_texture, render_surface
 from mezoroi.datasets.melons.shape import Body, make_body, silhouettes
-from mezoroi.datasets.melons.sphere import Array
+from mezoroi.datasets.melons.sphere import Array, direction
 from mezoroi.datasets.melons.styles import Style, style_of
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
@@ -115,14 +116,14 @@ def make_melon(
     regions = _make_regions(rng, plan, height)
     blemishes = _make_blemishes(rng, style, plan.blemish_share, height)
     net = grow_net(rng, style, regions)
-    texture = make_texture(rng, style, net, blemishes)
+    texture = make_texture(rng, style, net, blemishes, regions.axis)
     seen = (conditions or Conditions.draw(rng, style)).jittered(rng)
     surface = render_surface(rng, texture, seen)
     body = make_body(rng, plan.distorted)
     masks = _paint_masks(regions, blemishes)
     features = {name: float(mask.mean()) for name, mask in masks.items()} | {"C": body.deviation}
     present = _present(plan, features)
-    standard = GradingStandard.melon()
+    standard = _standard()
     others = present - {grade}
     return Melon(
         surface=surface,
@@ -136,13 +137,19 @@ def make_melon(
     )
 
 
+@lru_cache(maxsize=1)
+def _standard() -> GradingStandard:
+    return GradingStandard.melon()
+
+
 def _make_regions(rng: np.random.Generator, plan: Plan, height: int) -> Regions:
-    neutral = neutral_region(rng, height, float(rng.uniform(0.30, 0.38)))
+    axis = direction(90 - abs(rng.normal(0, 3)), rng.uniform(-180, 180))
+    neutral = neutral_region(rng, height, float(rng.uniform(0.30, 0.38)), axis)
     judged = 1 - neutral
     count = int(rng.integers(1, 5))
     disorder = patches(rng, height, plan.disorder_share, count, judged, 0.18)
     gross = patches(rng, height, plan.gross_share, 1, judged, 0.12)
-    return Regions(neutral, disorder * np.float32(plan.disorder_strength), gross)
+    return Regions(axis, neutral, disorder * np.float32(plan.disorder_strength), gross)
 
 
 def _make_blemishes(

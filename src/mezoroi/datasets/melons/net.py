@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mezoroi.datasets.melons.regions import Regions
+from mezoroi.datasets.melons.regions import Mask, Regions
 from mezoroi.datasets.melons.sphere import (
     Array,
     Waves,
@@ -24,7 +24,7 @@ _NEIGHBOURS = 6
 
 @dataclass(frozen=True)
 class Net:
-    """Cork over the panorama: `cover` (H, W) in [0, 1] and `relief` (H, W) in radians, both float32."""
+    """Cork over the panorama: `cover` (H, W) in [0, 1], `relief` (H, W) relative to the radius."""
 
     cover: Array
     relief: Array
@@ -45,9 +45,11 @@ def grow_net(rng: np.random.Generator, style: Style, regions: Regions) -> Net:
     relief = np.exp(-(ratio**2))
     thickness = spacing * rng.uniform(0.05, 0.1) * (1 + 0.25 * noise(rng, 5.0, height))
     faint = 1 - regions.neutral * rng.uniform(0.6, 0.85)
-    uneven = 1 + (0.12 + 0.3 * regions.disorder) * noise(rng, 12.0, height)
+    uneven = 1 + 0.15 * noise(rng, 12.0, height)
     opacity = np.clip(faint * uneven, 0, 1)
-    return Net((cover * opacity).astype(np.float32), (relief * thickness * faint).astype(np.float32))
+    return Net(
+        (cover * opacity).astype(np.float32), (relief * thickness * faint).astype(np.float32)
+    )
 
 
 def even_cells(rng: np.random.Generator, count: int, rounds: int = 5) -> Array:
@@ -77,13 +79,13 @@ def _scatter(rng: np.random.Generator, spacing: float, disorder: Array, order: W
     jitter = (rng.uniform(0.05, 0.1) + 0.22 * local[:, None]) * rng.normal(size=cells.shape)
     crowd = 0.14 * local[:, None] * order(cells)
     cells = np.concatenate([(cells + spacing * (jitter + crowd))[~drop], twins])
-    return (cells / np.linalg.norm(cells, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(cells / np.linalg.norm(cells, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _edges(
     rng: np.random.Generator, style: Style, cells: Array, spacing: float, disorder: Array
 ) -> tuple[Array, Array]:
-    """Distances (H, W) in radians to the nearest line between cells and to the nearest fine line."""
+    """Distances (H, W) in radians to the nearest line between cells and the nearest fine line."""
     height = disorder.shape[0]
     half = height // 2
     meander = rng.uniform(*style.meander) * spacing
@@ -131,7 +133,7 @@ def _relative_distance(
     ratio = ratio / spacing
     if regions.gross.max() > 0:
         ratio = ratio + regions.gross * (_chaos(rng, scale, height) - ratio)
-    return ratio
+    return np.asarray(ratio, dtype=np.float32)
 
 
 def _chaos(rng: np.random.Generator, scale: float, height: int) -> Array:
@@ -150,17 +152,18 @@ def _line_width(
     distance, disorder, gross = ratio[sample], regions.disorder[sample], regions.gross[sample]
     judged = regions.neutral[sample] < 0.5
 
-    def fitted(where: Array, share: float) -> float:
+    def fitted(where: Mask, share: float) -> float:
         return float(np.quantile(distance[where], share)) if where.sum() > 50 else np.nan
 
     regular = fitted(judged & (disorder < 0.5) & (gross < 0.5), coverage)
     irregular = fitted(judged & (disorder >= 0.5) & (gross < 0.5), coverage)
-    chaotic = fitted(gross >= 0.5, coverage * float(rng.uniform(0.8, 1.3)))
+    chaotic = fitted(gross >= 0.5, coverage * float(rng.uniform(0.9, 1.4)))
     if np.isnan(regular):
         regular = float(np.quantile(distance, coverage))
     width = np.full_like(ratio, regular)
     if not np.isnan(irregular):
-        width = width + (min(irregular, 1.5 * regular) - regular) * regions.disorder
+        irregular = min(irregular, 1.6 * regular)  # or gaps would be filled by blots
+        width = width + (irregular - regular) * smoothstep(0.2, 0.5, regions.disorder)
     if not np.isnan(chaotic):
         width = width + (chaotic - width) * regions.gross
     return np.maximum(width, 1e-4)

@@ -27,7 +27,10 @@ class Regions:
     """Strength 0 to 1 of each condition over the panorama, (H, W) each.
 
     `neutral` carries no grade evidence; `disorder` is irregular net; `gross` is net gone to chaos.
+    `axis` (3,) points from the blossom to the stem.
     """
+
+    axis: Array
 
     neutral: Array
     disorder: Array
@@ -65,10 +68,10 @@ def patches(
     return np.clip(blobs, 0, 1)
 
 
-def neutral_region(rng: np.random.Generator, height: int, share: float) -> Array:
+def neutral_region(rng: np.random.Generator, height: int, share: float, axis: Array) -> Array:
     """Stem end, blossom end and faint patches that together cover `share` of the panorama."""
     coarse = min(height, 64)
-    latitude = np.arcsin(directions(coarse)[..., 2])
+    latitude = np.arcsin(np.clip(directions(coarse) @ axis, -1, 1))
     stem, blossom = np.deg2rad(rng.uniform(17, 27)), np.deg2rad(rng.uniform(15, 25))
     ends = np.maximum(
         latitude - (np.pi / 2 - stem), -latitude - (np.pi / 2 - blossom)

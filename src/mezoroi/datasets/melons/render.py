@@ -89,9 +89,9 @@ class Conditions:
 
 
 def make_texture(
-    rng: np.random.Generator, style: Style, net: Net, blemishes: Sequence[Blemish]
+    rng: np.random.Generator, style: Style, net: Net, blemishes: Sequence[Blemish], axis: Array
 ) -> Texture:
-    """Skin, net, stem and blossom scars and blemishes as unlit albedo and relief."""
+    """Skin, net, dry stem and blossom scar at the ends of `axis`, and blemishes, unlit."""
     height = net.cover.shape[0]
     skin, cork = _linear(_shade(rng, style.skin)), _linear(_shade(rng, style.cork))
     mottle = noise(rng, 3.0, height, 3)
@@ -103,7 +103,7 @@ def make_texture(
     albedo = skin_field * hollow
     albedo = albedo + net.cover[..., None] * (cork_field - albedo)
     relief = net.relief
-    for spot, colour in _ends(rng, height):
+    for spot, colour in _ends(rng, height, axis):
         albedo = albedo + spot[..., None] * (_linear(colour) - albedo)
         relief = relief * (1 - spot)
     for blemish in blemishes:
@@ -147,7 +147,8 @@ def render_surface(
     coarse = cv2.GaussianBlur(image, (0, 0), sigmaX=0.1, sigmaY=2.5 * height / 256)
     image = image + oblique * (coarse - image)
     grain = rng.normal(0, conditions.noise / 255, image.shape[:2]).astype(np.float32)
-    return np.clip(np.rint((image + grain[..., None]) * 255), 0, 255).astype(np.uint8)
+    noisy = np.rint((image + grain[..., None]) * 255)
+    return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
 
 
 def _linear(colour: Array) -> Array:
@@ -168,9 +169,9 @@ def _grain(rng: np.random.Generator, height: int) -> Array:
     return result
 
 
-def _ends(rng: np.random.Generator, height: int) -> list[tuple[Array, Array]]:
+def _ends(rng: np.random.Generator, height: int, axis: Array) -> list[tuple[Array, Array]]:
     """Opacity (H, 2H) and colour of the dry stem and the blossom scar, present on every fruit."""
-    up = directions(height)[..., 2]
+    up = directions(height) @ axis
     spots = []
     for side, low, high in ((1.0, 5.0, 13.0), (-1.0, 3.0, 10.0)):
         angle = np.rad2deg(np.arccos(np.clip(side * up, -1, 1)))

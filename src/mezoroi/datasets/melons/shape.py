@@ -117,7 +117,8 @@ def silhouettes(
     up = np.array([0.0, 0.0, 1.0])
     in_plane = np.cos(angle)[None, :, None] * right[:, None] + np.sin(angle)[None, :, None] * up
     rays = (
-        np.cos(depth)[:, None] * in_plane[:, :, None] + np.sin(depth)[:, None] * toward[:, None, None]
+        np.cos(depth)[:, None] * in_plane[:, :, None]
+        + np.sin(depth)[:, None] * toward[:, None, None]
     )
     # A ray that leaves the image plane by `depth` meets the image at the same polar angle.
     radius = (body(rays.astype(np.float32)) * np.cos(depth)).max(axis=-1).astype(np.float64)

@@ -106,8 +106,7 @@ def upsample(field: Array, height: int) -> Array:
     size = (padded.shape[1] * factor, padded.shape[0] * factor)
     grown = cv2.resize(padded, size, interpolation=cv2.INTER_CUBIC)
     edge = margin * factor
-    result: Array = grown[edge:-edge, edge:-edge]
-    return result
+    return np.asarray(grown[edge:-edge, edge:-edge], dtype=np.float32)
 
 
 def wrap(field: Array, margin: int) -> Array:
@@ -126,8 +125,7 @@ def blur(field: Array, sigma: float) -> Array:
     margin = min(int(3 * sigma) + 1, field.shape[0])
     padded = wrap(field, margin)
     smooth = cv2.GaussianBlur(padded, (0, 0), sigma)
-    result: Array = smooth[margin:-margin, margin:-margin]
-    return result
+    return np.asarray(smooth[margin:-margin, margin:-margin], dtype=np.float32)
 
 
 def smoothstep(low: float, high: float, values: Array) -> Array:

@@ -27,6 +27,8 @@ class Style:
     light_elevation : degrees above the horizon
     ambient : share of the light that comes from everywhere
     exposure : factor on the light
+    stain_edge : softness of a stain's edge, relative to its radius
+    mould_size : radius of a mould spot, relative to its patch
     """
 
     spacing: Range = (0.17, 0.25)
@@ -37,7 +39,7 @@ class Style:
     line_softness: Range = (0.25, 0.45)
     skin: tuple[Colour, ...] = ((118, 138, 96), (150, 160, 98), (142, 158, 132), (104, 128, 84))
     cork: tuple[Colour, ...] = ((205, 200, 166), (190, 190, 172), (216, 205, 170), (186, 178, 140))
-    scars: tuple[Colour, ...] = ((190, 160, 112), (168, 140, 100), (206, 184, 140))
+    scars: tuple[Colour, ...] = ((182, 162, 124), (162, 142, 108), (200, 186, 150))
     stains: tuple[Colour, ...] = ((112, 88, 52), (78, 92, 46), (124, 108, 58))
     moulds: tuple[Colour, ...] = ((34, 36, 34), (48, 46, 40), (40, 46, 44))
     light_elevation: Range = (10.0, 60.0)
@@ -58,7 +60,7 @@ STYLES: dict[str, Style] = {
         line_softness=(0.4, 0.7),
         skin=((128, 142, 112), (166, 166, 110), (112, 134, 100)),
         cork=((212, 206, 184), (196, 188, 156), (208, 208, 190)),
-        scars=((176, 150, 120), (198, 170, 118)),
+        scars=((170, 152, 128), (192, 172, 132)),
         stains=((98, 78, 58), (92, 96, 60), (136, 112, 72)),
         moulds=((46, 44, 50), (30, 34, 28)),
         light_elevation=(-10.0, 35.0),

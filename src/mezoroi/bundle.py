@@ -1,0 +1,184 @@
+"""The trained bundle on disk: one folder, readable without this package."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import mezoroi
+from mezoroi.config import Config
+from mezoroi.errors import MezoroiError
+from mezoroi.files import atomic_path, read_json, write_json
+from mezoroi.models import Encoder, GradingModel
+from mezoroi.standard import GradingStandard
+from mezoroi.training import InputSize, make_head
+
+FORMAT = 1
+GRADER_JSON = "grader.json"
+WEIGHTS = "grader.safetensors"
+PROTOTYPES = "prototypes.safetensors"
+_REMEDY = "train again, or copy the whole run folder"
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """What a grade looks like on average, over the training observations.
+
+    Attributes
+    ----------
+    embeddings : (G, D) REF_g, mean embedding of grade g
+    features : (G, K) mean pooled feature map, for Dist-CAM
+    thresholds : (G,) a fruit resembles grade g when its similarity is at least this
+    """
+
+    embeddings: Tensor
+    features: Tensor
+    thresholds: Tensor
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that grading needs.
+
+    Attributes
+    ----------
+    network : the `GradingModel`, in evaluation mode
+    head : the trained loss of the embedding, whose logits are the classifier's scores
+    input_kind : ``surface`` or ``photo``
+    outline_names : names of the shape statistics in the order the network takes them
+    data : fingerprint and size of the training dataset, and its splits by observation id
+    """
+
+    network: GradingModel
+    head: nn.Module
+    standard: GradingStandard
+    config: Config
+    size: InputSize
+    input_kind: str
+    outline_names: tuple[str, ...]
+    prototypes: Prototypes
+    data: Mapping[str, Any]
+
+
+def build_network(
+    standard: GradingStandard, config: Config, num_outlines: int, weights: str
+) -> tuple[GradingModel, nn.Module]:
+    """An untrained network and its head, drawn from ``config.train.seed`` alone."""
+    settings = config.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        network = GradingModel(
+            Encoder(settings.backbone, settings.stride, weights),
+            surface_grades=len(standard.surface_grades),
+            channels_per_grade=settings.channels_per_grade,
+            embedding_dim=settings.embedding_dim,
+            outline_features=num_outlines,
+            outline_dim=settings.outline_dim,
+        )
+        head = make_head(config.loss, len(standard.grades), network.embedding_dim)
+    return network.to(memory_format=torch.channels_last), head
+
+
+def write_bundle(bundle: Bundle, run_dir: Path) -> None:
+    """Write the bundle; ``grader.json`` comes last, so that a bundle without it is unfinished."""
+    tensors = {f"network.{name}": value for name, value in bundle.network.state_dict().items()}
+    tensors |= {f"head.{name}": value for name, value in bundle.head.state_dict().items()}
+    _write_tensors(run_dir / WEIGHTS, tensors)
+    _write_tensors(run_dir / PROTOTYPES, vars(bundle.prototypes))
+    write_json(
+        run_dir / GRADER_JSON,
+        {
+            "format": FORMAT,
+            "versions": {
+                "mezoroi": mezoroi.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "input_kind": bundle.input_kind,
+            "size": vars(bundle.size),
+            "outline_names": list(bundle.outline_names),
+            "standard": bundle.standard.to_dict(),
+            "config": bundle.config.model_dump(),
+            "data": dict(bundle.data),
+        },
+    )
+
+
+def read_bundle(run_dir: str | Path) -> Bundle:
+    """Read what `write_bundle` wrote.
+
+    Raises
+    ------
+    MezoroiError
+        If the folder is no run folder, a file is missing or damaged, or another version wrote it.
+    """
+    folder = Path(run_dir)
+    if not folder.is_dir():
+        raise MezoroiError(f"{folder} is no run folder: give the folder that `train -o` wrote")
+    content = read_json(
+        folder / GRADER_JSON, "finish the training with --resume, or give another run folder"
+    )
+    version = content.get("format") if isinstance(content, dict) else None
+    if version != FORMAT:
+        raise MezoroiError(
+            f"{folder / GRADER_JSON} has format {version}, this version reads {FORMAT}: "
+            "train again with this version"
+        )
+    try:
+        standard = GradingStandard.from_dict(content["standard"])
+        config = Config.model_validate(content["config"])
+        outline_names = tuple(content["outline_names"])
+        size = InputSize(**content["size"])
+        input_kind = content["input_kind"]
+        data = content["data"]
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MezoroiError(f"{folder / GRADER_JSON} is damaged ({reason}): {_REMEDY}") from error
+    network, head = build_network(standard, config, len(outline_names), weights="none")
+    tensors = _read_tensors(folder / WEIGHTS)
+    try:
+        network.load_state_dict(_part(tensors, "network."))
+        head.load_state_dict(_part(tensors, "head."))
+        prototypes = Prototypes(**_read_tensors(folder / PROTOTYPES))
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MezoroiError(f"{folder} holds files that do not fit ({reason}): {_REMEDY}") from error
+    network.eval().requires_grad_(False)
+    head.eval().requires_grad_(False)
+    return Bundle(
+        network, head, standard, config, size, input_kind, outline_names, prototypes, data
+    )
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    ready = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(ready, temporary)
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise MezoroiError(f"{path} is missing: {_REMEDY}") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise MezoroiError(f"{path} is damaged: {_REMEDY}") from error
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,273 @@
+"""Grader: a trained bundle that grades fruit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mezoroi.bundle import Bundle, read_bundle
+from mezoroi.capture.sources import FruitInput, read_fruit
+from mezoroi.datasets import Dataset
+from mezoroi.errors import MezoroiError
+from mezoroi.grading import Grading, GradingFailure
+from mezoroi.maps import grade_evidence
+from mezoroi.models import GradingModel, ModelOutput
+from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
+from mezoroi.standard import GradingStandard
+from mezoroi.training import FruitImages, Progress, silent
+
+Source = str | Path | np.ndarray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a grader says about N observations of a dataset, in its order.
+
+    Attributes
+    ----------
+    similarity : (N, G)
+    logits : (N, G) scores of the trained head, without a margin
+    embeddings : (N, D)
+    features : (N, K) mean pooled feature map
+    maps : (N, S, h, w) activation maps, one value per cell of the feature map; S = 0 for a model
+        without class channels
+    """
+
+    similarity: np.ndarray
+    logits: np.ndarray
+    embeddings: np.ndarray
+    features: np.ndarray
+    maps: np.ndarray
+
+    @property
+    def grades(self) -> np.ndarray:
+        """(N,) index of the most similar grade."""
+        return self.similarity.argmax(axis=1)  # type: ignore[no-any-return]
+
+
+class Grader:
+    """Grades fruit with a trained bundle.
+
+    Parameters
+    ----------
+    bundle : what `mezoroi.bundle.read_bundle` returns; usually through `Grader.load`
+    device : where to run, such as ``cpu`` or ``cuda``; default the first GPU, if there is one
+    """
+
+    def __init__(self, bundle: Bundle, device: str | None = None) -> None:
+        self.bundle = bundle
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        bundle.network.to(self.device)
+        bundle.head.to(self.device)
+        self._prototypes = F.normalize(bundle.prototypes.embeddings.to(self.device), dim=1)
+        surface = bundle.prototypes.embeddings[:, : bundle.network.surface_dim]
+        self._surface_prototypes = F.normalize(surface.to(self.device), dim=1)
+        self._thresholds = dict(
+            zip(self.standard.grades, bundle.prototypes.thresholds.tolist(), strict=True)
+        )
+        self._outline_grades = [
+            self.standard.grades.index(grade) for grade in self.standard.outline_grades
+        ]
+
+    @classmethod
+    def load(cls, run_dir: str | Path, device: str | None = None) -> Grader:
+        """Load the bundle in a run folder.
+
+        Raises
+        ------
+        MezoroiError
+            If the folder is no run folder, incomplete, damaged or of another version.
+        """
+        return cls(read_bundle(run_dir), device)
+
+    @property
+    def standard(self) -> GradingStandard:
+        """The grading standard that was learned."""
+        return self.bundle.standard
+
+    @property
+    def network(self) -> GradingModel:
+        """The trained network, in evaluation mode."""
+        return self.bundle.network
+
+    def grade(self, source: Source) -> Grading:
+        """Grade one fruit.
+
+        Parameters
+        ----------
+        source : path of a photo or of a capture folder, or an (H, W, 3) uint8 RGB array
+
+        Raises
+        ------
+        MezoroiError
+            If the source cannot be read.
+        """
+        return self._grade_batch([read_fruit(source)])[0]
+
+    def grade_many(
+        self, sources: Iterable[Source], batch_size: int = 16
+    ) -> Iterator[Grading | GradingFailure]:
+        """Grade fruits in batches, in order; one that cannot be read yields a `GradingFailure`."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        remaining = iter(sources)
+        while chunk := list(islice(remaining, batch_size)):
+            read: list[FruitInput | GradingFailure] = []
+            for source in chunk:
+                try:
+                    fruit = read_fruit(source)
+                    self._check_outline(fruit)
+                    read.append(fruit)
+                except MezoroiError as error:
+                    name = "image" if isinstance(source, np.ndarray) else str(source)
+                    read.append(GradingFailure(name, str(error)))
+            fruits = [item for item in read if isinstance(item, FruitInput)]
+            graded = iter(self._grade_batch(fruits))
+            for item in read:
+                yield item if isinstance(item, GradingFailure) else next(graded)
+
+    def predict(
+        self, dataset: Dataset, batch_size: int = 32, progress: Progress = silent
+    ) -> Predictions:
+        """Run the network over a dataset.
+
+        Raises
+        ------
+        MezoroiError
+            If the model needs outlines that the dataset does not have, or an image is unreadable.
+        """
+        size = self.bundle.size
+        images = FruitImages(dataset, size.height, size.width, megabytes=0)
+        outlines = self._outline_matrix(dataset)
+        parts: list[tuple[np.ndarray, ...]] = []
+        for start in range(0, len(dataset), batch_size):
+            indices = list(range(start, min(start + batch_size, len(dataset))))
+            chosen = None if outlines is None else outlines[indices]
+            parts.append(self._predict_batch(images.images(indices), chosen))
+            progress("grading", indices[-1] + 1, len(dataset))
+        return Predictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _predict_batch(self, images: Tensor, outlines: Tensor | None) -> tuple[np.ndarray, ...]:
+        with torch.inference_mode():
+            output = self._run(images, outlines)
+            columns = (
+                self._similarity(output.embedding),
+                self.bundle.head.get_logits(output.embedding),  # type: ignore[operator]
+                output.embedding,
+                output.feature_map.mean(dim=(2, 3)),
+                self._evidence(output).softmax(dim=1),
+            )
+            return tuple(column.float().cpu().numpy() for column in columns)
+
+    def _grade_batch(self, fruits: Sequence[FruitInput]) -> list[Grading]:
+        if not fruits:
+            return []
+        size = self.bundle.size
+        fitted = [fit_image(fruit.image, size.height, size.width) for fruit in fruits]
+        rows = [self._outline_row(fruit) for fruit in fruits]
+        known = [row if row is not None else self._mean_outline() for row in rows]
+        outlines = torch.stack(known) if self.bundle.outline_names else None
+        with torch.inference_mode():
+            output = self._run(to_tensor([item.pixels for item in fitted]), outlines)
+            similarity = self._similarity(output.embedding)
+            for index, row in enumerate(rows):
+                if row is None and self._outline_grades:
+                    similarity[index] = self._surface_similarity(output.embedding[index])
+            evidence = self._evidence(output)
+            maps = evidence.softmax(dim=1)
+            if maps.shape[1]:
+                maps = F.interpolate(maps, (size.height, size.width), mode="bilinear")
+            totals = evidence.mean(dim=(2, 3))
+        arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals)]
+        return [
+            self._grading(*item) for item in zip(fruits, fitted, *arrays, strict=True)
+        ]
+
+    def _grading(
+        self,
+        fruit: FruitInput,
+        fitted: FittedImage,
+        similarity: np.ndarray,
+        maps: np.ndarray,
+        totals: np.ndarray,
+    ) -> Grading:
+        grades, surface = self.standard.grades, self.standard.surface_grades
+        shown = fitted.crop(maps)
+        return Grading(
+            source=fruit.name,
+            grade=grades[int(np.nanargmax(similarity))],
+            similarity=dict(zip(grades, similarity.tolist(), strict=True)),
+            thresholds=self._thresholds,
+            activation_maps=dict(zip(surface, shown, strict=False)),
+            map_grade=surface[int(totals.argmax())] if len(totals) else None,
+            outline=fruit.outline,
+            surface=fruit.image,
+            standard=self.standard,
+        )
+
+    def _run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:
+        device = self.device
+        moved = outlines.to(device) if outlines is not None else None
+        output: ModelOutput = self.network(self.network.normalise(images.to(device)), moved)
+        return output
+
+    def _evidence(self, output: ModelOutput) -> Tensor:
+        if not self.network.channels_per_grade:
+            return output.class_channels
+        return grade_evidence(output.class_channels, self.network.channels_per_grade)
+
+    def _similarity(self, embeddings: Tensor) -> Tensor:
+        return F.normalize(embeddings, dim=1) @ self._prototypes.T
+
+    def _surface_similarity(self, embedding: Tensor) -> Tensor:
+        """(G,) by the surface embedding alone; NaN for the grades that need an outline."""
+        surface = F.normalize(embedding[: self.network.surface_dim], dim=0)
+        similarity = self._surface_prototypes @ surface
+        similarity[self._outline_grades] = float("nan")
+        return similarity
+
+    def _mean_outline(self) -> Tensor:
+        assert self.network.outline_encoder is not None or not self.bundle.outline_names
+        if self.network.outline_encoder is None:
+            return torch.empty(0)
+        return self.network.outline_encoder.mean.cpu()
+
+    def _outline_row(self, fruit: FruitInput) -> Tensor | None:
+        self._check_outline(fruit)
+        if fruit.outline is None or not self.bundle.outline_names:
+            return None
+        return self._row(fruit.outline)
+
+    def _row(self, outline: Mapping[str, float]) -> Tensor:
+        return torch.tensor([outline[name] for name in self.bundle.outline_names])
+
+    def _check_outline(self, fruit: FruitInput) -> None:
+        if fruit.outline is None:
+            return
+        missing = [name for name in self.bundle.outline_names if name not in fruit.outline]
+        if missing:
+            raise MezoroiError(
+                f"{fruit.name}: the outline has no `{missing[0]}`, which the grader was trained "
+                "with: capture the fruit again with this version"
+            )
+
+    def _outline_matrix(self, dataset: Dataset) -> Tensor | None:
+        if not self.bundle.outline_names:
+            return None
+        rows = []
+        for observation in dataset:
+            missing = set(self.bundle.outline_names) - set(observation.outline or {})
+            if missing or observation.outline is None:
+                raise MezoroiError(
+                    f"{observation.id} has no outline `{min(missing)}`, which the grader was "
+                    "trained with: give captures, or train without outlines"
+                )
+            rows.append(self._row(observation.outline))
+        return torch.stack(rows)

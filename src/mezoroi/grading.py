@@ -1,0 +1,136 @@
+"""The answer of a grader to one fruit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mezoroi.files import atomic_path, nan_to_none, write_bytes, write_json, write_text
+from mezoroi.standard import GradingStandard
+
+GRADING_JSON = "grading.json"
+
+
+@dataclass(frozen=True)
+class Grading:
+    """Result of grading one capture.
+
+    Attributes
+    ----------
+    source : path of the fruit, or ``image`` for one in memory
+    grade : the grade with the largest similarity
+    similarity : S_g in [-1, 1] per grade; NaN for a grade that could not be judged, such as one
+        judged on the outline when the capture has none
+    thresholds : the fruit resembles grade g when S_g is at least this
+    activation_maps : per surface grade (H, W) float32 in [0, 1], summing to 1 over the grades;
+        empty for a model without class channels
+    map_grade : the surface grade with the most evidence in the maps, which may differ from `grade`
+    reliability : in [0, 1], or None where it was not fitted
+    adjusted_from : the grade before a reliability adjustment, or None
+    neighbours : the most similar reference fruits
+    outline : shape statistics by name, or None
+    surface : (H, W, 3) uint8, what was graded
+    """
+
+    source: str
+    grade: str
+    similarity: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    activation_maps: Mapping[str, np.ndarray]
+    map_grade: str | None
+    outline: Mapping[str, float] | None
+    surface: np.ndarray = field(repr=False)
+    standard: GradingStandard = field(repr=False)
+    reliability: float | None = None
+    adjusted_from: str | None = None
+    neighbours: list[Any] = field(default_factory=list)
+
+    @property
+    def resembles(self) -> list[str]:
+        """Grades whose likeness threshold the similarity reaches, most similar first."""
+        like = [g for g, value in self.similarity.items() if value >= self.thresholds[g]]
+        return sorted(like, key=lambda grade: -self.similarity[grade])
+
+    @property
+    def is_unlike_all(self) -> bool:
+        """True when the fruit resembles no grade at all."""
+        return not self.resembles
+
+    @property
+    def not_judged(self) -> list[str]:
+        """Grades without a similarity, since the capture does not show their view."""
+        return [grade for grade, value in self.similarity.items() if np.isnan(value)]
+
+    @property
+    def map_differs(self) -> bool:
+        """True when the activation maps point at another grade than the one decided."""
+        decided_on_surface = self.grade in self.activation_maps
+        return decided_on_surface and self.map_grade not in (None, self.grade)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: everything but the images."""
+        return nan_to_none(  # type: ignore[no-any-return]
+            {
+                "source": self.source,
+                "grade": self.grade,
+                "similarity": dict(self.similarity),
+                "thresholds": dict(self.thresholds),
+                "resembles": self.resembles,
+                "is_unlike_all": self.is_unlike_all,
+                "not_judged": self.not_judged,
+                "map_grade": self.map_grade,
+                "map_differs": self.map_differs,
+                "reliability": self.reliability,
+                "adjusted_from": self.adjusted_from,
+                "neighbours": self.neighbours,
+                "outline": dict(self.outline) if self.outline is not None else None,
+            }
+        )
+
+    def save(self, folder: str | Path, language: str = "ja") -> None:
+        """Write the grading and its pictures into `folder`.
+
+        ``grading.json``, ``radar.svg`` and ``radar.png``, ``activation-GRADE.png`` per surface
+        grade, and ``activation-maps.npz`` with the maps themselves.
+        """
+        from mezoroi.report import encode_png, overlay, radar_png, radar_svg
+
+        folder = Path(folder)
+        chart = radar_svg(
+            self.similarity,
+            self.thresholds,
+            self.standard,
+            grade=self.grade,
+            language=language,
+        )
+        write_text(folder / "radar.svg", chart)
+        write_bytes(folder / "radar.png", radar_png(chart))
+        for grade, values in self.activation_maps.items():
+            name = f"activation-{file_name(grade)}.png"
+            write_bytes(folder / name, encode_png(overlay(self.surface, values)))
+        if self.activation_maps:
+            with atomic_path(folder / "activation-maps.npz") as temporary:
+                np.savez_compressed(temporary, **dict(self.activation_maps))
+        write_json(folder / GRADING_JSON, self.to_dict())
+
+
+@dataclass(frozen=True)
+class GradingFailure:
+    """A fruit of a batch that could not be graded, and why."""
+
+    source: str
+    error: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"source": self.source, "error": self.error}
+
+
+def file_name(text: str) -> str:
+    """`text` without the characters that file systems refuse."""
+    return "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in text).strip(" .") or "_"
+
+

@@ -1,0 +1,32 @@
+"""The Japanese font of charts and pictures, without asking the system for one."""
+
+from __future__ import annotations
+
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from mezoroi.errors import MezoroiError
+
+FONT_NAME = "IPAexGothic"
+FONT_STACK = "'Noto Sans JP', IPAexGothic, sans-serif"
+PACKAGE = "matplotlib_fontja"
+
+
+def font_path() -> Path:
+    """Path of the IPAex Gothic font that comes with ``matplotlib-fontja``.
+
+    The package is located, not imported: importing it changes matplotlib's settings for everyone.
+
+    Raises
+    ------
+    MezoroiError
+        If the package or its font file is missing.
+    """
+    found = PathFinder.find_spec(PACKAGE)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        path = Path(folder) / "fonts" / "ipaexg.ttf"
+        if path.is_file():
+            return path
+    raise MezoroiError(
+        "the Japanese chart font is missing: install it with `pip install matplotlib-fontja`"
+    )

@@ -1,0 +1,18 @@
+"""Training on pytorch-lightning."""
+
+from mezoroi.training.data import FruitImages, GradingData, InputSize, Progress, silent
+from mezoroi.training.fit import finished_epochs, fit
+from mezoroi.training.module import GradingModule, SoftmaxHead, make_head
+
+__all__ = [
+    "FruitImages",
+    "GradingData",
+    "GradingModule",
+    "InputSize",
+    "Progress",
+    "SoftmaxHead",
+    "finished_epochs",
+    "fit",
+    "make_head",
+    "silent",
+]

@@ -1,0 +1,173 @@
+"""One training run: checkpoints, resume, early stopping and a CSV line per epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from mezoroi.config import TrainConfig
+from mezoroi.errors import MezoroiError
+from mezoroi.files import atomic_path, write_text
+from mezoroi.training.data import GradingData
+from mezoroi.training.module import GradingModule
+
+CHECKPOINTS = "checkpoints"
+LAST, BEST = "last", "best"
+EPOCHS_CSV = "epochs.csv"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or absent, and hold tensors and plain data only."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path), map_location)
+
+
+class EpochLog(Callback):
+    """One line per epoch in ``epochs.csv``; lines of epochs that are run again are replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, str]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.path.exists() and trainer.current_epoch > 0:
+            with self.path.open(newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+            self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        values = {
+            name: f"{float(trainer.callback_metrics[name]):.6g}"
+            for name in ("train_loss", "val_loss", "val_acc")
+            if name in trainer.callback_metrics
+        }
+        rate = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        self.rows.append({"epoch": str(trainer.current_epoch), **values, "lr": rate})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+
+def fit(
+    module: GradingModule,
+    data: GradingData,
+    config: TrainConfig,
+    run_dir: Path,
+    resume: bool = False,
+) -> None:
+    """Train `module` in place and leave it with the weights that `config.keep` asks for.
+
+    Raises
+    ------
+    MezoroiError
+        If there is nothing to resume, a checkpoint is damaged, or the disk is full.
+    """
+    folder = run_dir / CHECKPOINTS
+    checkpoint = _checkpoint_to_resume(folder) if resume else None
+    keeper = ModelCheckpoint(
+        dirpath=folder,
+        filename=BEST,
+        monitor="val_loss",
+        mode="min",
+        save_top_k=1 if config.keep == "best" else 0,
+        enable_version_counter=False,
+    )
+    latest = ModelCheckpoint(
+        dirpath=folder, filename=LAST, save_top_k=1, enable_version_counter=False
+    )
+    callbacks: list[Callback] = [EpochLog(run_dir / EPOCHS_CSV), keeper, latest]
+    if config.patience:
+        callbacks.append(EarlyStopping("val_loss", patience=config.patience, mode="min"))
+    watched = sys.stderr.isatty()
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            max_epochs=config.epochs,
+            accelerator="auto",
+            precision=_precision(config),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            logger=False,
+            default_root_dir=run_dir,
+            enable_progress_bar=watched,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=5.0,
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if config.keep == "best":
+        best = read_checkpoint(folder / f"{BEST}.ckpt", module.device)
+        module.load_state_dict(best["state_dict"])
+    module.eval()
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A Lightning checkpoint, read without running anything it contains."""
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise MezoroiError(f"{path} is missing: train again without --resume") from error
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise MezoroiError(f"{path} is damaged: train again without --resume") from error
+    return loaded
+
+
+def finished_epochs(run_dir: Path) -> int:
+    """Epochs that a resumed run would not repeat."""
+    path = run_dir / CHECKPOINTS / f"{LAST}.ckpt"
+    return int(read_checkpoint(path)["epoch"]) + 1 if path.exists() else 0
+
+
+def _checkpoint_to_resume(folder: Path) -> str | None:
+    path = folder / f"{LAST}.ckpt"
+    return str(path) if path.exists() else None
+
+
+def _precision(config: TrainConfig) -> Any:
+    if config.precision != "auto":
+        return config.precision
+    return "16-mixed" if torch.cuda.is_available() else "32-true"
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's remarks on devices and workers tell a grower nothing; restored afterwards."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.fabric")
+    ]
+    levels: Mapping[str, int] = {logger.name: logger.level for logger in loggers}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", module="torch.optim.lr_scheduler")
+            yield
+    finally:
+        for logger in loggers:
+            logger.setLevel(levels[logger.name])

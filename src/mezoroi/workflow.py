@@ -1,0 +1,198 @@
+"""What a verb does across rooms: train -> prototypes -> bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from mezoroi.bundle import GRADER_JSON, Bundle, Prototypes, build_network, write_bundle
+from mezoroi.config import Config
+from mezoroi.datasets import Dataset, complete_splits
+from mezoroi.errors import MezoroiError
+from mezoroi.files import read_json, write_json, write_text
+from mezoroi.grader import Grader
+from mezoroi.standard import GradingStandard
+from mezoroi.training import (
+    GradingData,
+    GradingModule,
+    InputSize,
+    Progress,
+    fit,
+    silent,
+)
+
+RUN_JSON = "run.json"
+LIKENESS_PERCENTILE = 5
+
+
+def train(
+    dataset: Dataset,
+    config: Config | None = None,
+    run_dir: str | Path = "runs/latest",
+    *,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Grader:
+    """Learn the grading standard of a dataset and write the bundle to `run_dir`.
+
+    Splits that the dataset does not bring are made (``config.split``); train and val are used,
+    and calibration, where there is one, for the likeness thresholds.
+
+    Parameters
+    ----------
+    dataset : graded observations
+    config : settings; defaults as in `Config`
+    run_dir : the run folder, empty or of the same training if `resume`
+    resume : continue after the last whole epoch of an interrupted training
+    progress : called with what is done and how far
+
+    Raises
+    ------
+    MezoroiError
+        If the folder holds another run, the dataset cannot be split, or the disk is full.
+    """
+    config = config or Config()
+    run_dir = Path(run_dir)
+    standard = effective_standard(dataset)
+    dataset = replace(complete_splits(dataset, config.split.seed), standard=standard)
+    _claim(run_dir, dataset, config, resume)
+    learning, watching = dataset.select("train"), dataset.select("val")
+    _require_every_grade(learning)
+
+    size = input_size(dataset, config)
+    outline_names = dataset.outline_names if dataset.has_outlines else ()
+    network, head = build_network(standard, config, len(outline_names), config.model.weights)
+    if network.outline_encoder is not None:
+        network.outline_encoder.fit_scale(torch.from_numpy(learning.outline_matrix()))
+    module = GradingModule(network, head, standard, config, size.wraps)
+    data = GradingData(learning, watching, network, size, config, progress)
+    fit(module, data, config.train, run_dir, resume)
+
+    network.eval().requires_grad_(False)
+    head.eval().requires_grad_(False)
+    untested = torch.full((len(standard.grades),), float("nan"))
+    empty = Prototypes(
+        torch.zeros(len(standard.grades), network.embedding_dim),
+        torch.zeros(len(standard.grades), network.encoder.channels),
+        untested,
+    )
+    bundle = Bundle(
+        network,
+        head,
+        standard,
+        config,
+        size,
+        "surface" if size.wraps else "photo",
+        outline_names,
+        empty,
+        {
+            "fingerprint": dataset.fingerprint,
+            "observations": len(dataset),
+            "splits": {item.id: item.split for item in dataset},
+        },
+    )
+    bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, progress))
+    write_bundle(bundle, run_dir)
+    return Grader(bundle)
+
+
+def effective_standard(dataset: Dataset) -> GradingStandard:
+    """The dataset's standard; all on the surface where there are no outlines to judge by."""
+    if dataset.standard.outline_grades and not dataset.has_outlines:
+        return dataset.standard.judged_on_surface()
+    return dataset.standard
+
+
+def input_size(dataset: Dataset, config: Config) -> InputSize:
+    """The network's input size, and whether the images are panoramas."""
+    wraps = dataset.is_panorama
+    height = config.input.height
+    width = config.input.width or (2 * height if wraps else height)
+    return InputSize(height, width, wraps)
+
+
+def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
+    """`dataset` with the splits of the grader's training, where it is the same data.
+
+    A dataset that brings its own splits keeps them. Observations that the training did not know
+    count as test.
+
+    Raises
+    ------
+    MezoroiError
+        If an observation of this dataset was trained on but now is called test.
+    """
+    trained = grader.bundle.data["splits"]
+    splits = {item.id: item.split or trained.get(item.id, "test") for item in dataset}
+    leaked = [
+        name
+        for name, split in splits.items()
+        if split == "test" and trained.get(name) in ("train", "val")
+    ]
+    if leaked and grader.bundle.data["fingerprint"] == dataset.fingerprint:
+        raise MezoroiError(f"{leaked[0]} was trained on but is in the test split: split it again")
+    return dataset.with_splits(splits)
+
+
+def _fit_prototypes(bundle: Bundle, dataset: Dataset, progress: Progress) -> Prototypes:
+    """Mean embeddings over the training observations, and likeness thresholds from the others."""
+    grader = Grader(bundle)
+    learning = dataset.select("train")
+    seen = grader.predict(learning, progress=progress)
+    grades = range(len(bundle.standard.grades))
+
+    def means(values: np.ndarray) -> torch.Tensor:
+        rows = [values[learning.labels == grade].mean(axis=0) for grade in grades]
+        return torch.from_numpy(np.stack(rows))
+
+    prototypes = replace(
+        bundle.prototypes, embeddings=means(seen.embeddings), features=means(seen.features)
+    )
+    held_out = dataset.select("calibration" if "calibration" in dataset.splits else "val")
+    similarity = Grader(replace(bundle, prototypes=prototypes)).predict(held_out).similarity
+    thresholds = []
+    for grade in grades:
+        own = similarity[held_out.labels == grade, grade]
+        thresholds.append(np.percentile(own, LIKENESS_PERCENTILE) if len(own) else -1.0)
+    return replace(prototypes, thresholds=torch.tensor(thresholds, dtype=torch.float32))
+
+
+def _claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> None:
+    """Make the run folder this training's, or refuse to mix two trainings in it."""
+    record = {"fingerprint": dataset.fingerprint, "config": config.model_dump(mode="json")}
+    path = run_dir / RUN_JSON
+    if not path.exists():
+        if run_dir.is_dir() and any(run_dir.iterdir()):
+            raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
+        if run_dir.exists() and not run_dir.is_dir():
+            raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
+    else:
+        if not resume:
+            raise MezoroiError(
+                f"{run_dir} already holds a training: continue it with --resume, "
+                "or give another folder with -o"
+            )
+        earlier = read_json(path, "give another folder with -o")
+        if earlier != record:
+            what = "dataset" if earlier.get("config") == record["config"] else "settings"
+            raise MezoroiError(
+                f"the {what} differ from those {run_dir} was started with: "
+                "use the same ones, or give another folder with -o"
+            )
+    write_json(path, record)
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_text(run_dir / "config.yaml", text)
+    (run_dir / GRADER_JSON).unlink(missing_ok=True)
+
+
+def _require_every_grade(learning: Dataset) -> None:
+    missing = [grade for grade, count in learning.counts().items() if count < 2]
+    if missing:
+        raise MezoroiError(
+            f"grade `{missing[0]}` has fewer than 2 training observations: "
+            "add fruits of it or take it out of the standard"
+        )
