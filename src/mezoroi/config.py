@@ -42,7 +42,7 @@ class ModelConfig(_Section):
         5, ge=0, le=64, description="class channels per grade (xi); 0: a plain network without maps"
     )
     embedding_dim: int = Field(128, ge=2, le=4096, description="length of the surface embedding")
-    outline_dim: int = Field(16, ge=2, le=512, description="length of the outline embedding")
+    outline_dim: int = Field(64, ge=2, le=512, description="length of the outline embedding")
 
 
 class LossConfig(_Section):
@@ -56,6 +56,10 @@ class LossConfig(_Section):
     kept_channels: int | None = Field(
         None, ge=1, description="channels per grade kept in a step; null: ceil(xi / 2)"
     )
+    swap_tile: int = Field(
+        4, ge=0, le=64, description="side of the tiles fruits swap, in cells; 0: none are swapped"
+    )
+    swap_share: float = Field(0.5, ge=0, le=1, description="share of the steps with swapped tiles")
 
 
 class JitterConfig(_Section):

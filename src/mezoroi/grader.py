@@ -186,9 +186,7 @@ class Grader:
                 maps = F.interpolate(maps, (size.height, size.width), mode="bilinear")
             totals = evidence.mean(dim=(2, 3))
         arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals)]
-        return [
-            self._grading(*item) for item in zip(fruits, fitted, *arrays, strict=True)
-        ]
+        return [self._grading(*item) for item in zip(fruits, fitted, *arrays, strict=True)]
 
     def _grading(
         self,

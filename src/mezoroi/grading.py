@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mezoroi.files import atomic_path, nan_to_none, write_bytes, write_json, write_text
 from mezoroi.standard import GradingStandard
@@ -97,7 +99,8 @@ class Grading:
         ``grading.json``, ``radar.svg`` and ``radar.png``, ``activation-GRADE.png`` per surface
         grade, and ``activation-maps.npz`` with the maps themselves.
         """
-        from mezoroi.report import encode_png, overlay, radar_png, radar_svg
+        from mezoroi.report.overlay import overlay
+        from mezoroi.report.radar import radar_png, radar_svg
 
         folder = Path(folder)
         chart = radar_svg(
@@ -111,7 +114,7 @@ class Grading:
         write_bytes(folder / "radar.png", radar_png(chart))
         for grade, values in self.activation_maps.items():
             name = f"activation-{file_name(grade)}.png"
-            write_bytes(folder / name, encode_png(overlay(self.surface, values)))
+            write_bytes(folder / name, _png(overlay(self.surface, values)))
         if self.activation_maps:
             with atomic_path(folder / "activation-maps.npz") as temporary:
                 np.savez_compressed(temporary, **dict(self.activation_maps))
@@ -129,8 +132,12 @@ class GradingFailure:
         return {"source": self.source, "error": self.error}
 
 
+def _png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def file_name(text: str) -> str:
     """`text` without the characters that file systems refuse."""
     return "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in text).strip(" .") or "_"
-
-

@@ -68,7 +68,7 @@ def train(
     network, head = build_network(standard, config, len(outline_names), config.model.weights)
     if network.outline_encoder is not None:
         network.outline_encoder.fit_scale(torch.from_numpy(learning.outline_matrix()))
-    module = GradingModule(network, head, standard, config, size.wraps)
+    module = GradingModule(network, head, standard, config, size)
     data = GradingData(learning, watching, network, size, config, progress)
     fit(module, data, config.train, run_dir, resume)
 

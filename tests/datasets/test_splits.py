@@ -38,7 +38,7 @@ def dataset_of(rows: list[tuple[str, str]], sessions: list[str] | None = None) -
             for i, (specimen, grade) in enumerate(rows)
         ),
         STANDARD,
-        Path("."),
+        Path(),
     )
 
 

@@ -135,7 +135,8 @@ def _cut_into_stages(network: nn.Module) -> list[nn.Module]:
         return [_WholeBackbone(network)]
     cuts = [0] + [index + 1 for index, (name, _) in enumerate(steps) if name in ends]
     return [
-        nn.Sequential(*(module for _, module in steps[start:stop])) for start, stop in pairwise(cuts)
+        nn.Sequential(*(module for _, module in steps[start:stop]))
+        for start, stop in pairwise(cuts)
     ]
 
 

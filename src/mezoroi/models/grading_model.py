@@ -38,7 +38,10 @@ class OutlineEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("deviation", torch.ones(num_features))
         self.layers = nn.Sequential(
-            nn.Linear(num_features, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
+            nn.Linear(num_features, 2 * dim),
+            nn.ReLU(),
+            nn.Linear(2 * dim, dim, bias=False),
+            nn.BatchNorm1d(dim),
         )
 
     def fit_scale(self, outlines: Tensor) -> None:
@@ -73,7 +76,7 @@ class GradingModel(nn.Module):
         channels_per_grade: int,
         embedding_dim: int,
         outline_features: int = 0,
-        outline_dim: int = 16,
+        outline_dim: int = 64,
     ) -> None:
         super().__init__()
         self.encoder = encoder

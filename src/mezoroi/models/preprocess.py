@@ -32,9 +32,7 @@ class FittedImage:
 
     def crop(self, plane: np.ndarray) -> np.ndarray:
         """The part of a plane (…, H, W) at network size that shows the image."""
-        return plane[
-            ..., self.top : self.top + self.height, self.left : self.left + self.width
-        ]
+        return plane[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def fit_image(image: np.ndarray, height: int, width: int) -> FittedImage:

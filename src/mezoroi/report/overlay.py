@@ -8,10 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import skimage.measure
 from matplotlib import colormaps
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
-from skimage.measure import find_contours
 
 from mezoroi.errors import MezoroiError
 from mezoroi.report.fonts import font_path
@@ -92,9 +92,9 @@ def legend_strip(width: int) -> Pixels:
     """(h, width, 3) uint8: the colour scale from 0 to 1 with its three figures, on white."""
     size = int(np.clip(width // 28, 10, 30))
     margin, bar = size, max(size * 2 // 3, 8)
-    left, right = margin, max(width - margin, margin + 1)
+    left, right = margin, max(width - margin, margin + 2)
     strip = np.full((bar + 2 * size, width, 3), 255, np.uint8)
-    across = np.clip((np.arange(width) - left) / (right - left), 0, 1)
+    across = np.clip((np.arange(width) - left) / (right - 1 - left), 0, 1)
     strip[size // 4 : size // 4 + bar, left:right] = _coloured(across[None])[:, left:right]
     picture = Image.fromarray(strip)
     draw = ImageDraw.Draw(picture)
@@ -116,7 +116,8 @@ def _palette() -> Pixels:
 
 def _coloured(values: NDArray[Any]) -> Pixels:
     """(..., 3) magma colours of values in [0, 1]."""
-    return _palette()[np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)]
+    colours: Pixels = _palette()[np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)]
+    return colours
 
 
 def _resized(activation_map: ArrayLike, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -141,7 +142,8 @@ def _draw_contour(picture: Pixels, values: NDArray[np.float32], level: float) ->
     if min(values.shape) < 2:
         return
     thickness = max(1, round(min(values.shape) / 300))
-    lines = [np.rint(line[:, ::-1]).astype(np.int32) for line in find_contours(values, level)]
+    find: Any = skimage.measure.find_contours  # untyped
+    lines = [np.rint(line[:, ::-1]).astype(np.int32) for line in find(values, level)]
     for colour, width in (((255, 255, 255), 3 * thickness), ((0, 0, 0), thickness)):
         cv2.polylines(picture, lines, False, colour, width, cv2.LINE_AA)
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -125,13 +126,12 @@ def _texts(language: str) -> Mapping[str, str]:
 
 def _png(figure: Figure) -> bytes:
     """Render with the Japanese font set on each text, so that no global setting changes."""
-
-    def is_text(artist: Any) -> bool:
-        return hasattr(artist, "set_fontproperties")
-
-    FigureCanvasAgg(figure).draw()  # makes the tick labels exist
-    for text in figure.findobj(is_text):
-        text.set_fontproperties(FontProperties(fname=font_path(), size=text.get_fontsize()))
+    canvas: Any = FigureCanvasAgg(figure)
+    for _ in range(2):  # tick labels exist only once drawn
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_fontproperties(FontProperties(fname=font_path(), size=text.get_fontsize()))
+        canvas.draw()
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
     return stream.getvalue()

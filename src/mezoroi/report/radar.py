@@ -235,7 +235,7 @@ def _layout(count: int, longest: float, size: int) -> Layout:
     legend = 25 * size / 420
     free_height = size - legend - 2 * (3.8 if two_lines else 2.6) * font
     sideways = max(abs(math.sin(2 * math.pi * number / count)) for number in range(count))
-    by_width = (size / 2 - label_width - 1.2 * font) / max(sideways, 0.1)
+    by_width = (size / 2 - label_width - 1.4 * font) / max(sideways, 0.1)
     radius = max(min(free_height / 2, by_width), 0.17 * size)
     mark = max(3.5, 6.5 - 0.2 * count) * size / 420
     centre = (size / 2, (size - legend) / 2)
@@ -362,7 +362,7 @@ def _shortened(name: str) -> str:
     """A name that fits beside its axis; the full one is in the description and the table."""
     if _width(name) <= LONGEST_NAME:
         return name
-    head, tail = name, name[-2:]  # what tells long names apart often stands at the end
+    head, tail = name, name[-3:]  # what tells long names apart often stands at the end
     while _width(head + "…" + tail) > LONGEST_NAME:
         head = head[:-1]
     return head + "…" + tail

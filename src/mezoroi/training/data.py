@@ -35,9 +35,7 @@ class FruitImages(TorchDataset):
         self.dataset = dataset
         self.size = (height, width)
         self.labels = torch.from_numpy(dataset.labels)
-        self.outlines = (
-            torch.from_numpy(dataset.outline_matrix()) if dataset.has_outlines else None
-        )
+        self.outlines = torch.from_numpy(dataset.outline_matrix()) if dataset.has_outlines else None
         self._keeps = len(dataset) * height * width * 3 <= megabytes << 20
         self._kept: dict[int, np.ndarray] = {}
 

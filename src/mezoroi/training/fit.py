@@ -158,7 +158,11 @@ def _quiet_lightning() -> Iterator[None]:
     """Lightning's remarks on devices and workers tell a grower nothing; restored afterwards."""
     loggers = [
         logging.getLogger(name)
-        for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.fabric")
+        for name in (
+            "pytorch_lightning",
+            "pytorch_lightning.utilities.rank_zero",
+            "lightning.fabric",
+        )
     ]
     levels: Mapping[str, int] = {logger.name: logger.level for logger in loggers}
     for logger in loggers:

@@ -9,9 +9,7 @@ from torch import Tensor
 from mezoroi.config import JitterConfig
 
 
-def jitter(
-    images: Tensor, config: JitterConfig, generator: torch.Generator, wraps: bool
-) -> Tensor:
+def jitter(images: Tensor, config: JitterConfig, generator: torch.Generator, wraps: bool) -> Tensor:
     """Light, colour, position, blur and noise, drawn per image.
 
     Parameters

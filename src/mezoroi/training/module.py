@@ -14,8 +14,9 @@ from mezoroi.config import Config, LossConfig
 from mezoroi.losses import MutualChannelLoss
 from mezoroi.models.grading_model import GradingModel, ModelOutput
 from mezoroi.standard import GradingStandard
-from mezoroi.training.data import seeded_generator
+from mezoroi.training.data import InputSize, seeded_generator
 from mezoroi.training.jitter import jitter
+from mezoroi.training.tiles import checkerboard, swap_tiles
 
 
 class SoftmaxHead(nn.Module):
@@ -36,9 +37,7 @@ def make_head(config: LossConfig, num_grades: int, embedding_dim: int) -> nn.Mod
     """The loss of the embedding, with its own weights; ``get_logits`` scores without a margin."""
     if config.head == "softmax":
         return SoftmaxHead(num_grades, embedding_dim)
-    return ArcFaceLoss(
-        num_grades, embedding_dim, margin=config.margin_degrees, scale=config.scale
-    )
+    return ArcFaceLoss(num_grades, embedding_dim, margin=config.margin_degrees, scale=config.scale)
 
 
 class GradingModule(pl.LightningModule):
@@ -58,13 +57,13 @@ class GradingModule(pl.LightningModule):
         head: nn.Module,
         standard: GradingStandard,
         config: Config,
-        wraps: bool,
+        size: InputSize,
     ) -> None:
         super().__init__()
         self.model = model
         self.head = head
         self.config = config
-        self.wraps = wraps
+        self.size = size
         surface = {grade: i for i, grade in enumerate(standard.surface_grades)}
         self.register_buffer(
             "surface_index", torch.tensor([surface.get(grade, -1) for grade in standard.grades])
@@ -95,8 +94,8 @@ class GradingModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         if "images" in batch:
             seeds = seeded_generator(self.config.train.seed, self.current_epoch, batch_index)
-            batch["images"] = jitter(batch["images"], self.config.jitter, seeds, self.wraps)
-        output = self.run(batch)
+            batch["images"] = jitter(batch["images"], self.config.jitter, seeds, self.size.wraps)
+        output = self.run(batch, self._draw_board(batch, batch_index))
         labels = batch["labels"]
         loss: Tensor = self.head(output.embedding.float(), labels)
         if self.mutual_channel is not None:
@@ -111,17 +110,36 @@ class GradingModule(pl.LightningModule):
         for name, value in (("val_loss", F.cross_entropy(logits, labels)), ("val_acc", correct)):
             self.log(name, value, on_epoch=True, batch_size=len(labels), prog_bar=True)
 
-    def run(self, batch: dict[str, Tensor]) -> ModelOutput:
-        """The network's output for a batch of images or of hidden views."""
-        outlines = batch.get("outlines") if self.model.outline_encoder is not None else None
+    def run(self, batch: dict[str, Tensor], board: Tensor | None = None) -> ModelOutput:
+        """The network's output for a batch of images or of hidden views.
+
+        With a `board` the fruits swap tiles before the trainable stages and back behind them.
+        """
+        frozen = self.config.train.frozen_stages
         if "hidden" in batch:
-            feature_map = self.model.encoder.run_stages(
-                batch["hidden"].contiguous(memory_format=torch.channels_last),
-                self.config.train.frozen_stages,
-            )
-            return self.model.interpret(feature_map, outlines)
-        output: ModelOutput = self.model(self.model.normalise(batch["images"]), outlines)
-        return output
+            hidden = batch["hidden"].contiguous(memory_format=torch.channels_last)
+        else:
+            hidden = self.model.encoder.run_stages(self.model.normalise(batch["images"]), 0, frozen)
+        if board is None:
+            feature_map = self.model.encoder.run_stages(hidden, frozen)
+        else:
+            mixed = self.model.encoder.run_stages(swap_tiles(hidden, board), frozen)
+            feature_map = swap_tiles(mixed, board)
+        outlines = batch.get("outlines") if self.model.outline_encoder is not None else None
+        return self.model.interpret(feature_map, outlines)
+
+    def _draw_board(self, batch: dict[str, Tensor], batch_index: int) -> Tensor | None:
+        """The checkerboard of a step, in cells of the feature map; None for a step without one."""
+        tile = self.config.loss.swap_tile
+        if not tile or self.mutual_channel is None:
+            return None
+        generator = seeded_generator(
+            self.config.train.seed, 3_000_000, self.current_epoch, batch_index
+        )
+        if float(torch.rand(1, generator=generator)) >= self.config.loss.swap_share:
+            return None
+        stride = self.model.encoder.stride
+        return checkerboard(self.size.height // stride, self.size.width // stride, tile, generator)
 
     def configure_optimizers(self) -> Any:
         settings = self.config.train

@@ -1,0 +1,1 @@
+"""Benches: the papers' tables and the speed tables, each one command."""

@@ -1,0 +1,304 @@
+"""The command line: one thin verb per function of the package.
+
+Heavy imports stay inside the verbs, so that ``mezoroi --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from mezoroi import __version__
+from mezoroi.console import Console
+from mezoroi.errors import MezoroiError
+
+app = typer.Typer(
+    name="mezoroi",
+    help="Learn a fruit grading standard, grade new fruit and show why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bench_app = typer.Typer(
+    help="Measure Mezoroi: the papers' tables and the speed tables.", no_args_is_help=True
+)
+app.add_typer(bench_app, name="bench")
+
+
+class Group(str, Enum):
+    """What a split never separates."""
+
+    specimen = "specimen"
+    session = "session"
+
+
+class Language(str, Enum):
+    """Language of charts and reports."""
+
+    ja = "ja"
+    en = "en"
+
+
+class Variant(str, Enum):
+    """Parameters of the made-up melons."""
+
+    standard = "standard"
+    held_out = "held-out"
+
+
+Data = Annotated[Path, typer.Argument(help="Folder of grades, or CSV or Parquet manifest.")]
+Run = Annotated[Path, typer.Argument(help="Run folder that `mezoroi train` wrote.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Preset = Annotated[str, typer.Option(help="Settings to start from: quick, paper or tiny.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, as section.name=value.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mezoroi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: mezoroi make-melons melons/ --per-grade 122 --seed 7")
+def make_melons(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    per_grade: Annotated[int, typer.Option(min=1, help="Melons of each grade.")] = 122,
+    seed: Seed = 0,
+    variant: Annotated[Variant, typer.Option(help="Parameters.")] = Variant.standard,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make netted melons with known grades, masks and outlines, for trials without real data."""
+    from mezoroi.datasets.melons import GRADES, write_melons
+
+    console = Console(as_json)
+    total = per_grade * len(GRADES)
+    with console.progress() as report:
+        write_melons(
+            out,
+            per_grade,
+            seed,
+            variant=variant.value,
+            workers=workers,
+            progress=lambda done: report("making melons", done, total),
+        )
+    console.result({"folder": str(out), "melons": total}, f"{total} melons in {out}")
+
+
+@app.command(epilog="Example: mezoroi train melons/ -o runs/melon --set train.epochs=40")
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder to write.")],
+    preset: Preset = "quick",
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted training.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn the grading standard of a dataset."""
+    from mezoroi import config as settings
+    from mezoroi import datasets, workflow
+
+    console = Console(as_json)
+    chosen = settings.make_config(preset, config, overrides)
+    dataset = datasets.load_dataset(data)
+    console.notes(dataset.notes)
+    with console.progress() as report:
+        grader = workflow.train(dataset, chosen, out, resume=resume, progress=report)
+    grades = ", ".join(grader.standard.grades)
+    console.result(
+        {"run": str(out), "observations": len(dataset), "grades": list(grader.standard.grades)},
+        f"trained on {len(dataset)} observations of grades {grades}; run folder: {out}",
+    )
+
+
+@app.command(epilog="Example: mezoroi grade runs/melon photo.jpg folder/ -o out/")
+def grade(
+    run: Run,
+    sources: Annotated[list[Path], typer.Argument(help="Photos, capture folders, or folders.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for gradings and report.")],
+    language: Annotated[Language, typer.Option(help="Language of charts.")] = Language.ja,
+    batch_size: Annotated[int, typer.Option(min=1, help="Fruits at a time.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Grade fruit: a folder per fruit with its charts, and one report of the batch."""
+    from mezoroi.grader import Grader
+    from mezoroi.grading import GradingFailure
+    from mezoroi.outputs import grade_to_folder
+
+    console = Console(as_json)
+    grader = Grader.load(run)
+    with console.progress() as report:
+        results = grade_to_folder(
+            grader, sources, out, language=language.value, batch_size=batch_size, progress=report
+        )
+    failures = [item for item in results if isinstance(item, GradingFailure)]
+    lines = [
+        f"{item.source}: {item.error}"
+        if isinstance(item, GradingFailure)
+        else f"{item.source}: {item.grade}"
+        for item in results
+    ]
+    lines.append(f"{len(results) - len(failures)} graded, {len(failures)} failed")
+    lines.append(f"report: {out / 'report.html'}")
+    console.result(
+        {"report": str(out / "report.html"), "results": [item.to_dict() for item in results]},
+        "\n".join(lines),
+    )
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: mezoroi evaluate runs/melon melons/ --split test")
+def evaluate(
+    run: Run,
+    data: Data,
+    split: Annotated[str, typer.Option(help="train, val, calibration, test or all.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder; default RUN/evaluation/SPLIT.")
+    ] = None,
+    language: Annotated[Language, typer.Option(help="Language of plots.")] = Language.ja,
+    as_json: AsJson = False,
+) -> None:
+    """Score a grader on a split, with 95 % intervals by specimen."""
+    from mezoroi.datasets import load_dataset
+    from mezoroi.grader import Grader
+    from mezoroi.outputs import evaluate_to_folder
+    from mezoroi.report.evaluation import evaluation_text
+    from mezoroi.workflow import with_splits_of
+
+    console = Console(as_json)
+    grader = Grader.load(run)
+    dataset = load_dataset(data, trainable=False)
+    console.notes(dataset.notes)
+    dataset = with_splits_of(grader, dataset)
+    chosen = dataset if split == "all" else dataset.select(split)
+    folder = out if out is not None else run / "evaluation" / split
+    with console.progress() as report:
+        scores = evaluate_to_folder(grader, chosen, folder, language.value, report)
+    console.result(scores, evaluation_text(scores) + f"\n{folder / 'evaluation.json'}")
+
+
+@app.command(epilog="Example: mezoroi cross-validate melons/ --folds 3 --group session -o cv/")
+def cross_validate(
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the folds' runs; an earlier one resumes.")
+    ] = Path("runs/cross-validation"),
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 3,
+    group: Annotated[Group, typer.Option(help="What stays together.")] = Group.specimen,
+    preset: Preset = "quick",
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train and test on every fold; each fruit is graded by a grader that never saw it."""
+    from mezoroi import config as settings
+    from mezoroi import datasets, outputs
+    from mezoroi.report.evaluation import evaluation_text
+
+    console = Console(as_json)
+    chosen = settings.make_config(preset, config, overrides)
+    dataset = datasets.load_dataset(data)
+    console.notes(dataset.notes)
+    with console.progress() as report:
+        scores = outputs.cross_validate(dataset, chosen, out, folds, group.value, report)
+    console.result(scores, evaluation_text(scores["pooled"]) + f"\n{out / 'cross-validation.json'}")
+
+
+@app.command(epilog="Example: mezoroi demo -o demo/")
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")] = Path("demo"),
+    per_grade: Annotated[int, typer.Option(min=4, help="Melons of each grade.")] = 60,
+    preset: Preset = "quick",
+    as_json: AsJson = False,
+) -> None:
+    """Make melons, train a grader on them, grade the test fruits and say where the report is."""
+    from mezoroi.outputs import run_demo
+
+    console = Console(as_json)
+    with console.progress() as report:
+        outcome = run_demo(out, per_grade, preset, report)
+    accuracy = outcome["accuracy"]
+    console.result(
+        outcome, f"accuracy on unseen melons: {accuracy:.0%}\nreport: {outcome['report']}"
+    )
+
+
+@app.command(epilog="Example: mezoroi settings > my.yaml")
+def settings() -> None:
+    """Print every setting with its default and meaning, as a YAML file for `train --config`."""
+    from mezoroi.config import example_yaml
+
+    typer.echo(example_yaml(), nl=False)
+
+
+@bench_app.command("grading", epilog="Example: mezoroi bench grading --part melons")
+def bench_grading(
+    part: Annotated[
+        str, typer.Option(help="all, melons, curve, tomatoes, remedies, speed or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledger; an earlier one resumes.")
+    ] = Path("bench-work"),
+    tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
+        "../shared/data/fgrade4/manifest.csv"
+    ),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/grading.md"),
+    as_json: AsJson = False,
+) -> None:
+    """The melon paper's tables, real tomatoes, and speed; hours, resumable."""
+    from mezoroi.bench.grading import run_grading_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_grading_bench(part, work, tomatoes, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledger; {page}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every expected error is one line and exit status 2."""
+    try:
+        status: Any = app(args=arguments, standalone_mode=False)
+    except TyperException as error:
+        reason = " ".join(getattr(error, "format_message", lambda: str(error))().split())
+        _fail(f"{reason.rstrip('.')}: see mezoroi --help")
+    except MezoroiError as error:
+        for problem in getattr(error, "problems", ())[:50]:
+            print(f"  {problem}", file=sys.stderr)
+        _fail(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        print("interrupted: what was finished is kept; run again to continue", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}: check free space and permissions")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(reason: str) -> None:
+    print(f"error: {reason}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,60 @@
+"""What a verb prints: progress on a terminal, the result as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mezoroi.files import nan_to_none
+
+Report = Callable[[str, int, int], None]
+
+
+class Console:
+    """Prints a verb's outcome; progress goes to standard error, and only to a terminal."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def result(self, content: Any, text: str) -> None:
+        """Print `content` as JSON where that was asked for, else `text`."""
+        if self.as_json:
+            print(json.dumps(nan_to_none(content), ensure_ascii=False, indent=2))
+        else:
+            print(text)
+
+    def notes(self, notes: Iterable[str]) -> None:
+        """Oddities that were settled, to standard error."""
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
+    @contextmanager
+    def progress(self) -> Iterator[Report]:
+        """A progress bar per kind of work; silent where standard error is no terminal."""
+        if not sys.stderr.isatty():
+            yield lambda what, done, total: None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeRemainingColumn(), console=RichConsole(stderr=True), transient=True
+        ) as bar:
+            tasks: dict[str, Any] = {}
+
+            def report(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done, total=total)
+
+            yield report

@@ -1,0 +1,235 @@
+"""What the verbs write to folders: gradings, evaluations, cross-validation and the demo."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mezoroi.bundle import GRADER_JSON
+from mezoroi.capture.sources import find_sources
+from mezoroi.config import Config, make_config
+from mezoroi.datasets import Dataset, folds, load_dataset
+from mezoroi.datasets.melons import GRADES, write_melons
+from mezoroi.evaluation import evaluate, true_grades
+from mezoroi.files import write_bytes, write_json, write_text
+from mezoroi.grader import Grader
+from mezoroi.grading import Grading, GradingFailure, file_name
+from mezoroi.metrics.grading import grading_report
+from mezoroi.report.html import ReportItem, batch_report
+from mezoroi.report.plots import confusion_matrix_png, training_curve_png
+from mezoroi.training import Progress, silent
+from mezoroi.workflow import train as train_grader
+from mezoroi.workflow import with_splits_of
+
+REPORT_HTML = "report.html"
+EVALUATION_JSON = "evaluation.json"
+CROSS_VALIDATION_JSON = "cross-validation.json"
+_REPORT_PIXELS = 1024
+
+
+def grade_to_folder(
+    grader: Grader,
+    sources: Iterable[str | Path],
+    out: str | Path,
+    *,
+    language: str = "ja",
+    batch_size: int = 16,
+    progress: Progress = silent,
+) -> list[Grading | GradingFailure]:
+    """Grade photos, capture folders and folders of them; write a folder per fruit and a report.
+
+    Parameters
+    ----------
+    grader : a loaded grader
+    sources : paths as `find_sources` takes them
+    out : receives ``NAME/grading.json`` with its charts for each fruit, and ``report.html``
+    language : ``ja`` or ``en``, of the charts; the report has both
+
+    Returns
+    -------
+    One result per fruit in order; a fruit that cannot be read is a `GradingFailure`. The images in
+    the gradings are reduced to what the report shows.
+    """
+    paths = find_sources(sources)
+    out = Path(out)
+    results: list[Grading | GradingFailure] = []
+    names = _folder_names(paths)
+    for index, result in enumerate(grader.grade_many(paths, batch_size)):
+        if isinstance(result, Grading):
+            result.save(out / names[index], language)
+            result = replace(result, surface=_reduced(result.surface))
+        results.append(result)
+        progress("grading", index + 1, len(paths))
+    page = batch_report(
+        [_report_item(result) for result in results],
+        grader.standard,
+        title="Mezoroi",
+        language=language,
+    )
+    write_text(out / REPORT_HTML, page)
+    return results
+
+
+def evaluate_to_folder(
+    grader: Grader,
+    dataset: Dataset,
+    folder: str | Path,
+    language: str = "ja",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """`evaluate`, written as ``evaluation.json`` with a plot of the confusion matrix."""
+    scores = evaluate(grader, dataset, progress)
+    folder = Path(folder)
+    write_bytes(
+        folder / "confusion.png",
+        confusion_matrix_png(
+            scores["grading"]["confusion_matrix"], grader.standard.grades, language=language
+        ),
+    )
+    write_json(folder / EVALUATION_JSON, scores)
+    return scores
+
+
+def draw_training_curve(run_dir: Path, language: str = "ja") -> None:
+    """Draw ``epochs.csv`` of a run folder as ``epochs.png``."""
+    with (run_dir / "epochs.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    names = [name for name in ("train_loss", "val_loss", "val_acc") if name in rows[0]]
+    curves = {name: [float(row[name] or "nan") for row in rows] for name in names}
+    write_bytes(run_dir / "epochs.png", training_curve_png(curves, language=language))
+
+
+def cross_validate(
+    dataset: Dataset,
+    config: Config,
+    out: str | Path,
+    num_folds: int = 3,
+    group: str = "specimen",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train on all folds but one and grade that one, for every fold.
+
+    Each fold's run stays in ``out/fold-K``; folds already finished with the same data and settings
+    are not trained again.
+
+    Returns
+    -------
+    dict with ``folds`` (an evaluation each) and ``pooled`` (every observation graded once by a
+    grader that did not see it, with intervals by specimen); written as ``cross-validation.json``.
+    """
+    out = Path(out)
+    evaluations = []
+    truth, given, specimens = [], [], []
+    parts = folds(dataset, num_folds, config.split.seed, group)  # type: ignore[arg-type]
+    for number, (learning, held_out) in enumerate(parts):
+        run = out / f"fold-{number}"
+        both = {item.id: "train" for item in learning} | {item.id: "test" for item in held_out}
+        split = _without_splits(dataset).with_splits(both)
+        grader = train_grader(split, config, run, resume=run.exists(), progress=progress)
+        unseen = split.select("test")
+        evaluations.append(evaluate(grader, unseen, progress))
+        truth.append(true_grades(grader, unseen))
+        given.append(grader.predict(unseen).grades)
+        specimens += unseen.specimens
+        progress("folds", number + 1, num_folds)
+    scores = {
+        "folds": evaluations,
+        "pooled": {
+            "observations": len(specimens),
+            "specimens": len(set(specimens)),
+            "grading": grading_report(
+                np.concatenate(truth),
+                np.concatenate(given),
+                dataset.standard.grades,
+                specimens,
+                dataset.standard.ordered,
+            ),
+        },
+        "group": group,
+    }
+    write_json(out / CROSS_VALIDATION_JSON, scores)
+    return scores
+
+
+def run_demo(
+    out: str | Path, per_grade: int, preset: str = "quick", progress: Progress = silent
+) -> dict[str, Any]:
+    """Make melons, train, evaluate and grade the test fruits; finished steps are kept.
+
+    Returns
+    -------
+    dict with ``accuracy`` on the test melons, and the paths ``report`` and ``run``
+    """
+    out = Path(out)
+    melons, run = out / "melons", out / "run"
+    write_melons(
+        melons,
+        per_grade,
+        seed=7,
+        progress=lambda done: progress("making melons", done, per_grade * len(GRADES)),
+    )
+    dataset = load_dataset(melons)
+    if (run / GRADER_JSON).exists():
+        grader = Grader.load(run)
+    else:
+        grader = train_grader(
+            dataset, make_config(preset), run, resume=run.exists(), progress=progress
+        )
+        draw_training_curve(run)
+    unseen = with_splits_of(grader, dataset).select("test")
+    scores = evaluate_to_folder(grader, unseen, out / "evaluation", progress=progress)
+    shown = [item.image.parent for item in unseen][:12]
+    grade_to_folder(grader, shown, out / "gradings", progress=progress)
+    return {
+        "accuracy": scores["grading"]["accuracy"]["value"],
+        "report": str(out / "gradings" / REPORT_HTML),
+        "run": str(run),
+    }
+
+
+def _without_splits(dataset: Dataset) -> Dataset:
+    rows = tuple(replace(item, split=None) for item in dataset)
+    return replace(dataset, observations=rows)
+
+
+def _folder_names(paths: Sequence[Path]) -> list[str]:
+    """One folder name per fruit, readable and unique."""
+    names: list[str] = []
+    for path in paths:
+        base = file_name(path.stem if path.suffix else path.name)
+        name, number = base, 2
+        while name.casefold() in {taken.casefold() for taken in names}:
+            name, number = f"{base}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+    scale = _REPORT_PIXELS / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _report_item(result: Grading | GradingFailure) -> ReportItem:
+    if isinstance(result, GradingFailure):
+        return ReportItem(name=result.source, error=result.error)
+    return ReportItem(
+        name=result.source,
+        image=result.surface,
+        grade=result.grade,
+        similarity=result.similarity,
+        thresholds=result.thresholds,
+        activation_maps=result.activation_maps,
+        resembles=result.resembles,
+        is_unlike_all=result.is_unlike_all,
+        map_grade=result.map_grade,
+        reliability=result.reliability,
+    )

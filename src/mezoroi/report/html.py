@@ -1,0 +1,219 @@
+"""A batch of gradings as one HTML file that needs nothing outside itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mezoroi.errors import MezoroiError
+from mezoroi.report.colours import grade_colour, ink_on
+from mezoroi.report.overlay import legend_strip, overlay_layer
+from mezoroi.report.radar import (
+    TEXTS,
+    environment,
+    figure,
+    radar_svg,
+    similarity_table_html,
+    texts_in,
+)
+from mezoroi.standard import MAX_GRADES, GradingStandard
+
+CLEAR_GAP = 0.1  # cosine between the two best grades from which a decision is called clear
+PHOTO_WIDTH, LAYER_WIDTH = 1024, 512  # pixels; larger images are scaled down to keep the file small
+SURE, FAIRLY_SURE = 0.9, 0.7  # reliability from which it is put into these words
+
+
+@dataclass(frozen=True)
+class ReportItem:
+    """One grading of a batch, as the report shows it.
+
+    Attributes
+    ----------
+    name : of the capture, shown as it is
+    image : (H, W, 3) uint8 RGB, or None where there is none to show
+    grade : the decided grade, or None
+    similarity, thresholds : by grade, see `radar_svg`
+    activation_maps : (h, w) in [0, 1] by surface grade
+    resembles : the grades the fruit resembles
+    is_unlike_all : True if it resembles none
+    map_grade : the grade the activation maps point at, or None
+    reliability : in [0, 1], or None if unknown
+    error : one line if the grading failed; the item is then listed with it
+    notices : further lines to show as they are
+    """
+
+    name: str
+    image: NDArray[np.uint8] | None = None
+    grade: str | None = None
+    similarity: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    activation_maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    resembles: Sequence[str] = ()
+    is_unlike_all: bool = False
+    map_grade: str | None = None
+    reliability: float | None = None
+    error: str | None = None
+    notices: Sequence[str] = ()
+
+
+def batch_report(
+    items: Sequence[ReportItem],
+    standard: GradingStandard,
+    *,
+    title: str,
+    language: str = "ja",
+) -> str:
+    """Write a batch of gradings as one self-contained page in Japanese and English.
+
+    Pictures are embedded; nothing is fetched. Language, activation map and bare photo are switched
+    without a script; a small inline one adds the opacity slider and press-and-hold.
+
+    Parameters
+    ----------
+    items : in the order in which they are listed
+    standard : the grading standard they were graded by
+    title : heading of the page
+    language : shown first, ``ja`` or ``en``
+
+    Returns
+    -------
+    str, the HTML file's content
+
+    Raises
+    ------
+    MezoroiError
+        If an item names an unknown grade, a map or an image cannot be drawn, or the language is
+        unknown. A failed item (`error` set) is listed, never raised.
+    """
+    texts_in(language)
+    cards = [_card(number, item, standard) for number, item in enumerate(items, start=1)]
+    counts = {grade: sum(card["grade"] == grade for card in cards) for grade in standard.grades}
+    return environment.get_template("batch_report.html.j2").render(
+        title=title,
+        language=language,
+        standard=standard,
+        cards=cards,
+        counts=counts,
+        n_failed=sum(card["error"] is not None for card in cards),
+        n_undecided=sum(card["error"] is None and card["grade"] is None for card in cards),
+        badges={grade: _badge(standard, grade) for grade in standard.grades},
+        legend=_data_uri(legend_strip(480), "PNG"),
+        max_layers=MAX_GRADES,
+    )
+
+
+def decision_gap(similarity: Mapping[str, float]) -> float:
+    """Difference between the two highest similarities; NaN with fewer than two judged grades."""
+    judged = sorted((value for value in similarity.values() if not math.isnan(value)), reverse=True)
+    return judged[0] - judged[1] if len(judged) > 1 else math.nan
+
+
+def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str, Any]:
+    """What the template shows of one item."""
+    card: dict[str, Any] = {
+        "number": number,
+        "name": item.name,
+        "error": item.error,
+        "grade": None if item.error is not None else item.grade,
+        "photo": None if item.image is None else _photo(item.image),
+        "notices": item.notices,
+        "layers": [],
+        "radar": None,
+    }
+    if item.error is not None:
+        return card
+    for grade in (item.grade, item.map_grade, *item.resembles, *item.activation_maps):
+        if grade is not None:
+            standard.view_of(grade)  # raises on a grade that is not in the standard
+    gap = decision_gap(item.similarity)
+    chart = (item.similarity, item.thresholds, standard)
+    on_outline = item.grade is not None and standard.view_of(item.grade) == "outline"
+    return card | {
+        "gap": None if math.isnan(gap) else figure(gap),
+        "is_clear": None if math.isnan(gap) or item.is_unlike_all else gap >= CLEAR_GAP,
+        "second": _second(item.similarity),
+        "resembles": item.resembles,
+        "is_unlike_all": item.is_unlike_all,
+        "map_grade": item.map_grade,
+        "map_differs": None not in (item.map_grade, item.grade) and item.map_grade != item.grade,
+        "on_outline": on_outline,
+        "reliability": _reliability(item.reliability),
+        "layers": _layers(item, standard) if item.image is not None else [],
+        "radar": {
+            name: radar_svg(*chart, grade=item.grade, language=name, size=380) for name in TEXTS
+        },
+        "table": {
+            name: similarity_table_html(*chart, grade=item.grade, language=name) for name in TEXTS
+        },
+    }
+
+
+def _second(similarity: Mapping[str, float]) -> str | None:
+    judged = [grade for grade, value in similarity.items() if not math.isnan(value)]
+    ranked = sorted(judged, key=lambda grade: -similarity[grade])
+    return ranked[1] if len(ranked) > 1 else None
+
+
+def _reliability(value: float | None) -> dict[str, Any] | None:
+    if value is None or math.isnan(value):
+        return None
+    if not 0 <= value <= 1:
+        raise MezoroiError(f"reliability is {value}: it lies in 0 to 1")
+    words = "sure" if value >= SURE else "fairly" if value >= FAIRLY_SURE else "unsure"
+    return {"words": words, "of_ten": int(10 * value + 1e-9), "figure": f"{value:.2f}"}
+
+
+def _layers(item: ReportItem, standard: GradingStandard) -> list[dict[str, Any]]:
+    """One map per surface grade; shown first is the decided one, else the one the map points at."""
+    assert item.image is not None
+    height, width = item.image.shape[:2]
+    shrink = min(1.0, LAYER_WIDTH / width)
+    size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    names = [grade for grade in standard.grades if grade in item.activation_maps]
+    shown = next((g for g in (item.grade, item.map_grade) if g in names), None)
+    return [
+        {
+            "grade": grade,
+            "is_shown": grade == shown,
+            "source": _layer_uri(item.activation_maps[grade], size),
+        }
+        for grade in names
+    ]
+
+
+def _layer_uri(activation_map: NDArray[Any], size: tuple[int, int]) -> str:
+    layer = Image.open(io.BytesIO(overlay_layer(activation_map, size)))
+    return _data_uri(np.asarray(layer.convert("RGB")), "WEBP", quality=85)
+
+
+def _photo(image: NDArray[np.uint8]) -> dict[str, Any]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise MezoroiError(
+            f"an image of shape {image.shape} and type {image.dtype} cannot be shown: "
+            "give (H, W, 3) uint8 RGB"
+        )
+    height, width = image.shape[:2]
+    return {"source": _data_uri(image, "WEBP", quality=80), "width": width, "height": height}
+
+
+def _data_uri(pixels: NDArray[np.uint8], kind: str, **options: Any) -> str:
+    picture = Image.fromarray(pixels)
+    if picture.width > PHOTO_WIDTH:
+        height = max(1, round(picture.height * PHOTO_WIDTH / picture.width))
+        picture = picture.resize((PHOTO_WIDTH, height), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _badge(standard: GradingStandard, grade: str) -> dict[str, str]:
+    colour = grade_colour(standard, grade)
+    return {"colour": colour, "ink": ink_on(colour)}
