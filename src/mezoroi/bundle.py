@@ -69,7 +69,7 @@ class Bundle:
 
 
 def build_network(
-    standard: GradingStandard, config: Config, num_outlines: int, weights: str
+    standard: GradingStandard, config: Config, num_outlines: int, wraps: bool, weights: str
 ) -> tuple[GradingModel, nn.Module]:
     """An untrained network and its head, drawn from ``config.train.seed`` alone."""
     settings = config.model
@@ -82,6 +82,7 @@ def build_network(
             embedding_dim=settings.embedding_dim,
             outline_features=num_outlines,
             outline_dim=settings.outline_dim,
+            wraps=wraps,
         )
         head = make_head(config.loss, len(standard.grades), network.embedding_dim)
     return network.to(memory_format=torch.channels_last), head
@@ -142,7 +143,7 @@ def read_bundle(run_dir: str | Path) -> Bundle:
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MezoroiError(f"{folder / GRADER_JSON} is damaged ({reason}): {_REMEDY}") from error
-    network, head = build_network(standard, config, len(outline_names), weights="none")
+    network, head = build_network(standard, config, len(outline_names), size.wraps, weights="none")
     tensors = _read_tensors(folder / WEIGHTS)
     try:
         network.load_state_dict(_part(tensors, "network."))

@@ -281,8 +281,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status: Any = app(args=arguments, standalone_mode=False)
     except TyperException as error:
-        reason = " ".join(getattr(error, "format_message", lambda: str(error))().split())
-        _fail(f"{reason.rstrip('.')}: see mezoroi --help")
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _fail(f"{' '.join(message.split()).rstrip('.')}: see mezoroi --help")
     except MezoroiError as error:
         for problem in getattr(error, "problems", ())[:50]:
             print(f"  {problem}", file=sys.stderr)

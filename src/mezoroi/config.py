@@ -53,6 +53,9 @@ class LossConfig(_Section):
     scale: float = Field(16.0, gt=0, le=256, description="ArcFace scale")
     discriminality_weight: float = Field(1.0, ge=0, description="weight of L_dis of the MC-Loss")
     diversity_weight: float = Field(1.0, ge=0, description="weight of L_div of the MC-Loss")
+    sparsity_weight: float = Field(
+        0.1, ge=0, description="weight of the class channels' mean: silence where there is no sign"
+    )
     kept_channels: int | None = Field(
         None, ge=1, description="channels per grade kept in a step; null: ceil(xi / 2)"
     )

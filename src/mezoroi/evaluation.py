@@ -6,10 +6,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader, Predictions
+from mezoroi.maps import upsample_maps
 from mezoroi.metrics.grading import grading_report
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.metrics.maps import iou_per_map
@@ -77,14 +79,15 @@ def score_maps(
     if not predictions.maps.shape[1]:
         return None
     size = (grader.bundle.size.height, grader.bundle.size.width)
+    wraps = grader.bundle.size.wraps
     chosen, maps, masks = [], [], []
     for index, item in enumerate(dataset):
         mask = dataset.mask_of(item) if item.grade in surface else None
         if mask is None or not mask.any():
             continue
-        cells = predictions.maps[index, surface.index(item.grade)]
+        cells = torch.from_numpy(predictions.maps[index : index + 1, [surface.index(item.grade)]])
         chosen.append(index)
-        maps.append(cv2.resize(cells, size[::-1], interpolation=cv2.INTER_LINEAR))
+        maps.append(upsample_maps(cells, *size, wraps)[0, 0].numpy())
         shrunk = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
         masks.append(shrunk > 0.5)
     if not chosen:

@@ -17,7 +17,7 @@ from mezoroi.capture.sources import FruitInput, read_fruit
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grading import Grading, GradingFailure
-from mezoroi.maps import grade_evidence
+from mezoroi.maps import grade_evidence, upsample_maps
 from mezoroi.models import GradingModel, ModelOutput
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.standard import GradingStandard
@@ -183,7 +183,7 @@ class Grader:
             evidence = self._evidence(output)
             maps = evidence.softmax(dim=1)
             if maps.shape[1]:
-                maps = F.interpolate(maps, (size.height, size.width), mode="bilinear")
+                maps = upsample_maps(maps, size.height, size.width, size.wraps)
             totals = evidence.mean(dim=(2, 3))
         arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals)]
         return [self._grading(*item) for item in zip(fruits, fitted, *arrays, strict=True)]
@@ -213,7 +213,7 @@ class Grader:
     def _run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:
         device = self.device
         moved = outlines.to(device) if outlines is not None else None
-        output: ModelOutput = self.network(self.network.normalise(images.to(device)), moved)
+        output: ModelOutput = self.network(self.network.prepare(images.to(device)), moved)
         return output
 
     def _evidence(self, output: ModelOutput) -> Tensor:

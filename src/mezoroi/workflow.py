@@ -65,7 +65,9 @@ def train(
 
     size = input_size(dataset, config)
     outline_names = dataset.outline_names if dataset.has_outlines else ()
-    network, head = build_network(standard, config, len(outline_names), config.model.weights)
+    network, head = build_network(
+        standard, config, len(outline_names), size.wraps, config.model.weights
+    )
     if network.outline_encoder is not None:
         network.outline_encoder.fit_scale(torch.from_numpy(learning.outline_matrix()))
     module = GradingModule(network, head, standard, config, size)

@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         return self.stages(images)  # type: ignore[no-any-return]
 
     def run_stages(self, values: Tensor, start: int, stop: int | None = None) -> Tensor:
-        """Run stages `start` … `stop` - 1 on images (start 0) or on the output of stage `start` - 1."""
+        """Run stages `start` … `stop` - 1, on images or on the output of stage `start` - 1."""
         for stage in list(self.stages)[start:stop]:
             values = stage(values)
         return values

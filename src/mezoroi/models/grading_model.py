@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from mezoroi.models.encoder import Encoder, normalise
 
 
+# Cells of the other side that are shown beyond each edge of a panorama.
+_WRAP_CELLS = 2
+
+
 @dataclass(frozen=True)
 class ModelOutput:
     """What the network sees in a batch of N fruits.
@@ -67,6 +71,7 @@ class GradingModel(nn.Module):
     embedding_dim : length of the surface embedding
     outline_features : F, number of shape statistics; 0 for photos without outlines
     outline_dim : length of the outline embedding
+    wraps : True for panoramas: left and right meet, so the encoder sees each edge's other side
     """
 
     def __init__(
@@ -77,12 +82,14 @@ class GradingModel(nn.Module):
         embedding_dim: int,
         outline_features: int = 0,
         outline_dim: int = 64,
+        wraps: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.surface_grades = surface_grades
         self.channels_per_grade = channels_per_grade
         self.surface_dim = embedding_dim
+        self.wrap_cells = _WRAP_CELLS if wraps else 0
         self.embedding_dim = embedding_dim + (outline_dim if outline_features else 0)
         channels = surface_grades * channels_per_grade
         self.class_channels = (
@@ -103,11 +110,21 @@ class GradingModel(nn.Module):
         )
 
     def forward(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
-        """Normalised images (N, 3, H, W) and outlines (N, F), if the model has outlines."""
+        """Images (N, 3, H, W) from `prepare`, and outlines (N, F) if the model has outlines."""
         return self.interpret(self.encoder(images), outlines)
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """RGB in [0, 1] (N, 3, H, W) -> normalised, and wider by the wrapped margins."""
+        images = normalise(images, self.encoder.mean, self.encoder.std)
+        if self.wrap_cells:
+            margin = self.wrap_cells * self.encoder.stride
+            images = torch.cat([images[..., -margin:], images, images[..., :margin]], dim=3)
+        return images.contiguous(memory_format=torch.channels_last)
+
     def interpret(self, feature_map: Tensor, outlines: Tensor | None = None) -> ModelOutput:
-        """Class channels and embedding of the encoder's feature map (N, K, H, W)."""
+        """Class channels and embedding of the encoder's feature map of prepared images."""
+        if self.wrap_cells:
+            feature_map = feature_map[..., self.wrap_cells : -self.wrap_cells]
         pooled = [feature_map.mean(dim=(2, 3))]
         channels = feature_map[:, :0]
         if self.class_channels is not None:
@@ -120,7 +137,3 @@ class GradingModel(nn.Module):
                 raise ValueError("this model was trained with outlines: pass `outlines` (N, F)")
             embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
         return ModelOutput(feature_map, channels, embedding)
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) RGB in [0, 1] -> what `forward` takes."""
-        return normalise(images, self.encoder.mean, self.encoder.std)

@@ -230,7 +230,7 @@ class GradingData(pl.LightningDataModule):
                         seeds = seeded_generator(settings.seed, 1_000_000 + view, start)
                         changed = jitter(batch, self.config.jitter, seeds, self.size.wraps)
                     hidden = self._model.encoder.run_stages(
-                        self._model.normalise(changed), 0, frozen
+                        self._model.prepare(changed), 0, frozen
                     )
                     if views is None:
                         shape = (count, len(images), *hidden.shape[1:])

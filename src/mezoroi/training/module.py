@@ -119,7 +119,7 @@ class GradingModule(pl.LightningModule):
         if "hidden" in batch:
             hidden = batch["hidden"].contiguous(memory_format=torch.channels_last)
         else:
-            hidden = self.model.encoder.run_stages(self.model.normalise(batch["images"]), 0, frozen)
+            hidden = self.model.encoder.run_stages(self.model.prepare(batch["images"]), 0, frozen)
         if board is None:
             feature_map = self.model.encoder.run_stages(hidden, frozen)
         else:
@@ -175,8 +175,9 @@ class GradingModule(pl.LightningModule):
         chosen = surface >= 0
         if not bool(chosen.any()):
             return output.class_channels.sum() * 0.0
-        loss: Tensor = self.mutual_channel(output.class_channels[chosen].float(), surface[chosen])
-        return loss
+        channels = output.class_channels[chosen].float()
+        loss: Tensor = self.mutual_channel(channels, surface[chosen])
+        return loss + self.config.loss.sparsity_weight * channels.mean()
 
     def _frozen_stages(self) -> list[nn.Module]:
         return list(self.model.encoder.stages)[: self.config.train.frozen_stages]

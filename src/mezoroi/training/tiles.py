@@ -3,8 +3,8 @@
 A deep backbone sees most of the fruit from every position, so nothing stops a channel from firing
 all over a fruit that has one scar. Here two fruits exchange the tiles of a checkerboard before the
 trainable layers, and their feature maps exchange them back behind these. Every fruit keeps all of
-its own positions and its own grade, but the neighbours of each tile come from another fruit: evidence
-that spreads beyond its place now counts against the other fruit's grade.
+its own positions and its own grade, but the neighbours of each tile come from another fruit:
+evidence that spreads beyond its place now counts against the other fruit's grade.
 """
 
 from __future__ import annotations
