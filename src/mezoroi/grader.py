@@ -49,7 +49,7 @@ class Predictions:
     @property
     def grades(self) -> np.ndarray:
         """(N,) index of the most similar grade."""
-        return self.similarity.argmax(axis=1)  # type: ignore[no-any-return]
+        return self.similarity.argmax(axis=1)
 
 
 class Grader:

@@ -75,7 +75,7 @@ class Grading:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: everything but the images."""
-        return nan_to_none(  # type: ignore[no-any-return]
+        return nan_to_none(
             {
                 "source": self.source,
                 "grade": self.grade,
@@ -117,7 +117,7 @@ class Grading:
             write_bytes(folder / name, _png(overlay(self.surface, values)))
         if self.activation_maps:
             with atomic_path(folder / "activation-maps.npz") as temporary:
-                np.savez_compressed(temporary, **dict(self.activation_maps))
+                np.savez_compressed(temporary, allow_pickle=False, **self.activation_maps)
         write_json(folder / GRADING_JSON, self.to_dict())
 
 

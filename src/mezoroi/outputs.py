@@ -125,7 +125,8 @@ def cross_validate(
     """
     out = Path(out)
     evaluations = []
-    truth, given, specimens = [], [], []
+    truth, given = [], []
+    specimens: list[str] = []
     parts = folds(dataset, num_folds, config.split.seed, group)  # type: ignore[arg-type]
     for number, (learning, held_out) in enumerate(parts):
         run = out / f"fold-{number}"

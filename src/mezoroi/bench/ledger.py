@@ -63,7 +63,7 @@ class Ledger:
         }
         lines = (json.dumps(cell, ensure_ascii=False) for cell in self._cells.values())
         write_text(self.path, "\n".join(lines) + "\n")
-        return result  # type: ignore[no-any-return]
+        return result
 
     def find(self, settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The recorded result of a cell under the present code, or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -49,7 +50,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images -> (N, channels, H / stride, W / stride)."""
-        return self.stages(images)  # type: ignore[no-any-return]
+        return self.stages(images)
 
     def run_stages(self, values: Tensor, start: int, stop: int | None = None) -> Tensor:
         """Run stages `start` … `stop` - 1, on images or on the output of stage `start` - 1."""
@@ -66,14 +67,15 @@ class _WholeBackbone(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)[-1]  # type: ignore[no-any-return]
+        return self.network(images)[-1]
 
 
-def _feature_network(backbone: str, stride: int, weights: str) -> nn.Module:
+def _feature_network(backbone: str, stride: int, weights: str) -> Any:
     if not timm.is_model(backbone):
         similar = timm.list_models(f"*{backbone.split('_')[0]}*")[:3]
         hint = f"did you mean {', '.join(similar)}?" if similar else "see timm.list_models()"
         raise MezoroiError(f"unknown backbone `{backbone}`: {hint}")
+    probe: Any
     try:
         probe = timm.create_model(backbone, features_only=True)
     except (RuntimeError, AttributeError, ValueError) as error:
@@ -87,7 +89,7 @@ def _feature_network(backbone: str, stride: int, weights: str) -> nn.Module:
             f"set model.stride to one of {sorted(set(reductions))}"
         )
     last = max(index for index, value in enumerate(reductions) if value == stride)
-    options = {"features_only": True, "out_indices": tuple(range(last + 1))}
+    options: dict[str, Any] = {"features_only": True, "out_indices": tuple(range(last + 1))}
     if weights == "none":
         return timm.create_model(backbone, **options)
     if weights == "package":
@@ -105,7 +107,7 @@ def _feature_network(backbone: str, stride: int, weights: str) -> nn.Module:
         ) from error
 
 
-def _with_packaged_weights(backbone: str, options: dict[str, object]) -> nn.Module:
+def _with_packaged_weights(backbone: str, options: dict[str, Any]) -> Any:
     if backbone != PACKAGED_BACKBONE:
         raise MezoroiError(
             f"only `{PACKAGED_BACKBONE}` has packaged weights: set model.weights to the path of a "

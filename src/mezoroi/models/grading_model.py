@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mezoroi.models.encoder import Encoder, normalise
 
-
 # Cells of the other side that are shown beyond each edge of a panorama.
 _WRAP_CELLS = 2
 
@@ -57,7 +56,7 @@ class OutlineEncoder(nn.Module):
     def forward(self, outlines: Tensor) -> Tensor:
         # A statistic far outside the training range says no more than one at its edge.
         scaled = ((outlines - self.mean) / self.deviation).clamp(-5.0, 5.0)
-        return self.layers(scaled)  # type: ignore[no-any-return]
+        return self.layers(scaled)
 
 
 class GradingModel(nn.Module):

@@ -229,9 +229,7 @@ class GradingData(pl.LightningDataModule):
                     if jittered:
                         seeds = seeded_generator(settings.seed, 1_000_000 + view, start)
                         changed = jitter(batch, self.config.jitter, seeds, self.size.wraps)
-                    hidden = self._model.encoder.run_stages(
-                        self._model.prepare(changed), 0, frozen
-                    )
+                    hidden = self._model.encoder.run_stages(self._model.prepare(changed), 0, frozen)
                     if views is None:
                         shape = (count, len(images), *hidden.shape[1:])
                         if 2 * np.prod(shape) > settings.cache_megabytes << 20:
@@ -249,5 +247,5 @@ def seeded_generator(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _keep(batch: dict[str, Any]) -> dict[str, Any]:
+def _keep(batch: Any) -> Any:
     return batch

@@ -57,7 +57,7 @@ class EpochLog(Callback):
             self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        values = {
+        values: dict[str, str] = {
             name: f"{float(trainer.callback_metrics[name]):.6g}"
             for name in ("train_loss", "val_loss", "val_acc")
             if name in trainer.callback_metrics

@@ -30,7 +30,7 @@ class SoftmaxHead(nn.Module):
         return F.cross_entropy(self.get_logits(embeddings), labels)
 
     def get_logits(self, embeddings: Tensor) -> Tensor:
-        return self.linear(embeddings)  # type: ignore[no-any-return]
+        return self.linear(embeddings)
 
 
 def make_head(config: LossConfig, num_grades: int, embedding_dim: int) -> nn.Module:
@@ -146,7 +146,7 @@ class GradingModule(pl.LightningModule):
         backbone = [p for p in self.model.encoder.parameters() if p.requires_grad]
         inner = {id(p) for p in self.model.encoder.parameters()}
         new = [p for p in self.parameters() if p.requires_grad and id(p) not in inner]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": new, "lr": settings.lr},
             {"params": backbone, "lr": settings.lr * settings.backbone_lr_factor},
         ]

@@ -1,0 +1,87 @@
+"""Real tomatoes (fgrade4): three ways to train, three seeds, five resplits by tomato."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mezoroi.bench.cells import ARCFACE, MUTUAL_CHANNEL, SOFTMAX, Arm, run_cell
+from mezoroi.bench.ledger import Ledger
+from mezoroi.config import Config, make_config
+from mezoroi.datasets import Dataset, assign_splits, complete_splits, load_dataset
+from mezoroi.errors import MezoroiError
+from mezoroi.training import Progress, silent
+
+SEEDS = (0, 1, 2)
+RESPLITS = (1, 2, 3, 4, 5)
+ARMS = (SOFTMAX, ARCFACE, MUTUAL_CHANNEL)
+PUBLISHED = 0
+"""The split that the dataset brings; resplits are numbered from 1."""
+# The same for every arm: 1,400 photos need fewer passes than 324 melons.
+BUDGET = ("train.epochs=12", "train.cached_views=4")
+REMEDIES = (
+    Arm("MC-Loss + ArcFace, 160 px", {"input": {"height": 160}}),
+    Arm("MC-Loss + ArcFace, no margin", {"loss": {"margin_degrees": 0.0}}),
+    Arm("MC-Loss + softmax head", {"loss": {"head": "softmax"}}),
+    Arm("MC-Loss + ArcFace, two stages frozen", {"train": {"frozen_stages": 2, "cached_views": 4}}),
+)
+
+
+def tomato_config() -> Config:
+    """The budget shared by all arms."""
+    return make_config(overrides=list(BUDGET))
+
+
+def tomato_settings(arm: str, seed: int, resplit: int, test: str = "test") -> dict[str, Any]:
+    """What identifies a tomato cell in the ledger."""
+    return {
+        "bench": "tomatoes",
+        "arm": arm,
+        "seed": seed,
+        "resplit": resplit,
+        "scored on": test,
+        "config": tomato_config().model_dump(mode="json"),
+    }
+
+
+def run_tomatoes(manifest: Path, work: Path, ledger: Ledger, progress: Progress = silent) -> None:
+    """Every cell of the tomato tables that the ledger does not have yet."""
+    plan = [(arm, seed, PUBLISHED) for seed in SEEDS for arm in ARMS]
+    plan += [(arm, 0, resplit) for resplit in RESPLITS for arm in ARMS]
+    _run(plan, "test", manifest, work, ledger, progress)
+
+
+def run_remedies(manifest: Path, work: Path, ledger: Ledger, progress: Progress = silent) -> None:
+    """Remedies for a missed aim, compared on the validation split of the first seed."""
+    plan = [(arm, 0, PUBLISHED) for arm in (*ARMS, *REMEDIES)]
+    _run(plan, "val", manifest, work, ledger, progress)
+
+
+def _run(
+    plan: list[tuple[Arm, int, int]],
+    test: str,
+    manifest: Path,
+    work: Path,
+    ledger: Ledger,
+    progress: Progress,
+) -> None:
+    if not manifest.is_file():
+        raise MezoroiError(f"{manifest} does not exist: give the tomato manifest with --tomatoes")
+    dataset = load_dataset(manifest)
+    for number, (arm, seed, resplit) in enumerate(plan):
+        settings = tomato_settings(arm.name, seed, resplit, test)
+        if ledger.find(settings) is None:
+            learning = _resplit(dataset, resplit)
+            tests = {test: learning.select(test)}
+            result = run_cell(arm, tomato_config(), seed, learning, tests, work, settings, progress)
+            ledger.compute(settings, lambda found=result: found)  # type: ignore[misc]
+        progress("tomato cells", number + 1, len(plan))
+
+
+def _resplit(dataset: Dataset, number: int) -> Dataset:
+    if number == PUBLISHED:
+        return complete_splits(dataset)
+    rows = tuple(replace(item, split=None) for item in dataset)
+    shares = {"train": 0.61, "val": 0.17, "test": 0.22}
+    return assign_splits(replace(dataset, observations=rows), shares, seed=number)
