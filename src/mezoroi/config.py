@@ -14,13 +14,13 @@ GroupBy = Literal["specimen", "session"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class InputConfig(_Section):
     """Size in pixels at which the network sees a fruit."""
 
-    height: int = Field(128, ge=32, le=2048, description="height of the network's input")
+    height: int = Field(192, ge=32, le=2048, description="height of the network's input")
     width: int | None = Field(
         None,
         ge=32,
@@ -49,12 +49,16 @@ class LossConfig(_Section):
     """L = L_head + discriminality_weight * L_dis + diversity_weight * L_div."""
 
     head: Literal["arcface", "softmax"] = Field("arcface", description="loss of the embedding")
-    margin_degrees: float = Field(15.0, ge=0, lt=90, description="ArcFace margin in degrees")
+    margin_degrees: float = Field(5.0, ge=0, lt=90, description="ArcFace margin in degrees")
     scale: float = Field(16.0, gt=0, le=256, description="ArcFace scale")
     discriminality_weight: float = Field(1.0, ge=0, description="weight of L_dis of the MC-Loss")
-    diversity_weight: float = Field(1.0, ge=0, description="weight of L_div of the MC-Loss")
+    diversity_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of L_div of the MC-Loss; above about 0.1 channels mark image borders",
+    )
     sparsity_weight: float = Field(
-        0.1, ge=0, description="weight of the class channels' mean: silence where there is no sign"
+        0.3, ge=0, description="weight of the class channels' mean: silence where there is no sign"
     )
     kept_channels: int | None = Field(
         None, ge=1, description="channels per grade kept in a step; null: ceil(xi / 2)"
@@ -62,7 +66,7 @@ class LossConfig(_Section):
     swap_tile: int = Field(
         4, ge=0, le=64, description="side of the tiles fruits swap, in cells; 0: none are swapped"
     )
-    swap_share: float = Field(0.5, ge=0, le=1, description="share of the steps with swapped tiles")
+    swap_share: float = Field(0.7, ge=0, le=1, description="share of the steps with swapped tiles")
 
 
 class JitterConfig(_Section):
@@ -81,7 +85,7 @@ class JitterConfig(_Section):
 class TrainConfig(_Section):
     """How the network is trained."""
 
-    epochs: int = Field(30, ge=1, description="passes over the training observations")
+    epochs: int = Field(20, ge=1, description="passes over the training observations")
     batch_size: int = Field(32, ge=2, description="observations per step")
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="SGD has momentum 0.9")
     lr: float = Field(1e-3, gt=0, description="learning rate of the new layers")
@@ -94,7 +98,7 @@ class TrainConfig(_Section):
         3, ge=0, le=8, description="leading backbone stages that stay as they are"
     )
     cached_views: int = Field(
-        12,
+        6,
         ge=0,
         le=256,
         description="augmented views per image kept behind the frozen stages, so that these run "
@@ -142,6 +146,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "input": {"height": 224},
         "model": {"backbone": "resnet50", "weights": "none", "stride": 32},
+        "loss": {"diversity_weight": 1.0, "sparsity_weight": 0.0, "swap_tile": 0},
         "train": {
             "epochs": 250,
             "batch_size": 32,

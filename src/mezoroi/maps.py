@@ -84,5 +84,8 @@ def upsample_maps(maps: Tensor, height: int, width: int, wraps: bool = False) ->
     grid_x = (2 * x + 1) / maps.shape[3] - 1
     grid = torch.stack(torch.meshgrid(grid_y, grid_x, indexing="ij")[::-1], dim=-1)
     return F.grid_sample(
-        maps, grid.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False
+        maps,
+        grid.to(maps).expand(len(maps), -1, -1, -1),
+        padding_mode="border",
+        align_corners=False,
     )

@@ -53,9 +53,7 @@ def fill_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if not np.isfinite(points).all():
         raise MezoroiError("a polygon has a corner that is no number: draw it again")
     region = np.zeros(size, dtype=bool)
-    rows, columns = polygon(
-        points[:, 1] - 0.5, points[:, 0] - 0.5, shape=size
-    )
+    rows, columns = polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, shape=size)
     region[rows, columns] = True
     return region
 

@@ -101,7 +101,7 @@ def _feature_network(backbone: str, stride: int, weights: str) -> Any:
             backbone, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
         )
     except Exception as error:  # timm raises many kinds for a foreign checkpoint
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MezoroiError(
             f"weights {weights} do not fit `{backbone}` ({reason}): give a timm checkpoint of it"
         ) from error

@@ -44,7 +44,7 @@ class OutlineEncoder(nn.Module):
             nn.Linear(num_features, 2 * dim),
             nn.ReLU(),
             nn.Linear(2 * dim, dim, bias=False),
-            nn.BatchNorm1d(dim),
+            nn.BatchNorm1d(dim, affine=False),
         )
 
     def fit_scale(self, outlines: Tensor) -> None:
@@ -102,7 +102,7 @@ class GradingModel(nn.Module):
         )
         self.surface_embedding = nn.Sequential(
             nn.Linear(encoder.channels + 2 * channels, embedding_dim, bias=False),
-            nn.BatchNorm1d(embedding_dim),
+            nn.BatchNorm1d(embedding_dim, affine=False),
         )
         self.outline_encoder = (
             OutlineEncoder(outline_features, outline_dim) if outline_features else None

@@ -243,7 +243,9 @@ class GradingData(pl.LightningDataModule):
 
 def seeded_generator(*parts: int) -> torch.Generator:
     """A CPU generator that depends on all of `parts`."""
-    seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # With their number in front, as trailing zeros change nothing.
+    mixed = np.random.SeedSequence((len(parts), *parts))
+    seed = int(mixed.generate_state(1, np.uint64)[0] >> np.uint64(1))
     return torch.Generator().manual_seed(seed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -116,9 +117,12 @@ def fit(
             num_sanity_val_steps=0,
             gradient_clip_val=5.0,
         )
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+        except SystemExit:  # how Lightning answers Ctrl-C, which it ignores from then on
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
     if config.keep == "best":
         best = read_checkpoint(folder / f"{BEST}.ckpt", module.device)
         module.load_state_dict(best["state_dict"])

@@ -45,7 +45,7 @@ class GradingModule(pl.LightningModule):
 
     Parameters
     ----------
-    model : the network; its frozen stages get no gradient and keep their batch statistics
+    model : the network; its encoder keeps its batch statistics, its frozen stages their weights
     head : from `make_head`
     """
 
@@ -84,8 +84,10 @@ class GradingModule(pl.LightningModule):
             stage.requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
-        for stage in self._frozen_stages():
-            stage.eval()
+        # Lightning keeps the modes it finds, and preparing cached views left the model evaluating.
+        self.train()
+        # A few hundred fruits, some with swapped tiles, are no better statistics than ImageNet's.
+        self.model.encoder.eval()
         if self.mutual_channel is not None:
             self.mutual_channel.generator = seeded_generator(
                 self.config.train.seed, 2_000_000, self.current_epoch
@@ -94,13 +96,20 @@ class GradingModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         if "images" in batch:
             seeds = seeded_generator(self.config.train.seed, self.current_epoch, batch_index)
-            batch["images"] = jitter(batch["images"], self.config.jitter, seeds, self.size.wraps)
-        output = self.run(batch, self._draw_board(batch, batch_index))
+            images = jitter(batch["images"], self.config.jitter, seeds, self.size.wraps)
+            batch = {**batch, "images": images}
+        loss = self.losses(batch, batch_index)
+        count = len(batch["labels"])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
+        return loss
+
+    def losses(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        """L_head + L_dis + L_div of a batch that is already augmented, as a scalar."""
+        output = self.run(batch, self._draw_board(batch_index))
         labels = batch["labels"]
         loss: Tensor = self.head(output.embedding.float(), labels)
         if self.mutual_channel is not None:
             loss = loss + self._mutual_channel_loss(output, labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -128,7 +137,7 @@ class GradingModule(pl.LightningModule):
         outlines = batch.get("outlines") if self.model.outline_encoder is not None else None
         return self.model.interpret(feature_map, outlines)
 
-    def _draw_board(self, batch: dict[str, Tensor], batch_index: int) -> Tensor | None:
+    def _draw_board(self, batch_index: int) -> Tensor | None:
         """The checkerboard of a step, in cells of the feature map; None for a step without one."""
         tile = self.config.loss.swap_tile
         if not tile or self.mutual_channel is None:

@@ -1,0 +1,73 @@
+"""A small set of melons and a grader trained on it for seconds, shared by all tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mezoroi as mz
+from mezoroi.config import Config, make_config
+from mezoroi.datasets.melons import write_melons
+
+torch.set_num_threads(2)
+
+RngState = tuple[object, ...]
+
+
+@pytest.fixture(scope="session")
+def melons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder: 7 melons of each of 4 grades, 64 x 128 pixels. Not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "melons"
+    write_melons(folder, 7, seed=5, height=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(melons: Path) -> mz.Dataset:
+    return mz.load_dataset(melons)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., Config]:
+    """Settings for seconds of training; overrides as on the command line."""
+
+    def make(*overrides: str) -> Config:
+        return make_config("tiny", overrides=list(overrides))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_dir(
+    dataset: mz.Dataset, tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run folder. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "melon"
+    mz.train(dataset, tiny(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def grader(run_dir: Path) -> mz.Grader:
+    return mz.Grader.load(run_dir, device="cpu")
+
+
+@pytest.fixture
+def rng_state() -> Callable[[], RngState]:
+    """The state of every global random generator, for comparing before and after."""
+
+    def state() -> RngState:
+        keys = np.random.get_state()  # noqa: NPY002
+        return (
+            random.getstate(),
+            keys[1].tolist(),  # type: ignore[index]
+            keys[2],  # type: ignore[index]
+            torch.get_rng_state().tolist(),
+        )
+
+    return state

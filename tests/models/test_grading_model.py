@@ -1,0 +1,117 @@
+"""Fitting images, outlines, and the shapes of the network's answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mezoroi.models import Encoder, GradingModel, OutlineEncoder
+from mezoroi.models.preprocess import fit_image, to_tensor
+
+
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.sampled_from([(64, 64), (64, 128), (48, 96)])
+)
+@settings(max_examples=60, deadline=None)
+def test_the_box_holds_the_whole_image_in_its_proportions(
+    rows: int, columns: int, size: tuple[int, int]
+) -> None:
+    height, width = size
+    image = np.full((rows, columns, 3), 90, np.uint8)
+    fitted = fit_image(image, height, width)
+    assert fitted.pixels.shape == (height, width, 3)
+    assert (fitted.pixels == 90).all()
+    assert fitted.height == height or fitted.width == width
+    assert 0 <= fitted.top <= height - fitted.height
+    assert 0 <= fitted.left <= width - fitted.width
+    stretched = (fitted.height, fitted.width) == size
+    scale = min(height / rows, width / columns)
+    tolerance = max(0.03 * max(size), 1.0) if stretched else 1.0
+    assert abs(fitted.height - rows * scale) <= tolerance
+    assert abs(fitted.width - columns * scale) <= tolerance
+    plane = np.zeros((2, height, width))
+    assert fitted.crop(plane).shape == (2, fitted.height, fitted.width)
+
+
+def test_padding_repeats_the_border_and_the_crop_takes_it_off() -> None:
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:10], image[10:] = 50, 200
+    fitted = fit_image(image, 64, 64)
+    assert (fitted.top, fitted.left, fitted.height, fitted.width) == (16, 0, 32, 64)
+    assert (fitted.pixels[:16] == 50).all() and (fitted.pixels[48:] == 200).all()
+    inside = fitted.crop(fitted.pixels.transpose(2, 0, 1))
+    assert inside.shape == (3, 32, 64)
+    assert (inside[:, 0] == 50).all() and (inside[:, -1] == 200).all()
+
+
+def test_an_image_of_the_right_size_is_not_touched() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(fit_image(image, 64, 128).pixels, image)
+    tensor = to_tensor([image, image])
+    assert tensor.shape == (2, 3, 64, 128) and tensor.dtype == torch.float32
+    np.testing.assert_allclose(tensor[1, 2, 5, 7].item(), image[5, 7, 2] / 255, rtol=1e-6)
+
+
+def test_shrinking_averages_areas() -> None:
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[::2] = 200  # a fine pattern must not alias to black or white
+    assert np.abs(fit_image(image, 64, 64).pixels.astype(int) - 100).max() <= 1
+
+
+def test_outlines_are_standardised_by_the_training_ones() -> None:
+    rng = np.random.default_rng(0)
+    outlines = torch.from_numpy(rng.normal([5, -2, 3], [0.1, 40, 0], (50, 3)).astype(np.float32))
+    encoder = OutlineEncoder(3, 4).eval()
+    encoder.fit_scale(outlines)
+    np.testing.assert_allclose(encoder.mean, outlines.numpy().mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        encoder.deviation[:2], outlines.numpy().astype(np.float64).std(axis=0)[:2], rtol=1e-4
+    )
+    assert encoder.deviation[2] == 1  # a constant statistic is not divided by nothing
+    captured = {}
+    encoder.layers[0].register_forward_hook(
+        lambda module, inputs, output: captured.update(x=inputs[0])
+    )
+    encoder(outlines)
+    np.testing.assert_allclose(captured["x"][:, :2].mean(dim=0), 0, atol=1e-3)
+    np.testing.assert_allclose(captured["x"][:, :2].std(dim=0, correction=0), 1, atol=1e-3)
+    far = outlines[:1].clone()
+    far[0, 0] = 1e9
+    assert torch.isfinite(encoder(far)).all()
+    assert captured["x"].abs().max() <= 5
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder("resnet18", 16, "none")
+
+
+def test_an_answer_has_the_documented_shapes(encoder: Encoder) -> None:
+    model = GradingModel(encoder, 3, 5, 16, outline_features=4, outline_dim=8).eval()
+    output = model(torch.rand(2, 3, 64, 128), torch.rand(2, 4))
+    assert output.feature_map.shape == (2, encoder.channels, 4, 8)
+    assert output.class_channels.shape == (2, 15, 4, 8)
+    assert (output.class_channels >= 0).all()
+    assert output.embedding.shape == (2, 24) and model.embedding_dim == 24
+    with pytest.raises(ValueError, match="pass `outlines`"):
+        model(torch.rand(2, 3, 64, 128))
+
+
+def test_without_outlines_the_embedding_is_the_surfaces(encoder: Encoder) -> None:
+    both = GradingModel(encoder, 3, 2, 16, outline_features=4, outline_dim=8).eval()
+    images = torch.rand(2, 3, 64, 64)
+    one = both(images, torch.rand(2, 4)).embedding
+    other = both(images, torch.rand(2, 4)).embedding
+    torch.testing.assert_close(one[:, :16], other[:, :16])
+    assert not torch.allclose(one[:, 16:], other[:, 16:])
+
+
+def test_a_model_without_class_channels_has_none(encoder: Encoder) -> None:
+    model = GradingModel(encoder, 3, 0, 16).eval()
+    output = model(torch.rand(2, 3, 64, 64))
+    assert output.class_channels.shape[:2] == (2, 0)
+    assert output.embedding.shape == (2, 16)

@@ -1,0 +1,263 @@
+"""Training end to end on a few melons: what changes, what stays, and resuming."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import mezoroi as mz
+from mezoroi.bundle import build_network
+from mezoroi.capture.images import read_image
+from mezoroi.config import Config
+from mezoroi.models.preprocess import fit_image
+from mezoroi.training import GradingModule, finished_epochs
+from mezoroi.training.fit import EpochLog
+
+Make = Callable[..., Config]
+FROZEN = ("network.encoder.stages.0.", "network.encoder.stages.1.", "network.encoder.stages.2.")
+
+
+@pytest.fixture(scope="module")
+def untrained(grader: mz.Grader) -> dict[str, torch.Tensor]:
+    """The tensors that the training of `run_dir` started from."""
+    bundle = grader.bundle
+    network, head = build_network(
+        bundle.standard, bundle.config, len(bundle.outline_names), bundle.size.wraps, "package"
+    )
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    return tensors | {f"head.{name}": value for name, value in head.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def fresh_views_run(
+    dataset: mz.Dataset, tiny: Make, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """As `run_dir`, without a cache."""
+    folder = tmp_path_factory.mktemp("runs") / "fresh"
+    mz.train(dataset, tiny("train.cached_views=0", "train.epochs=1"), folder)
+    return folder
+
+
+@pytest.fixture(params=["cached", "fresh"])
+def trained(
+    request: pytest.FixtureRequest, run_dir: Path, fresh_views_run: Path
+) -> dict[str, torch.Tensor]:
+    folder = run_dir if request.param == "cached" else fresh_views_run
+    return load_file(folder / "grader.safetensors")
+
+
+def test_the_heads_own_weights_are_trained_and_saved(
+    trained: dict[str, torch.Tensor], untrained: dict[str, torch.Tensor]
+) -> None:
+    moved = (trained["head.W"] - untrained["head.W"]).abs()
+    assert moved.min(dim=0).values.max() > 0  # every grade's weights moved
+    assert (moved > 0).float().mean() > 0.9
+
+
+def test_frozen_stages_keep_weights_and_batch_statistics(
+    trained: dict[str, torch.Tensor], untrained: dict[str, torch.Tensor]
+) -> None:
+    names = [name for name in trained if name.startswith(FROZEN)]
+    assert any(name.endswith("running_var") for name in names) and len(names) > 50
+    changed = [name for name in names if not torch.equal(trained[name], untrained[name])]
+    assert changed == []
+
+
+def test_all_else_is_trained_with_its_batch_statistics(
+    trained: dict[str, torch.Tensor], untrained: dict[str, torch.Tensor]
+) -> None:
+    open_names = [name for name in trained if not name.startswith(FROZEN)]
+    for ending in (".weight", ".bias", ".running_mean", ".running_var", ".num_batches_tracked"):
+        names = [name for name in open_names if name.endswith(ending)]
+        same = [name for name in names if torch.equal(trained[name], untrained[name])]
+        assert names and same == []
+
+
+def test_prototypes_are_the_means_of_the_training_embeddings(
+    grader: mz.Grader, run_dir: Path, dataset: mz.Dataset
+) -> None:
+    splits = grader.bundle.data["splits"]
+    network, names = grader.network, grader.bundle.outline_names
+    sums: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for item in dataset:
+        if splits[item.id] != "train":
+            continue
+        pixels = fit_image(read_image(item.image), 64, 128).pixels
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+        assert item.outline is not None
+        outline = torch.tensor([[item.outline[name] for name in names]])
+        with torch.inference_mode():
+            output = network(network.prepare(image), outline)
+        pooled = output.feature_map[0].double().mean(dim=(1, 2)).numpy()
+        sums.setdefault(item.grade, []).append((output.embedding[0].double().numpy(), pooled))
+    stored = load_file(run_dir / "prototypes.safetensors")
+    for index, grade in enumerate(dataset.standard.grades):
+        embedding, pooled = (np.mean(values, axis=0) for values in zip(*sums[grade], strict=True))
+        np.testing.assert_allclose(stored["embeddings"][index], embedding, atol=2e-4)
+        np.testing.assert_allclose(stored["features"][index], pooled, atol=2e-4)
+
+
+def test_thresholds_are_the_fifth_percentile_over_held_out_fruits(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    splits = grader.bundle.data["splits"]
+    similarity: dict[str, list[float]] = {grade: [] for grade in dataset.standard.grades}
+    for item in dataset:
+        if splits[item.id] == "val":
+            grading = grader.grade(item.image)
+            similarity[item.grade].append(grading.similarity[item.grade])
+    for grade, value in grading.thresholds.items():
+        assert value == pytest.approx(np.percentile(similarity[grade], 5), abs=1e-5)
+
+
+def test_a_loaded_grader_gives_the_gradings_of_the_trained_one(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    trained = mz.train(dataset, tiny("train.epochs=1"), tmp_path / "run")
+    loaded = mz.Grader.load(tmp_path / "run")
+    for item in dataset.observations[:4]:
+        one, other = trained.grade(item.image), loaded.grade(item.image)
+        assert one.to_dict() == other.to_dict()
+        for grade, values in one.activation_maps.items():
+            np.testing.assert_array_equal(values, other.activation_maps[grade])
+
+
+def test_training_is_deterministic_and_leaves_the_global_generators_alone(
+    dataset: mz.Dataset,
+    tiny: Make,
+    fresh_views_run: Path,
+    tmp_path: Path,
+    rng_state: Callable[[], object],
+) -> None:
+    torch.manual_seed(987)
+    before = rng_state()
+    grader = mz.train(dataset, tiny("train.cached_views=0", "train.epochs=1"), tmp_path / "run")
+    grader.grade(dataset.observations[0].image)
+    assert rng_state() == before
+    assert_same_weights(fresh_views_run, tmp_path / "run")
+
+
+def test_the_run_folder_tells_its_epochs_and_settings(run_dir: Path, tiny: Make) -> None:
+    rows = list(csv.DictReader((run_dir / "epochs.csv").open(encoding="utf-8")))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert all(np.isfinite(float(row["train_loss"])) for row in rows)
+    assert finished_epochs(run_dir) == 2
+    assert mz.make_config(file=run_dir / "config.yaml") == tiny()
+    leftovers = [path.name for path in run_dir.rglob(".*")]
+    assert leftovers == []
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    for name in ("grader.safetensors", "prototypes.safetensors"):
+        first, second = load_file(one / name), load_file(other / name)
+        assert first.keys() == second.keys()
+        different = [key for key in first if not torch.equal(first[key], second[key])]
+        assert different == []
+
+
+@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize("moment", ["within an epoch", "after an epoch"])
+def test_an_interrupted_training_resumes_to_the_same_weights(
+    dataset: mz.Dataset,
+    tiny: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    views: int,
+    moment: str,
+) -> None:
+    config = tiny("train.epochs=4", f"train.cached_views={views}", "train.keep=last")
+    mz.train(dataset, config, tmp_path / "straight")
+
+    step, ended = GradingModule.training_step, EpochLog.on_train_epoch_end
+
+    def step_until(self, batch, index):  # type: ignore[no-untyped-def]
+        if self.current_epoch == 2 and index == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    def end_until(self, trainer, module):  # type: ignore[no-untyped-def]
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+        ended(self, trainer, module)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        if moment == "within an epoch":
+            patch.setattr(GradingModule, "training_step", step_until)
+        else:
+            patch.setattr(EpochLog, "on_train_epoch_end", end_until)
+        with pytest.raises(KeyboardInterrupt):
+            mz.train(dataset, config, tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (tmp_path / "run/grader.json").exists()
+    assert finished_epochs(tmp_path / "run") == 2
+    mz.train(dataset, config, tmp_path / "run", resume=True)
+    assert_same_weights(tmp_path / "straight", tmp_path / "run")
+    logs = [(tmp_path / name / "epochs.csv").read_text() for name in ("straight", "run")]
+    assert logs[0].splitlines()[0] == logs[1].splitlines()[0]
+    kept = [[row["epoch"] for row in csv.DictReader(log.splitlines())] for log in logs]
+    assert kept[0] == ["0", "1", "2", "3"]
+    assert kept[1] == (kept[0] if moment == "within an epoch" else ["0", "2", "3"])
+
+
+def test_a_killed_training_resumes_to_the_same_weights(
+    melons: Path, dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    settings = ["train.epochs=3"]
+    script = textwrap.dedent(
+        f"""
+        import os, signal, torch, mezoroi as mz
+        from mezoroi.training.fit import AtomicCheckpointIO
+        torch.set_num_threads(2)
+        save, saved = AtomicCheckpointIO.save_checkpoint, []
+        def killing(self, *arguments, **options):
+            save(self, *arguments, **options)
+            saved.append(1)
+            if len(saved) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+        AtomicCheckpointIO.save_checkpoint = killing
+        config = mz.make_config("tiny", overrides={settings!r})
+        mz.train(mz.load_dataset({str(melons)!r}), config, {str(tmp_path / "run")!r})
+        """
+    )
+    killed = subprocess.run([sys.executable, "-c", script], env=dict(os.environ), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert finished_epochs(tmp_path / "run") == 2
+    mz.train(dataset, tiny(*settings), tmp_path / "run", resume=True)
+    mz.train(dataset, tiny(*settings), tmp_path / "straight")
+    assert_same_weights(tmp_path / "straight", tmp_path / "run")
+
+
+def rising_loss(self, batch, index):  # type: ignore[no-untyped-def]
+    self.log("val_loss", float(self.current_epoch), batch_size=1)
+    self.log("val_acc", 0.0, batch_size=1)
+
+
+def test_training_stops_early_and_keeps_the_best_epoch(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GradingModule, "validation_step", rising_loss)
+    same = ("train.schedule=constant", "train.keep=best", "train.patience=2")
+    mz.train(dataset, tiny("train.epochs=9", *same), tmp_path / "long")
+    assert finished_epochs(tmp_path / "long") == 3  # the best one and two without improvement
+    mz.train(dataset, tiny("train.epochs=1", *same), tmp_path / "one")
+    assert_same_weights(tmp_path / "long", tmp_path / "one")
+
+
+def test_it_learns(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
+    grader = mz.train(dataset, tiny("train.epochs=12", "train.cached_views=2"), tmp_path / "run")
+    learned = [item for item in dataset if grader.bundle.data["splits"][item.id] == "train"]
+    found = [grading.grade for grading in grader.grade_many([item.image for item in learned])]
+    right = sum(grade == item.grade for grade, item in zip(found, learned, strict=True))
+    assert right / len(learned) > 0.7  # of four grades
