@@ -231,6 +231,6 @@ def _report_item(result: Grading | GradingFailure) -> ReportItem:
         activation_maps=result.activation_maps,
         resembles=result.resembles,
         is_unlike_all=result.is_unlike_all,
-        map_grade=result.map_grade,
+        map_grade=result.map_grade if result.map_differs else None,
         reliability=result.reliability,
     )

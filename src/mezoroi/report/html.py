@@ -15,6 +15,7 @@ from PIL import Image
 
 from mezoroi.errors import MezoroiError
 from mezoroi.report.colours import grade_colour, ink_on
+from mezoroi.report.fonts import font_subset
 from mezoroi.report.overlay import legend_strip, overlay_layer
 from mezoroi.report.radar import (
     TEXTS,
@@ -26,6 +27,7 @@ from mezoroi.report.radar import (
 )
 from mezoroi.standard import MAX_GRADES, GradingStandard
 
+_FONT_PLACE = "/* embedded font */"
 CLEAR_GAP = 0.1  # cosine between the two best grades from which a decision is called clear
 PHOTO_WIDTH, LAYER_WIDTH = 1024, 512  # pixels; larger images are scaled down to keep the file small
 SURE, FAIRLY_SURE = 0.9, 0.7  # reliability from which it is put into these words
@@ -96,7 +98,7 @@ def batch_report(
     texts_in(language)
     cards = [_card(number, item, standard) for number, item in enumerate(items, start=1)]
     counts = {grade: sum(card["grade"] == grade for card in cards) for grade in standard.grades}
-    return environment.get_template("batch_report.html.j2").render(
+    page = environment.get_template("batch_report.html.j2").render(
         title=title,
         language=language,
         standard=standard,
@@ -107,6 +109,16 @@ def batch_report(
         badges={grade: _badge(standard, grade) for grade in standard.grades},
         legend=_data_uri(legend_strip(480), "PNG"),
         max_layers=MAX_GRADES,
+    )
+    return page.replace(_FONT_PLACE, _font_face(page))
+
+
+def _font_face(page: str) -> str:
+    """The page's own Japanese characters as a font, for a machine that has none."""
+    encoded = base64.b64encode(font_subset(page)).decode("ascii")
+    return (
+        "@font-face { font-family: MezoroiReport; "
+        f'src: url("data:font/woff;base64,{encoded}") format("woff"); }}'
     )
 
 

@@ -1,0 +1,229 @@
+"""Grader and Grading: sources, order, failures, and what is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi.grading import file_name
+
+
+@pytest.fixture(scope="module")
+def captures(dataset: mz.Dataset) -> list[Path]:
+    return [item.image.parent for item in dataset.observations[:6]]
+
+
+def assert_same(one: mz.Grading, other: mz.Grading, tolerance: float = 1e-5) -> None:
+    assert one.grade == other.grade
+    for grade, value in one.similarity.items():
+        assert value == pytest.approx(other.similarity[grade], abs=tolerance, nan_ok=True)
+    assert one.activation_maps.keys() == other.activation_maps.keys()
+    for grade, values in one.activation_maps.items():
+        np.testing.assert_allclose(values, other.activation_maps[grade], atol=tolerance)
+
+
+def test_a_capture_folder_and_its_surface_image_are_one_fruit(
+    grader: mz.Grader, captures: list[Path]
+) -> None:
+    folder = grader.grade(captures[0])
+    assert folder.source == str(captures[0])
+    assert folder.outline == json.loads((captures[0] / "outline.json").read_text())
+    assert_same(folder, grader.grade(captures[0] / "surface.png"), 0)
+    assert_same(folder, grader.grade(str(captures[0])), 0)
+    assert not np.isnan(folder.similarity["C"])
+
+
+def test_a_photo_and_the_array_it_holds_are_graded_alike(
+    grader: mz.Grader, captures: list[Path], tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    shutil.copy(captures[0] / "surface.png", photo)
+    pixels = np.array(Image.open(photo).convert("RGB"))
+    copy = pixels.copy()
+    assert_same(grader.grade(photo), grader.grade(pixels), 0)
+    np.testing.assert_array_equal(pixels, copy)
+    assert grader.grade(pixels).source == "image"
+    assert grader.grade(photo).outline is None
+
+
+def test_similarity_is_the_cosine_with_the_prototypes(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    chosen = dataset.subset([0, 3])
+    predictions = grader.predict(chosen)
+    prototypes = grader.bundle.prototypes.embeddings.double().numpy()
+    for row, item in enumerate(chosen):
+        embedding = predictions.embeddings[row].astype(float)
+        grading = grader.grade(item.image)
+        for index, grade in enumerate(grader.standard.grades):
+            cosine = embedding @ prototypes[index]
+            cosine /= np.linalg.norm(embedding) * np.linalg.norm(prototypes[index])
+            assert predictions.similarity[row, index] == pytest.approx(cosine, abs=1e-5)
+            assert grading.similarity[grade] == pytest.approx(cosine, abs=1e-5)
+        assert grading.grade == max(grading.similarity, key=lambda g: grading.similarity[g])
+        assert predictions.grades[row] == grader.standard.grades.index(grading.grade)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_a_batch_is_graded_as_its_fruits_alone(
+    grader: mz.Grader, captures: list[Path], batch_size: int
+) -> None:
+    photo = np.array(Image.open(captures[0] / "surface.png").convert("RGB"))
+    sources = [*captures, photo[:, :64], photo]
+    for source, result in zip(sources, grader.grade_many(sources, batch_size), strict=True):
+        assert isinstance(result, mz.Grading)
+        assert_same(result, grader.grade(source))
+
+
+def test_a_batch_keeps_its_order_and_goes_on_past_failures(
+    grader: mz.Grader, captures: list[Path], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("no photo")
+    missing = tmp_path / "missing.png"
+    half = tmp_path / "half"
+    half.mkdir()
+    shutil.copy(captures[1] / "surface.png", half)
+    (half / "outline.json").write_text('{"roundness": 0.9}')
+    sources = [captures[0], text, captures[1], missing, tmp_path, half, np.zeros((4, 4)), "nope"]
+    sources += [captures[2]]
+    results = list(grader.grade_many(iter(sources), batch_size=4))
+    failed = [isinstance(result, mz.GradingFailure) for result in results]
+    assert failed == [False, True, False, True, True, True, True, True, False]
+    names = [result.source for result in results]
+    assert names == [str(s) if not isinstance(s, np.ndarray) else "image" for s in sources]
+    for result in results:
+        if isinstance(result, mz.GradingFailure):
+            assert result.error and "\n" not in result.error and ": " in result.error
+            assert result.to_dict() == {"source": result.source, "error": result.error}
+    assert "the outline has no" in results[5].to_dict()["error"]
+    with pytest.raises(mz.MezoroiError, match="the outline has no"):
+        grader.grade(half)
+
+
+def test_a_batch_is_read_lazily(grader: mz.Grader, captures: list[Path]) -> None:
+    taken: list[Path] = []
+
+    def sources():  # type: ignore[no-untyped-def]
+        for path in captures:
+            taken.append(path)
+            yield path
+
+    results = grader.grade_many(sources(), batch_size=2)
+    assert taken == []
+    next(results)
+    assert taken == captures[:2]
+    with pytest.raises(ValueError, match="batch_size"):
+        next(grader.grade_many(captures, batch_size=0))
+
+
+@pytest.mark.parametrize("shape", [(64, 128), (200, 400), (90, 60), (33, 100)])
+def test_maps_sum_to_one_and_have_the_shape_of_the_image(
+    grader: mz.Grader, shape: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    grading = grader.grade(image)
+    assert list(grading.activation_maps) == ["A", "B", "D"]
+    maps = np.stack(list(grading.activation_maps.values()))
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0 and maps.max() <= 1 + 1e-6
+    np.testing.assert_allclose(maps.sum(axis=0), 1, atol=1e-5)
+    rows, columns = maps.shape[1:]
+    assert abs(columns - rows * shape[1] / shape[0]) <= shape[1] / shape[0] + 1
+    assert grading.surface.shape == image.shape
+
+
+def test_grading_leaves_the_global_generators_and_the_network_alone(
+    grader: mz.Grader, captures: list[Path], rng_state: Callable[[], object]
+) -> None:
+    before, tensors = rng_state(), {n: v.clone() for n, v in grader.network.state_dict().items()}
+    list(grader.grade_many(captures))
+    assert rng_state() == before
+    assert not grader.network.training
+    after = grader.network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in tensors.items())
+
+
+def made(similarity: dict[str, float], thresholds: dict[str, float], **changes: object):
+    return mz.Grading(
+        source="fruit",
+        grade=max(similarity, key=lambda g: similarity[g]),
+        similarity=similarity,
+        thresholds=thresholds,
+        activation_maps={},
+        map_grade=None,
+        outline=None,
+        surface=np.zeros((8, 16, 3), np.uint8),
+        standard=mz.GradingStandard.melon(),
+        **changes,
+    )
+
+
+def test_likeness_follows_the_thresholds() -> None:
+    limits = {"A": 0.5, "B": 0.5, "C": 0.9, "D": -1.0}
+    several = made({"A": 0.5, "B": 0.8, "C": 0.89, "D": -0.99}, limits)
+    assert several.resembles == ["B", "A", "D"]
+    assert not several.is_unlike_all
+    none = made({"A": 0.4, "B": 0.2, "C": 0.3, "D": -1.0}, {**limits, "D": 0.0})
+    assert none.resembles == [] and none.is_unlike_all
+    unknown = made({"A": 0.4, "B": 0.6, "C": float("nan"), "D": -0.5}, {**limits, "D": 0.0})
+    assert unknown.resembles == ["B"] and unknown.not_judged == ["C"]
+
+
+def test_maps_that_point_elsewhere_are_told() -> None:
+    plane = np.ones((2, 2), np.float32)
+    base = made({"A": 0.9, "B": 0.1, "C": 0.0, "D": 0.0}, dict.fromkeys("ABCD", 0.0))
+    for map_grade, differs in [("A", False), ("D", True), (None, False)]:
+        grading = replace(base, activation_maps={"A": plane, "D": plane}, map_grade=map_grade)
+        assert grading.map_differs is differs
+    by_outline = replace(base, grade="C", activation_maps={"A": plane}, map_grade="A")
+    assert not by_outline.map_differs
+
+
+def test_everything_promised_is_written(
+    grader: mz.Grader, captures: list[Path], tmp_path: Path
+) -> None:
+    grading = grader.grade(captures[0])
+    folder = tmp_path / "網 目" / "out"
+    grading.save(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "grading.json",
+        "radar.svg",
+        "radar.png",
+        "activation-A.png",
+        "activation-B.png",
+        "activation-D.png",
+        "activation-maps.npz",
+    }
+    content = json.loads((folder / "grading.json").read_text(encoding="utf-8"))
+    assert content == json.loads(json.dumps(grading.to_dict()))
+    assert content["grade"] == grading.grade and content["reliability"] is None
+    assert set(content["similarity"]) == {"A", "B", "C", "D"}
+    assert ElementTree.parse(folder / "radar.svg").getroot().tag.endswith("svg")
+    for name in ("radar.png", "activation-A.png"):
+        with Image.open(folder / name) as image:
+            assert image.format == "PNG" and min(image.size) > 30
+    with np.load(folder / "activation-maps.npz") as maps:
+        for grade, values in grading.activation_maps.items():
+            np.testing.assert_array_equal(maps[grade], values)
+    before = (folder / "grading.json").read_bytes()
+    grading.save(folder)  # again, over the old one
+    assert (folder / "grading.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("A", "A"), ("a/b\\c:d", "a_b_c_d"), ("..", "_"), ("", "_"), ("良 品", "良 品"), ("x\n", "x_")],
+)
+def test_file_names_are_safe(text: str, name: str) -> None:
+    assert file_name(text) == name

@@ -1,0 +1,98 @@
+"""Run folders are claimed by one training; splits of a training are known again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import mezoroi as mz
+from mezoroi.config import Config
+from mezoroi.files import content_hash
+from mezoroi.workflow import effective_standard, input_size, with_splits_of
+
+Make = Callable[..., Config]
+
+
+def test_a_finished_run_is_not_overwritten(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path
+) -> None:
+    before = content_hash(run_dir / "grader.safetensors")
+    with pytest.raises(mz.MezoroiError, match="already holds a training: continue it with"):
+        mz.train(dataset, tiny(), run_dir)
+    assert content_hash(run_dir / "grader.safetensors") == before
+    assert (run_dir / "grader.json").is_file()
+
+
+@pytest.mark.parametrize("what", ["settings", "dataset"])
+def test_a_run_is_not_resumed_with_other_things(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path, what: str
+) -> None:
+    fewer = dataset.subset(range(len(dataset) - 4))
+    with pytest.raises(mz.MezoroiError, match=f"the {what} differ from those"):
+        if what == "settings":
+            mz.train(dataset, tiny("train.lr=0.5"), run_dir, resume=True)
+        else:
+            mz.train(fewer, tiny(), run_dir, resume=True)
+    assert (run_dir / "grader.json").is_file()
+
+
+def test_resuming_a_finished_run_gives_the_same_grader(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    mz.train(dataset, tiny(), copy, resume=True)
+    for name in ("grader.safetensors", "prototypes.safetensors", "epochs.csv"):
+        assert content_hash(copy / name) == content_hash(run_dir / name)
+
+
+def test_a_folder_of_other_things_is_not_claimed(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(mz.MezoroiError, match="is not empty: give another folder"):
+        mz.train(dataset, tiny(), tmp_path)
+    with pytest.raises(mz.MezoroiError, match="is a file: give a folder"):
+        mz.train(dataset, tiny(), tmp_path / "thesis.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_grade_that_cannot_be_learned_is_named(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    only = [i for i, item in enumerate(dataset) if item.grade == "B"][1:]
+    splits = {item.id: "train" if i % 3 else "val" for i, item in enumerate(dataset)}
+    splits |= {dataset.observations[i].id: "test" for i in only}
+    with pytest.raises(mz.MezoroiError, match="grade `B` has fewer than 2 training"):
+        mz.train(dataset.with_splits(splits), tiny(), tmp_path / "run")
+
+
+def test_evaluation_uses_the_splits_of_the_training(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    marked = with_splits_of(grader, dataset)
+    assert {item.id: item.split for item in marked} == grader.bundle.data["splits"]
+    assert set(marked.splits) == {"train", "val", "test"}
+    sides = {split: set(marked.select(split).specimens) for split in marked.splits}
+    assert not sides["train"] & sides["test"] and not sides["train"] & sides["val"]
+
+
+def test_unknown_fruits_count_as_test(grader: mz.Grader, dataset: mz.Dataset) -> None:
+    rows = (replace(dataset.observations[0], id="new.png"), *dataset.observations[1:])
+    marked = with_splits_of(grader, replace(dataset, observations=rows))
+    assert marked.observations[0].split == "test"
+
+
+def test_standard_and_size_follow_the_data(dataset: mz.Dataset, tiny: Make) -> None:
+    assert effective_standard(dataset) is dataset.standard
+    bare = replace(
+        dataset, observations=tuple(replace(item, outline=None) for item in dataset)
+    )
+    assert effective_standard(bare).outline_grades == ()
+    size = input_size(dataset, tiny())
+    assert (size.height, size.width, size.wraps) == (64, 128, True)
+    assert input_size(dataset, tiny("input.width=96")).width == 96

@@ -1,0 +1,188 @@
+"""Other standards, heads and inputs than the melons' own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi.bundle import build_network
+from mezoroi.config import Config
+from mezoroi.training import GradingModule, InputSize, SoftmaxHead, make_head
+
+Make = Callable[..., Config]
+
+
+def without_outlines(dataset: mz.Dataset) -> mz.Dataset:
+    rows = tuple(replace(item, outline=None, mask=None) for item in dataset)
+    return replace(dataset, observations=rows)
+
+
+@pytest.fixture(scope="module")
+def photos(dataset: mz.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Square photos of the surfaces in folders of two grades, good and poor."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, item in enumerate(dataset):
+        grade = "good" if item.grade in ("A", "B") else "poor"
+        image = Image.open(item.image).convert("RGB").crop((0, 0, 64, 64))
+        (folder / grade).mkdir(exist_ok=True)
+        image.save(folder / grade / f"{number:02d}.jpg")
+    return folder
+
+
+def test_photos_of_two_grades(photos: Path, tiny: Make, tmp_path: Path) -> None:
+    dataset = mz.load_dataset(photos)
+    mz.train(dataset, tiny("train.epochs=1"), tmp_path / "run")
+    grader = mz.Grader.load(tmp_path / "run")
+    assert grader.bundle.input_kind == "photo" and not grader.bundle.size.wraps
+    assert (grader.bundle.size.height, grader.bundle.size.width) == (64, 64)
+    assert grader.network.outline_encoder is None
+    grading = grader.grade(dataset.observations[0].image)
+    assert set(grading.similarity) == {"good", "poor"} == set(grading.activation_maps)
+    total = sum(grading.activation_maps.values())
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_a_softmax_head_trains_and_is_saved(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    config = tiny("train.epochs=1", "loss.head=softmax")
+    trained = mz.train(dataset, config, tmp_path / "run")
+    loaded = mz.Grader.load(tmp_path / "run")
+    assert isinstance(loaded.bundle.head, SoftmaxHead)
+    names = loaded.bundle.outline_names
+    _, fresh = build_network(dataset.standard, config, len(names), True, "none")
+    weight = loaded.bundle.head.linear.weight
+    assert torch.equal(weight, trained.bundle.head.linear.weight)
+    assert not torch.equal(weight, fresh.linear.weight)
+    source = dataset.observations[0].image
+    assert loaded.grade(source).to_dict() == trained.grade(source).to_dict()
+
+
+def test_a_model_without_class_channels_grades_without_maps(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    grader = mz.train(dataset, tiny("train.epochs=1", "model.channels_per_grade=0"), tmp_path / "r")
+    grading = grader.grade(dataset.observations[0].image)
+    assert grading.activation_maps == {} and grading.map_grade is None
+    assert not grading.map_differs
+    grading.save(tmp_path / "out")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"grading.json", "radar.svg", "radar.png"}
+
+
+def test_melons_without_outlines_are_all_judged_on_the_surface(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    grader = mz.train(without_outlines(dataset), tiny("train.epochs=1"), tmp_path / "run")
+    assert grader.standard.surface_grades == ("A", "B", "C", "D")
+    assert grader.standard.precedence == dataset.standard.precedence
+    grading = grader.grade(dataset.observations[0].image)
+    assert set(grading.activation_maps) == {"A", "B", "C", "D"}
+    assert grading.not_judged == []
+
+
+def test_a_melon_without_its_outline_is_never_judged_by_it(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    surface = mz.Grader(grader.bundle)
+    for item in dataset:
+        image = np.array(Image.open(item.image).convert("RGB"))
+        grading = surface.grade(image)
+        assert math.isnan(grading.similarity["C"]) and grading.not_judged == ["C"]
+        assert grading.grade != "C" and "C" not in grading.resembles
+        best = max(("A", "B", "D"), key=lambda name: grading.similarity[name])
+        assert grading.grade == best
+        text = json.dumps(grading.to_dict(), allow_nan=False)
+        assert json.loads(text)["similarity"]["C"] is None
+
+
+def test_its_surface_similarity_is_the_cosine_of_the_surface_parts(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    item = dataset.observations[2]
+    seen = grader.predict(dataset.subset([2])).embeddings[0, :16].astype(float)
+    grading = grader.grade(np.array(Image.open(item.image).convert("RGB")))
+    for index, grade in enumerate(grader.standard.grades):
+        if grade != "C":
+            prototype = grader.bundle.prototypes.embeddings[index, :16].double().numpy()
+            cosine = seen @ prototype / np.linalg.norm(seen) / np.linalg.norm(prototype)
+            assert grading.similarity[grade] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_an_unordered_standard_is_kept(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
+    standard = mz.GradingStandard.from_grades(("D", "B", "A", "C"), ordered=False)
+    kinds = replace(without_outlines(dataset), standard=standard)
+    mz.train(kinds, tiny("train.epochs=1"), tmp_path / "run")
+    grader = mz.Grader.load(tmp_path / "run")
+    assert grader.standard == standard
+    from mezoroi.evaluation import evaluate
+
+    scores = evaluate(grader, kinds, n_resamples=20)["grading"]
+    assert scores["quadratic_weighted_kappa"]["value"] is None
+    assert "order" in scores["quadratic_weighted_kappa"]["reason"]
+    assert scores["accuracy"]["value"] is not None
+
+
+def module_for(standard: mz.GradingStandard, config: Config, outlines: int = 0) -> GradingModule:
+    network, head = build_network(standard, config, outlines, True, "none")
+    return GradingModule(network, head, standard, config, InputSize(64, 128, True))
+
+
+def test_outline_grades_take_no_part_in_the_mutual_channel_loss(tiny: Make) -> None:
+    standard = mz.GradingStandard.melon()
+    module = module_for(standard, tiny("loss.swap_tile=0"))
+    hidden = torch.rand(4, 3, 64, 128)
+    only_shape = {"images": hidden, "labels": torch.tensor([2, 2, 2, 2])}
+    module.losses(only_shape, 0).backward()
+    gradient = module.model.class_channels[0].weight.grad
+    head_only = gradient.clone()
+    module.zero_grad()
+    output = module.run(only_shape)
+    module.head(output.embedding, only_shape["labels"]).backward()
+    torch.testing.assert_close(module.model.class_channels[0].weight.grad, head_only)
+    # Whatever a C fruit shows, L_dis and L_div are those of the others.
+    mixed = {"images": hidden, "labels": torch.tensor([0, 2, 3, 2])}
+    output = module.run(mixed)
+    module.mutual_channel.generator.manual_seed(0)
+    found = module._mutual_channel_loss(output, mixed["labels"])
+    altered = replace(output, class_channels=output.class_channels.clone())
+    altered.class_channels[[1, 3]] *= 7
+    module.mutual_channel.generator.manual_seed(0)
+    assert torch.equal(found, module._mutual_channel_loss(altered, mixed["labels"]))
+
+
+def test_the_margin_is_in_degrees(tiny: Make) -> None:
+    head = make_head(tiny("loss.margin_degrees=15", "loss.scale=16").loss, 3, 8)
+    embedding = torch.nn.functional.normalize(head.W[:, :1].T.detach() + 0.3, dim=1)
+    weights = torch.nn.functional.normalize(head.W.detach(), dim=0)
+    cosines = (embedding @ weights)[0].double()
+    logits = 16 * cosines.clone()
+    logits[0] = 16 * torch.cos(torch.acos(cosines[0]) + math.radians(15))
+    expected = torch.logsumexp(logits, 0) - logits[0]
+    assert head(embedding, torch.tensor([0])).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_new_layers_and_backbone_have_their_own_rates(tiny: Make) -> None:
+    config = tiny(
+        "train.optimizer=sgd", "train.schedule=constant", "train.lr=0.5",
+        "train.backbone_lr_factor=0.1", "train.weight_decay=0.01",
+    )
+    module = module_for(mz.GradingStandard.from_grades("AB"), config)
+    optimizer = module.configure_optimizers()
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    frozen = list(module.model.encoder.stages[:3].parameters())
+    backbone = list(module.model.encoder.stages[3:].parameters())
+    assert all(id(p) not in rates and not p.requires_grad for p in frozen)
+    assert {rates[id(p)] for p in backbone} == {0.05}
+    assert {rates[id(p)] for p in module.head.parameters()} == {0.5}
+    assert len(rates) == sum(p.requires_grad for p in module.parameters())
+    assert optimizer.param_groups[0]["momentum"] == 0.9
