@@ -46,7 +46,7 @@ def pin(name: str) -> str:
     """``name==version``, with a marker where the version does not install on Python 3.10."""
     found = distribution(name)
     version = found.version.partition("+")[0]
-    supported = SpecifierSet(found.metadata.get("Requires-Python") or "")
+    supported = SpecifierSet(found.metadata["Requires-Python"] or "")
     marker = "" if supported.contains("3.10") else ' ; python_version >= "3.11"'
     return f"{name}=={version}{marker}"
 

@@ -23,6 +23,7 @@ SMALL = (
     *("--preset", "tiny"),
     *("--set", "train.epochs=1"),
     *("--set", "train.cached_views=1"),
+    *("--set", "train.batch_size=32"),
     *("--set", "input.height=32"),
 )
 

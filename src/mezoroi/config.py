@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mezoroi.errors import MezoroiError
 
 GroupBy = Literal["specimen", "session"]
+MAX_SEED = 2**63 - 1
 
 
 class _Section(BaseModel):
@@ -85,7 +86,7 @@ class JitterConfig(_Section):
 class TrainConfig(_Section):
     """How the network is trained."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training observations")
+    epochs: int = Field(16, ge=1, description="passes over the training observations")
     batch_size: int = Field(32, ge=2, description="observations per step")
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="SGD has momentum 0.9")
     lr: float = Field(1e-3, gt=0, description="learning rate of the new layers")
@@ -98,7 +99,7 @@ class TrainConfig(_Section):
         3, ge=0, le=8, description="leading backbone stages that stay as they are"
     )
     cached_views: int = Field(
-        6,
+        4,
         ge=0,
         le=256,
         description="augmented views per image kept behind the frozen stages, so that these run "
@@ -118,13 +119,13 @@ class TrainConfig(_Section):
         "auto", description="auto: 16-mixed on a GPU, 32-true elsewhere"
     )
     workers: int = Field(0, ge=0, description="processes that decode images")
-    seed: int = Field(0, ge=0, description="seed of everything random in training")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of everything random in training")
 
 
 class SplitConfig(_Section):
     """How observations are split where the dataset does not say."""
 
-    seed: int = Field(0, ge=0, description="seed of the split")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of the split")
     group: GroupBy = Field("specimen", description="what a split never separates")
 
 
@@ -220,7 +221,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise MezoroiError(f"{path} is not readable YAML ({reason}): correct it") from error
     if content is not None and not isinstance(content, dict):
         raise MezoroiError(f"{path} must map sections to settings: see docs/config.md")
-    return content or {}
+    # A section whose settings are all commented out is left as it is.
+    return {name: section for name, section in (content or {}).items() if section is not None}
 
 
 def _parse_override(text: str) -> dict[str, Any]:

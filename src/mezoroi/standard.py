@@ -104,6 +104,11 @@ class GradingStandard:
             raise MezoroiError(f"unknown key `{sorted(unknown)[0]}` in the standard: remove it")
         if not isinstance(content.get("ordered", True), bool):
             raise MezoroiError("`ordered` must be true or false")
+        title, precedence = content.get("title"), content.get("precedence")
+        if not _is_text_by_language(title or {}):
+            raise MezoroiError("`title` of the standard must map languages to text (ja, en)")
+        if precedence is not None and not isinstance(precedence, list):
+            raise MezoroiError("`precedence` must be a list of the grades, strongest first")
         descriptions = {
             str(name): _description(str(name), entry or {})
             for name, entry in content["grades"].items()
@@ -111,10 +116,10 @@ class GradingStandard:
         names = tuple(descriptions)
         return cls(
             grades=names,
-            precedence=tuple(str(name) for name in content.get("precedence", reversed(names))),
+            precedence=tuple(str(name) for name in precedence or reversed(names)),
             descriptions=descriptions,
             ordered=content.get("ordered", True),
-            title=content.get("title"),
+            title=title or None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,6 +196,12 @@ def _description(name: str, entry: Any) -> GradeDescription:
     if view not in VIEWS:
         raise MezoroiError(f"view of grade `{name}` is `{view}`: use surface or outline")
     for key in ("title", "description"):
-        if not isinstance(entry.get(key, {}), dict):
+        if not _is_text_by_language(entry.get(key) or {}):
             raise MezoroiError(f"`{key}` of grade `{name}` must map languages to text (ja, en)")
-    return GradeDescription(entry.get("title", {}), entry.get("description", {}), view)
+    return GradeDescription(entry.get("title") or {}, entry.get("description") or {}, view)
+
+
+def _is_text_by_language(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(part, str) for pair in value.items() for part in pair
+    )

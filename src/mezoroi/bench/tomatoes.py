@@ -19,7 +19,7 @@ ARMS = (SOFTMAX, ARCFACE, MUTUAL_CHANNEL)
 PUBLISHED = 0
 """The split that the dataset brings; resplits are numbered from 1."""
 # The same for every arm: 1,400 photos need fewer passes than 324 melons.
-BUDGET = ("input.height=128", "train.epochs=10", "train.cached_views=4")
+BUDGET = ("input.height=128", "train.epochs=8", "train.cached_views=3")
 REMEDIES = (
     Arm("MC-Loss + ArcFace, 160 px", {"input": {"height": 160}}),
     Arm("MC-Loss + ArcFace, no margin", {"loss": {"margin_degrees": 0.0}}),
