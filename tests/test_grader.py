@@ -223,7 +223,14 @@ def test_everything_promised_is_written(
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("A", "A"), ("a/b\\c:d", "a_b_c_d"), ("..", "_"), ("", "_"), ("良 品", "良 品"), ("x\n", "x_")],
+    [
+        ("A", "A"),
+        ("a/b\\c:d", "a_b_c_d"),
+        ("..", "_"),
+        ("", "_"),
+        ("良 品", "良 品"),
+        ("x\n", "x_"),
+    ],
 )
 def test_file_names_are_safe(text: str, name: str) -> None:
     assert file_name(text) == name

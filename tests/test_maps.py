@@ -54,7 +54,8 @@ def test_upsampling_keeps_probabilities_and_puts_cells_on_their_centres(wraps: b
     large = upsample_maps(maps, 64, 128, wraps)
     assert large.shape == (2, 3, 64, 128)
     torch.testing.assert_close(large.sum(dim=1), torch.ones(2, 64, 128, dtype=torch.float64))
-    torch.testing.assert_close(large[..., ::16, ::16], maps, rtol=0, atol=1e-6)  # cell i lies on pixel 16 i
+    # Cell i lies on pixel 16 i.
+    torch.testing.assert_close(large[..., ::16, ::16], maps, rtol=0, atol=1e-6)
     half = large[..., ::16, 8::16][..., :-1]
     torch.testing.assert_close(half, (maps[..., :-1] + maps[..., 1:]) / 2, rtol=0, atol=1e-6)
 

@@ -149,6 +149,7 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         network.load_state_dict(_part(tensors, "network."))
         head.load_state_dict(_part(tensors, "head."))
         prototypes = Prototypes(**_read_tensors(folder / PROTOTYPES))
+        _check_shapes(prototypes, len(standard.grades), network)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise MezoroiError(f"{folder} holds files that do not fit ({reason}): {_REMEDY}") from error
@@ -157,6 +158,18 @@ def read_bundle(run_dir: str | Path) -> Bundle:
     return Bundle(
         network, head, standard, config, size, input_kind, outline_names, prototypes, data
     )
+
+
+def _check_shapes(prototypes: Prototypes, grades: int, network: GradingModel) -> None:
+    expected = {
+        "embeddings": (grades, network.embedding_dim),
+        "features": (grades, network.encoder.channels),
+        "thresholds": (grades,),
+    }
+    for name, shape in expected.items():
+        found = tuple(getattr(prototypes, name).shape)
+        if found != shape:
+            raise RuntimeError(f"{name} of the prototypes have shape {found}, not {shape}")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

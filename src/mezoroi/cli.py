@@ -5,6 +5,7 @@ Heavy imports stay inside the verbs, so that ``mezoroi --help`` answers at once.
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import Enum
 from pathlib import Path
@@ -16,6 +17,8 @@ from typer.exceptions import TyperException
 from mezoroi import __version__
 from mezoroi.console import Console
 from mezoroi.errors import MezoroiError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="mezoroi",
@@ -278,24 +281,29 @@ def bench_grading(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every expected error is one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot write Japanese
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: Any = app(args=arguments, standalone_mode=False)
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _fail(f"{' '.join(message.split()).rstrip('.')}: see mezoroi --help")
     except MezoroiError as error:
-        for problem in getattr(error, "problems", ())[:50]:
+        problems = getattr(error, "problems", ())
+        for problem in problems[:50] if len(problems) > 1 else ():
             print(f"  {problem}", file=sys.stderr)
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted: what was finished is kept; run again to continue", file=sys.stderr)
-        sys.exit(130)
+        status = _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}: check free space and permissions")
+    if status == _INTERRUPTED:  # also how Typer answers Ctrl-C
+        print("interrupted: what was finished is kept; run again to continue", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -64,8 +64,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write `content` to `path` atomically as UTF-8."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write `content` to `path` atomically as UTF-8.
+
+    What is no Unicode, such as stray bytes in a file's name, is written as ``\\udcff``, which JSON
+    reads back.
+    """
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -12,9 +12,7 @@ from mezoroi.models import Encoder, GradingModel, OutlineEncoder
 from mezoroi.models.preprocess import fit_image, to_tensor
 
 
-@given(
-    st.integers(1, 300), st.integers(1, 300), st.sampled_from([(64, 64), (64, 128), (48, 96)])
-)
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(64, 64), (64, 128), (48, 96)]))
 @settings(max_examples=60, deadline=None)
 def test_the_box_holds_the_whole_image_in_its_proportions(
     rows: int, columns: int, size: tuple[int, int]

@@ -121,7 +121,9 @@ def test_images_are_the_files_at_network_size(dataset: mz.Dataset) -> None:
     batch = images.__getitems__([(1, 0), (0, 0)])
     assert batch["labels"].tolist() == chosen.labels[::-1].tolist()
     np.testing.assert_array_equal(batch["outlines"].numpy(), chosen.outline_matrix()[::-1])
-    np.testing.assert_allclose(batch["images"][1].permute(1, 2, 0) * 255, images.pixels(0), atol=1e-3)
+    np.testing.assert_allclose(
+        batch["images"][1].permute(1, 2, 0) * 255, images.pixels(0), atol=1e-3
+    )
 
 
 def make_data(dataset: mz.Dataset, config: Config) -> GradingData:

@@ -174,8 +174,11 @@ def test_the_margin_is_in_degrees(tiny: Make) -> None:
 
 def test_new_layers_and_backbone_have_their_own_rates(tiny: Make) -> None:
     config = tiny(
-        "train.optimizer=sgd", "train.schedule=constant", "train.lr=0.5",
-        "train.backbone_lr_factor=0.1", "train.weight_decay=0.01",
+        "train.optimizer=sgd",
+        "train.schedule=constant",
+        "train.lr=0.5",
+        "train.backbone_lr_factor=0.1",
+        "train.weight_decay=0.01",
     )
     module = module_for(mz.GradingStandard.from_grades("AB"), config)
     optimizer = module.configure_optimizers()

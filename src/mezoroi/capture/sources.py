@@ -19,6 +19,7 @@ from mezoroi.capture.images import (
 from mezoroi.errors import MezoroiError
 
 IN_MEMORY = "image"
+_GRADING_NAME = "grading.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def read_fruit(source: str | Path | np.ndarray) -> FruitInput:
 def find_sources(paths: Iterable[str | Path]) -> list[Path]:
     """Photos and capture folders below `paths`, sorted within each folder.
 
-    A path that is no folder is kept as it is, so that reading it gives its own error.
+    A path that is no folder is kept as it is, so that reading it gives its own error. Folders that
+    a grading was written to are passed over: their pictures are charts.
 
     Raises
     ------
@@ -85,6 +87,8 @@ def find_sources(paths: Iterable[str | Path]) -> list[Path]:
 def _below(folder: Path) -> list[Path]:
     if (folder / SURFACE_NAME).is_file():
         return [folder]
+    if (folder / _GRADING_NAME).is_file():
+        return []
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):

@@ -1,0 +1,5 @@
+"""``python -m mezoroi``."""
+
+from mezoroi.cli import main
+
+main()

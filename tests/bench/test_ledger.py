@@ -1,0 +1,54 @@
+"""The ledger: finished cells are not computed again, and nothing else is trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mezoroi.bench import ledger as ledger_module
+from mezoroi.bench.ledger import Ledger, cell_key
+from mezoroi.errors import MezoroiError
+
+
+def forbidden() -> dict[str, int]:
+    raise AssertionError("computed again")
+
+
+def test_a_finished_cell_is_found_in_a_new_start(tmp_path: Path) -> None:
+    path = tmp_path / "cells.jsonl"
+    first = Ledger(path)
+    assert first.compute({"arm": "a", "seed": 1}, lambda: {"right": 3}) == {"right": 3}
+    again = Ledger(path)
+    assert again.compute({"seed": 1, "arm": "a"}, forbidden) == {"right": 3}
+    assert again.find({"arm": "a", "seed": 2}) is None
+    assert len(again) == 1
+
+
+def test_an_interrupted_cell_leaves_the_finished_ones(tmp_path: Path) -> None:
+    cells = Ledger(tmp_path / "cells.jsonl")
+    cells.compute({"seed": 1}, lambda: {"right": 1})
+    with pytest.raises(AssertionError, match="computed again"):
+        cells.compute({"seed": 2}, forbidden)
+    assert Ledger(cells.path).find({"seed": 1}) == {"right": 1}
+    assert len(Ledger(cells.path)) == 1
+
+
+def test_other_code_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = Ledger(tmp_path / "cells.jsonl")
+    cells.compute({"seed": 1}, lambda: {"right": 1})
+    monkeypatch.setattr(ledger_module, "code_version", lambda: "another")
+    assert cells.find({"seed": 1}) is None
+
+
+def test_keys_do_not_depend_on_the_order_of_settings() -> None:
+    assert cell_key({"a": 1, "b": [1, 2]}) == cell_key({"b": [1, 2], "a": 1})
+    assert cell_key({"a": 1}) != cell_key({"a": 2})
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cells.jsonl"
+    Ledger(path).compute({"seed": 1}, lambda: {"right": 1})
+    path.write_text(path.read_text() + '{"key": "half')
+    with pytest.raises(MezoroiError, match="line 2 is damaged"):
+        Ledger(path)

@@ -1,0 +1,314 @@
+"""The command line: verbs, exit statuses, and what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi import cli
+from mezoroi.training import GradingModule
+
+Run = Callable[..., tuple[int, str, str]]
+VERBS = ("make-melons", "train", "grade", "evaluate", "cross-validate", "demo", "settings")
+TINY = ("--preset", "tiny", "--set", "train.epochs=1")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process: status, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return stop.value.code, captured.out, captured.err
+
+    return call
+
+
+def assert_one_line_error(status: int, out: str, err: str) -> None:
+    assert status == 2 and out == ""
+    lines = err.splitlines()
+    assert lines[-1].startswith("error: ") and ": " in lines[-1].removeprefix("error: ")
+    assert "Traceback" not in err
+    assert all(line.startswith(("error: ", "  ", "note: ")) for line in lines)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "bench grading"])
+def test_every_verb_has_help_with_an_example(run: Run, verb: str) -> None:
+    status, out, _ = run(*verb.split(), "--help")
+    assert status == 0
+    assert f"Example: mezoroi {verb}" in " ".join(out.split())
+
+
+def test_the_tool_lists_its_verbs_and_version(run: Run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0 and all(verb in out for verb in (*VERBS, "bench"))
+    assert run("--version") == (0, f"mezoroi {mz.__version__}\n", "")
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom mezoroi import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'scipy', 'cv2', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fly",), "fly"),
+        (("train",), "Missing argument 'data'"),
+        (("train", "data"), "-o"),
+        (("train", "data", "-o", "out", "--nonsense"), "--nonsense"),
+        (("make-melons", "out", "--per-grade", "many"), "--per-grade"),
+        (("make-melons", "out", "--per-grade", "0"), "--per-grade"),
+        (("make-melons", "out", "--seed", "-1"), "--seed"),
+        (("cross-validate", "data", "--folds", "1"), "--folds"),
+        (("cross-validate", "data", "--group", "day"), "--group"),
+        (("train", "nowhere", "-o", "out"), "nowhere does not exist"),
+        (("train", "nowhere", "-o", "out", "--preset", "fast"), "unknown preset `fast`"),
+        (("train", "nowhere", "-o", "out", "--set", "train.epoch=1"), "no such setting"),
+        (("train", "nowhere", "-o", "out", "--set", "train.lr=nan"), "train.lr"),
+        (("grade", "nowhere", "photo.jpg", "-o", "out"), "is no run folder"),
+        (("evaluate", "nowhere", "data"), "is no run folder"),
+    ],
+)
+def test_bad_usage_is_one_line(
+    run: Run,
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*arguments)
+    assert_one_line_error(status, out, err)
+    assert len(err.splitlines()) == 1 and message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_make_melons_is_repeatable(run: Run, tmp_path: Path) -> None:
+    arguments = ("--per-grade", 1, "--seed", 3, "--json")
+    status, out, _ = run("make-melons", tmp_path / "melons", *arguments)
+    assert status == 0
+    assert json.loads(out) == {"folder": str(tmp_path / "melons"), "melons": 4}
+    assert run("make-melons", tmp_path / "melons", *arguments)[0] == 0  # nothing left to make
+    status, out, err = run("make-melons", tmp_path / "melons", "--per-grade", 2, "--seed", 3)
+    assert_one_line_error(status, out, err)
+    assert len(mz.load_dataset(tmp_path / "melons", trainable=False)) == 4
+
+
+def test_settings_are_a_file_that_train_takes(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("settings")
+    (tmp_path / "my.yaml").write_text(out, encoding="utf-8")
+    assert status == 0 and mz.make_config(file=tmp_path / "my.yaml") == mz.make_config()
+
+
+def test_train_then_resume(run: Run, melons: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    status, out, _ = run("train", melons, "-o", folder, *TINY, "--json")
+    assert status == 0
+    assert json.loads(out) == {
+        "run": str(folder),
+        "observations": 28,
+        "grades": ["A", "B", "C", "D"],
+    }
+    assert_one_line_error(*run("train", melons, "-o", folder, *TINY))
+    status, out, _ = run("train", melons, "-o", folder, *TINY, "--resume")
+    assert status == 0 and "28 observations" in out
+
+
+def test_an_interruption_is_told_and_keeps_what_was_done(
+    run: Run, melons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = GradingModule.training_step
+
+    def interrupted(self, batch, index):  # type: ignore[no-untyped-def]
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    arguments = ("train", melons, "-o", tmp_path / "run", *TINY, "--set", "train.epochs=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(GradingModule, "training_step", interrupted)
+        status, out, err = run(*arguments)
+    assert (status, out) == (130, "")
+    assert err == "interrupted: what was finished is kept; run again to continue\n"
+    assert run("grade", tmp_path / "run", melons, "-o", tmp_path / "out")[0] == 2  # not finished
+    assert run(*arguments, "--resume")[0] == 0
+
+
+def test_grade_writes_a_folder_per_fruit_and_a_report(
+    run: Run, run_dir: Path, melons: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "写真 folder"
+    photos.mkdir()
+    for number in (1, 2):
+        shutil.copy(melons / f"captures/melon-000{number}/surface.png", photos / f"果{number}.png")
+    capture = melons / "captures/melon-0003"
+    out = tmp_path / "出力"
+    status, printed, err = run("grade", run_dir, photos, capture, "-o", out, "--json")
+    assert status == 0 and err == ""
+    content = json.loads(printed)
+    assert [item["source"] for item in content["results"]] == [
+        str(photos / "果1.png"),
+        str(photos / "果2.png"),
+        str(capture),
+    ]
+    for name, result in zip(("果1", "果2", "melon-0003"), content["results"], strict=True):
+        assert json.loads((out / name / "grading.json").read_text(encoding="utf-8")) == result
+        assert (out / name / "radar.png").is_file()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert content["report"] == str(out / "report.html") and "果1.png" in page
+    assert "http://" not in page.replace("http://www.w3.org", "") and "<script src" not in page
+
+
+def test_a_batch_goes_on_past_bad_files(
+    run: Run, run_dir: Path, melons: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(melons / "captures/melon-0001/surface.png", photos / "b.png")
+    (photos / "a.jpg").write_text("no photo")
+    (photos / "c.png").write_bytes((photos / "b.png").read_bytes()[:2000])
+    missing = tmp_path / "missing.jpg"
+    out = tmp_path / "out"
+    status, printed, err = run("grade", run_dir, photos, missing, "-o", out, "--json")
+    assert status == 1 and "Traceback" not in err
+    results = json.loads(printed)["results"]
+    assert ["error" in item for item in results] == [True, False, True, True]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for item in (results[0], results[2], results[3]):
+        assert Path(item["source"]).name in page and "\n" not in item["error"]
+    assert {path.name for path in out.iterdir()} == {"b", "report.html"}
+    status, printed, _ = run("grade", run_dir, photos, missing, "-o", out)
+    assert status == 1 and "1 graded, 3 failed" in printed
+    assert f"{missing}: {missing} does not exist" in printed
+
+
+def test_the_same_names_get_their_own_folders(
+    run: Run, run_dir: Path, melons: Path, tmp_path: Path
+) -> None:
+    sources = []
+    for folder, name in (("x", "p.png"), ("y", "p.png"), ("z", "P.png"), ("z", "p-2.png")):
+        path = tmp_path / folder / name
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(melons / "captures/melon-0001/surface.png", path)
+        sources.append(path)
+    assert run("grade", run_dir, *sources, "-o", tmp_path / "out")[0] == 0
+    folders = [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    assert len({name.casefold() for name in folders}) == 4
+    written = [
+        json.loads(path.read_text())["source"] for path in (tmp_path / "out").rglob("grading.json")
+    ]
+    assert sorted(written) == sorted(map(str, sources))
+
+
+def test_what_was_graded_is_not_graded_again(
+    run: Run, run_dir: Path, melons: Path, tmp_path: Path
+) -> None:
+    shutil.copy(melons / "captures/melon-0001/surface.png", tmp_path / "photo.png")
+    for _ in range(2):  # the second time the folder also holds the charts of the first
+        status, out, _ = run("grade", run_dir, tmp_path, "-o", tmp_path / "out", "--json")
+        assert status == 0
+        assert [item["source"] for item in json.loads(out)["results"]] == [
+            str(tmp_path / "photo.png")
+        ]
+
+
+def test_evaluate(run: Run, run_dir: Path, melons: Path, tmp_path: Path) -> None:
+    status, out, _ = run(
+        "evaluate", run_dir, melons, "--split", "test", "-o", tmp_path / "scores", "--json"
+    )
+    assert status == 0
+    scores = json.loads(out)
+    written = json.loads((tmp_path / "scores/evaluation.json").read_text(encoding="utf-8"))
+    assert written == scores
+    grader, dataset = mz.Grader.load(run_dir), mz.load_dataset(melons)
+    splits = grader.bundle.data["splits"]
+    test = [item for item in dataset if splits[item.id] == "test"]
+    assert scores["observations"] == len(test)
+    right = [grader.grade(item.image).grade == item.grade for item in test]
+    assert scores["grading"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    with Image.open(tmp_path / "scores/confusion.png") as plot:
+        assert plot.format == "PNG"
+    status, out, _ = run("evaluate", run_dir, melons, "--split", "all", "-o", tmp_path / "all")
+    assert status == 0 and str(tmp_path / "all/evaluation.json") in out
+    status, out, err = run("evaluate", run_dir, melons, "--split", "calibration")
+    assert_one_line_error(status, out, err)
+    assert "it has train, val, test" in err
+
+
+def test_evaluate_refuses_other_grades(run: Run, run_dir: Path, tmp_path: Path) -> None:
+    for grade in ("Z1", "Z2"):
+        for number in range(2):
+            path = tmp_path / "data" / grade / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (number, 9, 9)).save(path)
+    status, out, err = run("evaluate", run_dir, tmp_path / "data", "-o", tmp_path / "scores")
+    assert_one_line_error(status, out, err)
+
+
+def test_cross_validation_grades_every_fruit_once(run: Run, melons: Path, tmp_path: Path) -> None:
+    arguments = ("cross-validate", melons, "-o", tmp_path / "cv", "--folds", 2, *TINY, "--json")
+    status, out, _ = run(*arguments)
+    assert status == 0
+    scores = json.loads(out)
+    assert scores == json.loads((tmp_path / "cv/cross-validation.json").read_text(encoding="utf-8"))
+    assert len(scores["folds"]) == 2
+    assert sum(fold["observations"] for fold in scores["folds"]) == 28
+    assert scores["pooled"]["observations"] == scores["pooled"]["specimens"] == 28
+    matrix = sum(np.array(fold["grading"]["confusion_matrix"]) for fold in scores["folds"])
+    np.testing.assert_array_equal(matrix, scores["pooled"]["grading"]["confusion_matrix"])
+    held_out = []
+    for number in range(2):
+        record = json.loads((tmp_path / f"cv/fold-{number}/grader.json").read_text())
+        held_out.append({i for i, split in record["data"]["splits"].items() if split == "test"})
+    assert not held_out[0] & held_out[1] and len(held_out[0] | held_out[1]) == 28
+
+
+def test_the_installed_command_fails_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from mezoroi.cli import main; main()"]
+    done = subprocess.run(
+        [*command, "train", "nowhere", "-o", "out"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(mz.__file__).parents[1])},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = "error: nowhere does not exist: give a folder of grades or a manifest\n"
+    assert done.stderr.endswith(expected) and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a locale that cannot write Japanese")
+def test_a_terminal_that_cannot_write_japanese_is_no_obstacle(tmp_path: Path) -> None:
+    code = "from mezoroi.cli import main; main(['make-melons', 'メロン', '--per-grade', '1'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("unicode_escape").strip() == "4 melons in メロン"
