@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import mezoroi as mz
 from mezoroi.config import Config
@@ -76,10 +77,38 @@ def test_evaluation_uses_the_splits_of_the_training(grader: mz.Grader, dataset: 
     assert not sides["train"] & sides["test"] and not sides["train"] & sides["val"]
 
 
-def test_unknown_fruits_count_as_test(grader: mz.Grader, dataset: mz.Dataset) -> None:
-    rows = (replace(dataset.observations[0], id="new.png"), *dataset.observations[1:])
-    marked = with_splits_of(grader, replace(dataset, observations=rows))
-    assert marked.observations[0].split == "test"
+def test_images_are_known_by_content_not_by_name(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    splits = grader.bundle.data["splits"]
+    seen = next(i for i, item in enumerate(dataset) if splits[item.id] == "train")
+    rows = list(dataset.observations)
+    rows[seen] = replace(rows[seen], id="renamed.png")
+    other = next(i for i in range(len(rows)) if i != seen and splits[rows[i].id] == "train")
+    stranger = tmp_path / "stranger.png"
+    Image.new("RGB", (128, 64), "green").save(stranger)
+    rows[other] = replace(rows[other], image=stranger)
+    marked = with_splits_of(grader, replace(dataset, observations=tuple(rows)))
+    assert marked.observations[seen].split == "train"
+    assert marked.observations[other].split == "test"
+
+
+def test_a_fruit_that_was_trained_on_is_no_test(grader: mz.Grader, dataset: mz.Dataset) -> None:
+    everything = dataset.with_splits({item.id: "test" for item in dataset})
+    with pytest.raises(mz.MezoroiError, match="in the test split, but the grader was trained"):
+        with_splits_of(grader, everything)
+
+
+def test_splits_can_leave_sessions_out(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
+    sessions = {item.id: f"day {i % 5}" for i, item in enumerate(dataset)}
+    rows = tuple(replace(item, session=sessions[item.id]) for item in dataset)
+    config = tiny("split.group=session", "train.epochs=1")
+    grader = mz.train(replace(dataset, observations=rows), config, tmp_path / "run")
+    splits = grader.bundle.data["splits"]
+    sides = {}
+    for name, split in splits.items():
+        sides.setdefault(sessions[name], set()).add(split)
+    assert all(len(found) == 1 for found in sides.values())
 
 
 def test_standard_and_size_follow_the_data(dataset: mz.Dataset, tiny: Make) -> None:

@@ -87,8 +87,10 @@ def make_melons(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     per_grade: Annotated[int, typer.Option(min=1, help="Melons of each grade.")] = 122,
     seed: Seed = 0,
-    variant: Annotated[Variant, typer.Option(help="Parameters.")] = Variant.standard,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    variant: Annotated[
+        Variant, typer.Option(help="Parameters of the generator.")
+    ] = Variant.standard,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that make melons.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Make netted melons with known grades, masks and outlines, for trials without real data."""
@@ -120,7 +122,7 @@ def train(
 ) -> None:
     """Learn the grading standard of a dataset."""
     from mezoroi import config as settings
-    from mezoroi import datasets, workflow
+    from mezoroi import datasets, outputs, workflow
 
     console = Console(as_json)
     chosen = settings.make_config(preset, config, overrides)
@@ -128,6 +130,7 @@ def train(
     console.notes(dataset.notes)
     with console.progress() as report:
         grader = workflow.train(dataset, chosen, out, resume=resume, progress=report)
+    outputs.draw_training_curve(out)
     grades = ", ".join(grader.standard.grades)
     console.result(
         {"run": str(out), "observations": len(dataset), "grades": list(grader.standard.grades)},

@@ -132,7 +132,10 @@ def cross_validate(
         run = out / f"fold-{number}"
         both = {item.id: "train" for item in learning} | {item.id: "test" for item in held_out}
         split = _without_splits(dataset).with_splits(both)
-        grader = train_grader(split, config, run, resume=run.exists(), progress=progress)
+        settings = config.model_copy(
+            update={"split": config.split.model_copy(update={"group": group})}
+        )
+        grader = train_grader(split, settings, run, resume=run.exists(), progress=progress)
         unseen = split.select("test")
         evaluations.append(evaluate(grader, unseen, progress))
         truth.append(true_grades(grader, unseen))

@@ -13,7 +13,7 @@ from mezoroi.bundle import GRADER_JSON, Bundle, Prototypes, build_network, write
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.errors import MezoroiError
-from mezoroi.files import read_json, write_json, write_text
+from mezoroi.files import content_hash, read_json, write_json, write_text
 from mezoroi.grader import Grader
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
@@ -58,7 +58,8 @@ def train(
     config = config or Config()
     run_dir = Path(run_dir)
     standard = effective_standard(dataset)
-    dataset = replace(complete_splits(dataset, config.split.seed), standard=standard)
+    dataset = complete_splits(dataset, config.split.seed, config.split.group)
+    dataset = replace(dataset, standard=standard)
     _claim(run_dir, dataset, config, resume)
     learning, watching = dataset.select("train"), dataset.select("val")
     _require_every_grade(learning)
@@ -95,6 +96,7 @@ def train(
             "fingerprint": dataset.fingerprint,
             "observations": len(dataset),
             "splits": {item.id: item.split for item in dataset},
+            "content": {item.id: content_hash(item.image) for item in dataset},
         },
     )
     bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, progress))
@@ -118,26 +120,28 @@ def input_size(dataset: Dataset, config: Config) -> InputSize:
 
 
 def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
-    """`dataset` with the splits of the grader's training, where it is the same data.
+    """`dataset` with the splits of the grader's training.
 
-    A dataset that brings its own splits keeps them. Observations that the training did not know
-    count as test.
+    Images are recognised by their content, not by their names. A dataset that brings its own splits
+    keeps them; what the training did not use counts as test.
 
     Raises
     ------
     MezoroiError
-        If an observation of this dataset was trained on but now is called test.
+        If the dataset calls an image test that the grader was trained on.
     """
-    trained = grader.bundle.data["splits"]
-    splits = {item.id: item.split or trained.get(item.id, "test") for item in dataset}
-    leaked = [
-        name
-        for name, split in splits.items()
-        if split == "test" and trained.get(name) in ("train", "val")
-    ]
-    if leaked and grader.bundle.data["fingerprint"] == dataset.fingerprint:
-        raise MezoroiError(f"{leaked[0]} was trained on but is in the test split: split it again")
-    return dataset.with_splits(splits)
+    data = grader.bundle.data
+    trained = {data["content"][name]: split for name, split in data["splits"].items()}
+    known = {item.id: trained.get(content_hash(item.image)) for item in dataset}
+    for item in dataset:
+        if item.split == "test" and known[item.id] in ("train", "val"):
+            raise MezoroiError(
+                f"{item.id} is in the test split, but the grader was trained with it: "
+                "train again with these splits, or evaluate with those of the training"
+            )
+    return dataset.with_splits(
+        {item.id: item.split or known[item.id] or "test" for item in dataset}
+    )
 
 
 def _fit_prototypes(bundle: Bundle, dataset: Dataset, progress: Progress) -> Prototypes:
@@ -159,7 +163,8 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, progress: Progress) -> Pro
     thresholds = []
     for grade in grades:
         own = similarity[held_out.labels == grade, grade]
-        thresholds.append(np.percentile(own, LIKENESS_PERCENTILE) if len(own) else -1.0)
+        # Without a held-out fruit of a grade nothing can be said to resemble it: NaN.
+        thresholds.append(np.percentile(own, LIKENESS_PERCENTILE) if len(own) else np.nan)
     return replace(prototypes, thresholds=torch.tensor(thresholds, dtype=torch.float32))
 
 

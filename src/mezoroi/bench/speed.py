@@ -55,7 +55,7 @@ def _grading_speed() -> dict[str, float]:
         torch.zeros(grades),
     )
     size = InputSize(SIZE, SIZE, wraps=False)
-    empty = {"fingerprint": "", "splits": {}}
+    empty = {"fingerprint": "", "splits": {}, "content": {}}
     grader = Grader(
         Bundle(network.eval(), head.eval(), standard, config, size, "photo", (), prototypes, empty),
         device="cpu",

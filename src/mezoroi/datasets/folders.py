@@ -80,7 +80,7 @@ def _images(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
         if suffix in IMAGE_SUFFIXES:
             yield path
         elif suffix in _VIDEO_SUFFIXES:
-            problems.append(f"{_name(path, root)} is a video: run `mezoroi capture` on it first")
+            problems.append(f"{_name(path, root)} is a video: give photos of the fruit instead")
         elif suffix in _UNREAD_SUFFIXES:
             problems.append(f"{_name(path, root)} is in a format not read here: save it as JPEG")
 

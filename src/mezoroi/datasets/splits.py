@@ -73,11 +73,11 @@ def assign_splits(
     )
 
 
-def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
+def complete_splits(dataset: Dataset, seed: int = 0, group: Grouping = "specimen") -> Dataset:
     """Add the splits that a dataset lacks and keep those it brings.
 
     Without any split all are assigned as by `assign_splits`; without ``val``, 12 % of the training
-    specimens (at least one of every grade) move from ``train`` to ``val``.
+    specimens or sessions (at least one of every grade) move from ``train`` to ``val``.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
     """
     without = [o.id for o in dataset if o.split is None]
     if len(without) == len(dataset):
-        return assign_splits(dataset, seed=seed)
+        return assign_splits(dataset, seed=seed, group=group)
     if without:
         raise MezoroiError(
             f"{len(without)} of {len(dataset)} observations have no split ({min(without)}): "
@@ -98,7 +98,7 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
     if "val" in dataset.splits:
         return dataset
     carved = assign_splits(
-        dataset.select("train"), {"train": 1 - CARVED_VAL, "val": CARVED_VAL}, seed
+        dataset.select("train"), {"train": 1 - CARVED_VAL, "val": CARVED_VAL}, seed, group
     )
     return dataset.with_splits({o.id: o.split for o in carved if o.split is not None})
 
