@@ -46,15 +46,12 @@ def run_melons(work: Path, ledger: Ledger, progress: Progress = silent) -> None:
     large = _made(melons / "test", LARGE_TEST_PER_GRADE, TEST_SEED, "standard", progress)
     other = _made(melons / "held-out", LARGE_TEST_PER_GRADE, TEST_SEED, "held-out", progress)
     plan: list[tuple[str, str, int, float]] = []
-    for repeat in REPEATS:
-        plan += [
-            (FOUR, MUTUAL_CHANNEL.name, repeat, 1.0),
-            (FOUR, COLOUR_HISTOGRAM, repeat, 1.0),
-            (FOUR, TEXTURE, repeat, 1.0),
-        ]
+    for arm in (MUTUAL_CHANNEL.name, COLOUR_HISTOGRAM, TEXTURE):
+        plan += [(FOUR, arm, repeat, 1.0) for repeat in REPEATS]
+    for share in reversed(SHARES):
         plan += [
             (SURFACE, arm, repeat, share)
-            for share in reversed(SHARES)
+            for repeat in REPEATS
             for arm in (MUTUAL_CHANNEL.name, SOFTMAX.name)
         ]
     for number, (task, arm, repeat, share) in enumerate(plan):
