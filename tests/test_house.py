@@ -1,0 +1,64 @@
+"""Data flows one way: a room imports only rooms above it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mezoroi
+
+ROOT = Path(mezoroi.__file__).parent
+HOUSE = (
+    "errors",
+    "files",
+    "standard",
+    "config",
+    "metrics",
+    "capture",
+    "datasets",
+    "models",
+    "losses",
+    "maps",
+    "training",
+    "bundle",
+    "report",
+    "grading",
+    "grader",
+    "evaluation",
+    "workflow",
+    "outputs",
+    "bench",
+    "console",
+    "cli",
+    "__main__",
+)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms that a file imports, at its top or inside its functions."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mezoroi"):
+            inside = (node.module or "").split(".")[1:]
+            names = [inside[0]] if inside else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [a.name.split(".")[1] for a in node.names if a.name.startswith("mezoroi.")]
+        rooms |= {name for name in names if not name.startswith("__version")}
+    return rooms - {room_of(path)}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(ROOT.rglob("*.py")) if p != ROOT / "__init__.py"],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+    above = HOUSE[: HOUSE.index(room_of(path))]
+    assert imported_rooms(path) <= set(above)
