@@ -67,7 +67,7 @@ class LossConfig(_Section):
     swap_tile: int = Field(
         4, ge=0, le=64, description="side of the tiles fruits swap, in cells; 0: none are swapped"
     )
-    swap_share: float = Field(0.7, ge=0, le=1, description="share of the steps with swapped tiles")
+    swap_share: float = Field(0.85, ge=0, le=1, description="share of the steps with swapped tiles")
 
 
 class JitterConfig(_Section):
@@ -86,7 +86,7 @@ class JitterConfig(_Section):
 class TrainConfig(_Section):
     """How the network is trained."""
 
-    epochs: int = Field(16, ge=1, description="passes over the training observations")
+    epochs: int = Field(30, ge=1, description="passes over the training observations")
     batch_size: int = Field(32, ge=2, description="observations per step")
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="SGD has momentum 0.9")
     lr: float = Field(1e-3, gt=0, description="learning rate of the new layers")
@@ -99,7 +99,7 @@ class TrainConfig(_Section):
         3, ge=0, le=8, description="leading backbone stages that stay as they are"
     )
     cached_views: int = Field(
-        4,
+        6,
         ge=0,
         le=256,
         description="augmented views per image kept behind the frozen stages, so that these run "
