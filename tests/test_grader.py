@@ -234,3 +234,8 @@ def test_everything_promised_is_written(
 )
 def test_file_names_are_safe(text: str, name: str) -> None:
     assert file_name(text) == name
+
+
+def test_grade_many_refuses_a_single_path(grader: mz.Grader) -> None:
+    with pytest.raises(TypeError, match=r"use grade\(\)"):
+        next(grader.grade_many("photo.jpg"))

@@ -118,3 +118,11 @@ def test_standard_and_size_follow_the_data(dataset: mz.Dataset, tiny: Make) -> N
     size = input_size(dataset, tiny())
     assert (size.height, size.width, size.wraps) == (64, 128, True)
     assert input_size(dataset, tiny("input.width=96")).width == 96
+
+
+def test_a_hidden_file_of_a_killed_start_is_no_other_run(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.x1.json").write_text("")
+    mz.train(dataset, tiny("train.epochs=1"), tmp_path / "run")

@@ -117,6 +117,8 @@ class Grader:
         """Grade fruits in batches, in order; one that cannot be read yields a `GradingFailure`."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if isinstance(sources, str | Path | np.ndarray):
+            raise TypeError("sources must be a list of fruits: use grade() for a single one")
         remaining = iter(sources)
         while chunk := list(islice(remaining, batch_size)):
             read: list[FruitInput | GradingFailure] = []

@@ -173,7 +173,8 @@ def _claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> Non
     record = {"fingerprint": dataset.fingerprint, "config": config.model_dump(mode="json")}
     path = run_dir / RUN_JSON
     if not path.exists():
-        if run_dir.is_dir() and any(run_dir.iterdir()):
+        # A start that was killed may have left a hidden temporary file.
+        if run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
             raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
         if run_dir.exists() and not run_dir.is_dir():
             raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
