@@ -158,7 +158,7 @@ def _curve_section(ledger: Ledger) -> str:
                     f"{share:.0%}",
                     arm,
                     _accuracy(found, melons.LARGE_TEST),
-                    f"{np.mean(iou):.3f}" if iou else "no maps",
+                    f"{np.mean(iou):.3f}" if iou else ("no maps" if any(found) else MISSING),
                 ]
             )
     return (
@@ -281,15 +281,17 @@ def _mean_metric(found: Sequence[Cell | None], test: str, name: str) -> str:
 
 
 def _difference(found: Sequence[Cell | None], other: Sequence[Cell | None], test: str) -> str:
-    if not all(found) or not all(other):
+    pairs = [(one, two) for one, two in zip(found, other, strict=True) if one and two]
+    if not pairs:
         return MISSING
-    truth, given, specimens = _pooled(found, test)
-    _, given_other, _ = _pooled(other, test)
+    truth, given, specimens = _pooled([one for one, _ in pairs], test)
+    _, given_other, _ = _pooled([two for _, two in pairs], test)
     interval = paired_difference(_share_right, specimens, truth, given, given_other)
     verdict = "" if interval.excludes_zero else ", so no difference is shown"
     return (
         f"{100 * interval.value:+.1f} points "
-        f"({100 * interval.low:+.1f} to {100 * interval.high:+.1f}{verdict})"
+        f"({100 * interval.low:+.1f} to {100 * interval.high:+.1f}{verdict}), "
+        f"over {len(pairs)} of {len(found)} runs"
     )
 
 

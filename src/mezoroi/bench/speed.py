@@ -143,7 +143,7 @@ def _bare_epoch_seconds(dataset: Dataset, config: Config) -> list[float]:
     source = data.train_images
     sampler = EpochSampler(source.labels, 1, config.train.seed, balance=True)
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.train.lr)
-    module.train()
+    module.on_train_epoch_start()
     seconds = []
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
