@@ -69,7 +69,8 @@ def _melon_section(ledger: Ledger) -> str:
         f"(seeds {', '.join(map(str, melons.REPEATS))}), the rest trains (12 % of it validates). "
         "The same graders also grade 1,000 other melons (seed "
         f"{melons.TEST_SEED}) and 1,000 of the held-out variant of the generator; how "
-        "often these sets were looked at: [notes](notes.md). The paper, on its own 488 real melons: 82.1 % with four grades, 75.8 % with "
+        "often these sets were looked at: [notes](notes.md). The paper, on its own 488 "
+        "real melons: 82.1 % with four grades, 75.8 % with "
         "MC-Loss and 67.9 % without on the surface grades.\n",
         _table(["task", "arm", "accuracy, 30 per grade", "1,000 melons", "held-out variant"], rows),
         "Accuracy over all repeats together, with its interval; in brackets each repeat.\n",
