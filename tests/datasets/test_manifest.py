@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezoroi.datasets import DatasetError, consensus, load_dataset, write_mask
+from mezoroi.datasets import (
+    DatasetError,
+    consensus,
+    load_dataset,
+    same_pictures,
+    without_same_pictures,
+    write_mask,
+)
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
@@ -306,13 +313,40 @@ def test_an_image_listed_twice_counts_once_or_not_at_all(root: Path) -> None:
     assert "row 7" in dataset.notes[1]
 
 
+def test_the_same_picture_under_two_specimens_is_named(root: Path) -> None:
+    twin = root / "photos/twin.png"
+    twin.write_bytes((root / "photos/0.png").read_bytes())
+    write_manifest(root, *two_each("photos/twin.png,A"))
+    dataset = load_dataset(root)
+    assert len(dataset) == 5
+    [note] = dataset.notes
+    assert "photos/0.png" in note and "photos/twin.png" in note and "same picture" in note
+    assert {o.id for group in same_pictures(dataset) for o in group} == {
+        "photos/0.png",
+        "photos/twin.png",
+    }
+    assert [o.id for o in without_same_pictures(dataset)] == [f"photos/{i}.png" for i in (1, 2, 3)]
+
+
+def test_views_of_one_specimen_may_be_the_same_picture(root: Path) -> None:
+    twin = root / "photos/twin.png"
+    twin.write_bytes((root / "photos/0.png").read_bytes())
+    rows = ["photos/0.png,A,one", "photos/twin.png,A,one", "photos/1.png,A,two"]
+    rows += ["photos/2.png,B,three", "photos/3.png,B,four"]
+    (root / "manifest.csv").write_text("\n".join(["image,grade,specimen", *rows]), encoding="utf-8")
+    assert load_dataset(root).notes == ()
+
+
 def test_tomatoes() -> None:
     path = SHARED / "fgrade4" / "manifest.csv"
     if not path.is_file():
         pytest.skip("the tomato photos (fgrade4) are not beside the repository")
     dataset = load_dataset(path)
-    # One photo is listed with two grades there, and nothing else is wrong.
-    assert len(dataset) == 2291 and "059_041.jpg" in dataset.notes[0]
+    # One photo is listed with two grades there, and one under two tomatoes.
+    assert len(dataset) == 2291 and len(dataset.notes) == 2
+    assert "059_041.jpg" in dataset.notes[0]
+    assert "tomato029 and tomato051, in test and train" in dataset.notes[1]
+    assert len(without_same_pictures(dataset)) == 2289
     assert dataset.splits == ("train", "val", "test")
     assert dataset.standard.grades == tuple("ABCD")
     assert len(set(dataset.specimens)) == 82

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mezoroi.bench.baselines import COLOUR_HISTOGRAM, TEXTURE, run_baseline
-from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX, run_cell, share_of_training, surface_only
+from mezoroi.bench.cells import (
+    MUTUAL_CHANNEL,
+    SOFTMAX,
+    WHOLE_BACKBONE,
+    run_cell,
+    share_of_training,
+    surface_only,
+)
 from mezoroi.bench.ledger import Ledger
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits, hold_out_per_grade, load_dataset
@@ -16,11 +23,13 @@ from mezoroi.datasets.melons import GENERATOR_VERSION, write_melons
 from mezoroi.training import Progress, silent
 
 PER_GRADE, TEST_PER_GRADE = 122, 30
-TRAIN_SEED, TEST_SEED = 7, 1007
+TRAIN_SEED, TEST_SEED = 11, 2011
 LARGE_TEST_PER_GRADE = 250
 REPEATS = (0, 1, 2)
 SHARES = (0.25, 0.5, 1.0)
 FOUR, SURFACE = "four grades", "surface grades"
+PLAIN = (SOFTMAX, WHOLE_BACKBONE)
+"""Plain fine-tuning: the same layers without class channels, and the backbone to its end."""
 PAPER_TEST, LARGE_TEST, HELD_OUT = "30 per grade", "1,000 melons", "held-out variant"
 
 
@@ -50,9 +59,9 @@ def run_melons(work: Path, ledger: Ledger, progress: Progress = silent) -> None:
         plan += [(FOUR, arm, repeat, 1.0) for repeat in REPEATS]
     for share in reversed(SHARES):
         plan += [
-            (SURFACE, arm, repeat, share)
+            (SURFACE, arm.name, repeat, share)
             for repeat in REPEATS
-            for arm in (MUTUAL_CHANNEL.name, SOFTMAX.name)
+            for arm in (MUTUAL_CHANNEL, *PLAIN)
         ]
     for number, (task, arm, repeat, share) in enumerate(plan):
         settings = melon_settings(task, arm, repeat, share)
@@ -79,7 +88,7 @@ def _cell(
 ) -> dict[str, Any]:
     if name in (COLOUR_HISTOGRAM, TEXTURE):
         return run_baseline(name, learning, tests)
-    arm = MUTUAL_CHANNEL if name == MUTUAL_CHANNEL.name else SOFTMAX
+    arm = next(arm for arm in (MUTUAL_CHANNEL, *PLAIN) if arm.name == name)
     return run_cell(arm, Config(), seed, learning, tests, work, settings)
 
 

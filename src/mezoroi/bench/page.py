@@ -12,7 +12,7 @@ import torch
 
 from mezoroi.bench import melons, tomatoes
 from mezoroi.bench.baselines import COLOUR_HISTOGRAM, TEXTURE
-from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX, Arm
+from mezoroi.bench.cells import MUTUAL_CHANNEL, Arm
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.speed import speed_settings
 from mezoroi.config import Config
@@ -53,7 +53,7 @@ def _melon_section(ledger: Ledger) -> str:
         arms = (
             (MUTUAL_CHANNEL.name, COLOUR_HISTOGRAM, TEXTURE)
             if task == melons.FOUR
-            else (MUTUAL_CHANNEL.name, SOFTMAX.name)
+            else (MUTUAL_CHANNEL.name, *(plain.name for plain in melons.PLAIN))
         )
         for arm in arms:
             found = cells(task, arm)
@@ -75,11 +75,12 @@ def _melon_section(ledger: Ledger) -> str:
         _table(["task", "arm", "accuracy, 30 per grade", "1,000 melons", "held-out variant"], rows),
         "Accuracy over all repeats together, with its interval; in brackets each repeat.\n",
     ]
-    for test in (melons.PAPER_TEST, melons.LARGE_TEST):
-        difference = _difference(
-            cells(melons.SURFACE, MUTUAL_CHANNEL.name), cells(melons.SURFACE, SOFTMAX.name), test
-        )
-        text.append(f"MC-Loss minus plain fine-tuning, surface grades, {test}: {difference}.\n")
+    for plain in melons.PLAIN:
+        for test in (melons.PAPER_TEST, melons.LARGE_TEST):
+            difference = _difference(
+                cells(melons.SURFACE, MUTUAL_CHANNEL.name), cells(melons.SURFACE, plain.name), test
+            )
+            text.append(f"MC-Loss minus {plain.name}, surface grades, {test}: {difference}.\n")
     text.append(_map_table(cells(melons.FOUR, MUTUAL_CHANNEL.name)))
     text.append(_likeness_table(cells(melons.FOUR, MUTUAL_CHANNEL.name)))
     return "\n".join(text)
@@ -147,9 +148,9 @@ def _likeness_table(found: Sequence[Cell | None]) -> str:
 def _curve_section(ledger: Ledger) -> str:
     rows = []
     for share in melons.SHARES:
-        for arm in (MUTUAL_CHANNEL.name, SOFTMAX.name):
+        for arm in (MUTUAL_CHANNEL, *melons.PLAIN):
             found = [
-                ledger.find(melons.melon_settings(melons.SURFACE, arm, n, share))
+                ledger.find(melons.melon_settings(melons.SURFACE, arm.name, n, share))
                 for n in melons.REPEATS
             ]
             maps = [c[melons.LARGE_TEST]["maps"] for c in found if c]
@@ -157,7 +158,7 @@ def _curve_section(ledger: Ledger) -> str:
             rows.append(
                 [
                     f"{share:.0%}",
-                    arm,
+                    arm.name,
                     _accuracy(found, melons.LARGE_TEST),
                     f"{np.mean(iou):.3f}" if iou else ("no maps" if any(found) else MISSING),
                 ]

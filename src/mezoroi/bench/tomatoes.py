@@ -9,7 +9,13 @@ from typing import Any
 from mezoroi.bench.cells import ARCFACE, MUTUAL_CHANNEL, SOFTMAX, Arm, run_cell
 from mezoroi.bench.ledger import Ledger
 from mezoroi.config import Config, make_config
-from mezoroi.datasets import Dataset, assign_splits, complete_splits, load_dataset
+from mezoroi.datasets import (
+    Dataset,
+    assign_splits,
+    complete_splits,
+    load_dataset,
+    without_same_pictures,
+)
 from mezoroi.errors import MezoroiError
 from mezoroi.training import Progress, silent
 
@@ -76,7 +82,7 @@ def _run(
 ) -> None:
     if not manifest.is_file():
         raise MezoroiError(f"{manifest} does not exist: give the tomato manifest with --tomatoes")
-    dataset = load_dataset(manifest)
+    dataset = without_same_pictures(load_dataset(manifest))
     for number, (arm, seed, resplit) in enumerate(plan):
         settings = tomato_settings(arm.name, seed, resplit, test)
         if ledger.find(settings) is None:

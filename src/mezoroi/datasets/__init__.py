@@ -6,6 +6,7 @@ from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
 from mezoroi.datasets.graders import consensus
 from mezoroi.datasets.loading import load_dataset
 from mezoroi.datasets.masks import read_mask, write_mask
+from mezoroi.datasets.repeats import same_pictures, without_same_pictures
 from mezoroi.datasets.splits import (
     assign_splits,
     complete_splits,
@@ -25,5 +26,7 @@ __all__ = [
     "hold_out_per_grade",
     "load_dataset",
     "read_mask",
+    "same_pictures",
+    "without_same_pictures",
     "write_mask",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mezoroi.capture.images import (
@@ -25,6 +24,7 @@ from mezoroi.datasets.manifest import (
     add_grader_labels,
     manifest_rows,
 )
+from mezoroi.datasets.repeats import notes_on_same_pictures, settle_repeated_rows
 from mezoroi.datasets.rows import Row, Rows, observation_id
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
@@ -60,7 +60,8 @@ def load_dataset(
         from ``masks/`` (PNG, same path below it), ``mask.png`` in a capture folder, labelme's
         ``<image>.json`` or a COCO file (``annotations.json``, ``*.coco.json``) in the folder.
         A specimen that is not named is the image itself. An image listed twice is kept once, or
-        left out where the grades differ; `Dataset.notes` says so.
+        left out where the grades differ; `Dataset.notes` says so, and names the same picture under
+        two specimens.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def load_dataset(
             raise DatasetError(found.name, [*problems, str(error)]) from error
 
     coco = _coco_file(found.root)
-    found, notes = _settle_repeated_images(found)
+    found, notes = settle_repeated_rows(found)
     observations: list[Observation] = []
     for row in found.rows:
         observation = _observation(row, found.root, standard, coco, verify, problems)
@@ -100,6 +101,7 @@ def load_dataset(
         problems += _scarce_grades(found, observations, standard)
     if problems:
         raise DatasetError(found.name, problems)
+    notes += notes_on_same_pictures(observations)
     return Dataset(tuple(observations), standard, found.root, notes)
 
 
@@ -228,27 +230,6 @@ def _coco_file(root: Path) -> Path | None:
         return next((path for path in existing if masks.is_coco(path)), None)
     except MezoroiError as error:
         raise _alone(error) from error
-
-
-def _settle_repeated_images(found: Rows) -> tuple[Rows, tuple[str, ...]]:
-    """Rows without repetitions, and a note on each image that was listed twice.
-
-    An image listed twice alike counts once. One listed with two grades teaches nothing: it is left
-    out, since no one here can say which grade is right.
-    """
-    by_name: dict[str, list[Row]] = {}
-    for row in found.rows:
-        by_name.setdefault(observation_id(row.image, found.root), []).append(row)
-    kept, notes = [], []
-    for name, rows in by_name.items():
-        grades = sorted({row.grade for row in rows})
-        if len(grades) == 1:
-            kept.append(rows[0])
-        if len(rows) > 1:
-            where = " and ".join(row.where for row in rows)
-            outcome = "counted once" if len(grades) == 1 else "left out: correct its grade"
-            notes.append(f"{where}: {name} is listed with grade {' and '.join(grades)}, {outcome}")
-    return replace(found, rows=tuple(kept)), tuple(notes)
 
 
 def _separated_specimens(rows: Iterable[Row]) -> list[str]:
