@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and fingerprints of their content."""
+"""Files that are either whole or absent, their order and fingerprints of their content."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,3 +107,9 @@ def content_hash(path: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which numbers inside names count as numbers: ``2`` before ``10``."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts)

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageFile
 
@@ -17,6 +18,7 @@ from mezoroi.capture.images import (
     MAX_PIXELS,
     as_image,
     check_image,
+    is_photo,
     read_image,
     read_outline,
     read_size,
@@ -260,3 +262,78 @@ def test_outline(tmp_path: Path) -> None:
         assert_one_line(error, path)
     with pytest.raises(MezoroiError, match="missing"):
         read_outline(tmp_path / "none.json")
+
+
+def write_heic(path: Path, image: np.ndarray, orientation: int = 1) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # the encoder writes it as the file's own rotation, too
+    height, width = image.shape[:2]
+    pixels = np.ascontiguousarray(image).tobytes()
+    pillow_heif.encode("RGB", (width, height), pixels, path, quality=95, exif=exif.tobytes())
+    return path
+
+
+@pytest.fixture
+def quarters() -> np.ndarray:
+    """(48, 64, 3): red, green / blue, white, which lossy compression keeps apart."""
+    colours = [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]]
+    return np.array(colours, dtype=np.uint8).repeat(24, axis=0).repeat(32, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.transpose(1, 0, 2)),
+        (6, lambda a: np.rot90(a, 1)),
+        (7, lambda a: np.rot90(a, 2).transpose(1, 0, 2)),
+        (8, lambda a: np.rot90(a, -1)),
+    ],
+)
+def test_heic_is_read_upright(tmp_path: Path, quarters: np.ndarray, orientation, stored) -> None:
+    path = write_heic(tmp_path / "photo.jpg", stored(quarters), orientation)
+    assert is_photo(path)
+    assert read_size(path) == check_image(path) == (48, 64)
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape == (48, 64, 3)
+    middles = np.ix_([12, 36], [16, 48])
+    np.testing.assert_array_equal(image[middles] > 127, quarters[middles] > 127)
+    assert read_image(path, max_side=16).shape == (12, 16, 3)
+
+
+def test_deep_heic_becomes_eight_bit(tmp_path: Path) -> None:
+    values = np.full((48, 64, 3), 30_000, dtype=np.uint16)
+    pillow_heif.encode("RGB;16", (64, 48), values.tobytes(), tmp_path / "deep.heic", quality=95)
+    image = read_image(tmp_path / "deep.heic")
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image, 30_000 / 65_535 * 255, atol=1.5)
+
+
+def test_bad_heic_is_one_line(tmp_path: Path, quarters: np.ndarray) -> None:
+    path = write_heic(tmp_path / "photo.heic", quarters)
+    content = path.read_bytes()
+    for length in range(12, len(content), 50):
+        path.write_bytes(content[:length])
+        for read in (read_image, read_size, check_image):
+            with pytest.raises(MezoroiError) as error:
+                read(path)
+            assert_one_line(error, path, "damaged or truncated")
+
+
+def test_heic_size_is_checked_from_the_header(
+    tmp_path: Path, quarters: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_heic(tmp_path / "photo.heic", quarters)
+    monkeypatch.setattr("mezoroi.capture.images.MAX_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr(pillow_heif.HeifImageFile, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(MezoroiError) as error:
+        read_image(path)
+    assert_one_line(error, path, "64 x 48")
+
+
+def test_reading_heic_registers_nothing(tmp_path: Path, quarters: np.ndarray) -> None:
+    read_image(write_heic(tmp_path / "photo.heic", quarters))
+    assert "HEIF" not in Image.OPEN and ".heic" not in Image.EXTENSION

@@ -124,10 +124,10 @@ def test_odd_folders(tmp_path: Path, names: list[str], expected: list[str]) -> N
 def test_videos_foreign_formats_and_an_empty_grade(tmp_path: Path) -> None:
     photos(tmp_path, *[f"{g}/{i}.png" for g in "AB" for i in range(2)])
     (tmp_path / "A/turn.MP4").touch()
-    (tmp_path / "A/phone.heic").touch()
+    (tmp_path / "A/phone.avif").touch()
     (tmp_path / "C").mkdir()
     found = problems_of(tmp_path)
-    assert "A/phone.heic is in a format not read" in found[0]
+    assert "A/phone.avif is in a format not read" in found[0]
     assert "A/turn.MP4 is a video" in found[1]
     assert "grade `C` has 0 specimens" in found[2]
     assert len(found) == 3

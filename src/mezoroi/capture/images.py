@@ -28,7 +28,7 @@ from PIL import (
 
 from mezoroi.errors import MezoroiError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif")
 MAX_PIXELS = 100_000_000
 """Largest image that is read, in pixels (300 MB of RGB)."""
 MIN_SIDE = 8
@@ -37,6 +37,16 @@ SURFACE_NAME = "surface.png"
 """The surface image in a capture folder."""
 OUTLINE_NAME = "outline.json"
 """The outline statistics in a capture folder."""
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def _heif_image(stream: BinaryIO) -> ImageFile.ImageFile:
+    """Pillow's view of a HEIF file, without registering a plugin for the whole process."""
+    from pillow_heif import HeifImageFile
+
+    reader: Callable[..., ImageFile.ImageFile] = HeifImageFile
+    return reader(stream)
+
 
 _READERS: tuple[tuple[bytes, int, Callable[..., ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", 0, JpegImagePlugin.JpegImageFile),
@@ -45,6 +55,7 @@ _READERS: tuple[tuple[bytes, int, Callable[..., ImageFile.ImageFile]], ...] = (
     (b"BM", 0, BmpImagePlugin.BmpImageFile),
     (b"II*\x00", 0, TiffImagePlugin.TiffImageFile),
     (b"MM\x00*", 0, TiffImagePlugin.TiffImageFile),
+    *((b"ftyp" + brand, 4, _heif_image) for brand in _HEIF_BRANDS),
 )
 _DECODING_ERRORS = (
     OSError,
@@ -54,6 +65,7 @@ _DECODING_ERRORS = (
     LookupError,
     EOFError,
     OverflowError,
+    RuntimeError,
     struct.error,
 )
 _UPRIGHT = {
@@ -67,6 +79,7 @@ _UPRIGHT = {
 }
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _ORIENTATION_TAG = 0x0112
+_HEAD_BYTES = 16
 _TAIL_BYTES = 64
 
 
@@ -78,7 +91,7 @@ def read_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    path : JPEG, PNG, WebP, BMP or TIFF file, whatever its suffix
+    path : JPEG, PNG, WebP, BMP, TIFF or HEIC (HEIF) file, whatever its suffix
     max_side : longest side of the result in pixels, at least `MIN_SIDE`; larger images are reduced
         (large JPEGs already while decoding), smaller ones are left alone. None keeps every pixel.
 
@@ -96,7 +109,7 @@ def read_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
         raise MezoroiError(f"max_side is {max_side}: give at least {MIN_SIDE} pixels")
     with _open(path) as image:
         orientation = _orientation(image)
-        reduced = _fit(image.size, max_side)
+        reduced = fitted(image.size, max_side)
         if reduced is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(None, reduced)
         rgb = _to_rgb(image, path)
@@ -154,7 +167,7 @@ def as_image(array: Any) -> np.ndarray:
             raise MezoroiError(f"the image holds NaN or infinite values: {expected}")
         raise MezoroiError(f"the image has dtype {array.dtype}: {expected}, 0 to 255")
     height, width = array.shape[:2]
-    _check_size("the image", height, width)
+    check_size("the image", height, width)
     return np.ascontiguousarray(array)
 
 
@@ -192,7 +205,7 @@ def _open(path: str | Path) -> Iterator[ImageFile.ImageFile]:
         with path.open("rb") as stream:
             image = _reader_for(stream, path)(stream)
             width, height = image.size
-            _check_size(str(path), height, width)
+            check_size(str(path), height, width)
             yield image
     except MezoroiError:
         raise
@@ -211,20 +224,34 @@ def _open(path: str | Path) -> Iterator[ImageFile.ImageFile]:
         ) from error
 
 
+def is_photo(path: str | Path) -> bool:
+    """Whether a file begins as a photo does, damaged or not; False where it cannot be opened."""
+    try:
+        with Path(path).open("rb") as stream:
+            return _reader(stream.read(_HEAD_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _reader(head: bytes) -> Callable[..., ImageFile.ImageFile] | None:
+    return next((reader for mark, at, reader in _READERS if head.startswith(mark, at)), None)
+
+
 def _reader_for(stream: BinaryIO, path: Path) -> Callable[..., ImageFile.ImageFile]:
-    head = stream.read(16)
+    head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
         raise MezoroiError(f"{path} is an empty file: copy it again from the camera")
-    for mark, offset, reader in _READERS:
-        if head.startswith(mark, offset):
-            return reader
+    reader = _reader(head)
+    if reader is not None:
+        return reader
     raise MezoroiError(
-        f"{path} is not a JPEG, PNG, WebP, BMP or TIFF image: save the photo as JPEG or PNG"
+        f"{path} is not a JPEG, PNG, WebP, BMP, TIFF or HEIC image: save the photo as JPEG or PNG"
     )
 
 
-def _check_size(name: str, height: int, width: int) -> None:
+def check_size(name: str, height: int, width: int) -> None:
+    """Raise where a picture has more than `MAX_PIXELS` or a side shorter than `MIN_SIDE`."""
     if height * width > MAX_PIXELS:
         raise MezoroiError(
             f"{name} has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million: "
@@ -239,7 +266,7 @@ def _check_size(name: str, height: int, width: int) -> None:
 
 def _orientation(image: ImageFile.ImageFile) -> int:
     """EXIF orientation 1 to 8, from the header; 1 where there is none or it is unreadable."""
-    if image.format == "TIFF":  # Pillow turns TIFF files upright by itself
+    if image.format in ("TIFF", "HEIF"):  # turned upright by their readers
         return 1
     try:
         # The base class's method: the one of PNG decodes the image to look for a late EXIF chunk.
@@ -254,7 +281,7 @@ def _upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
-def _fit(size: tuple[int, int], max_side: int | None) -> tuple[int, int] | None:
+def fitted(size: tuple[int, int], max_side: int | None) -> tuple[int, int] | None:
     """The reduced (width, height), or None where the image already fits."""
     longest = max(size)
     if max_side is None or longest <= max_side:

@@ -17,7 +17,7 @@ from mezoroi.datasets.rows import Row, Rows
 MASKS_FOLDER = "masks"
 IMAGES_FOLDER = "images"
 
-_UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".cr2", ".cr3", ".nef", ".dng")
+_UNREAD_SUFFIXES = (".avif", ".gif", ".jp2", ".cr2", ".cr3", ".nef", ".dng")
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 

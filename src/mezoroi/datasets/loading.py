@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from mezoroi.datasets.manifest import (
 from mezoroi.datasets.repeats import notes_on_same_pictures, settle_repeated_rows
 from mezoroi.datasets.rows import Row, Rows, observation_id
 from mezoroi.errors import MezoroiError
+from mezoroi.files import natural_key
 from mezoroi.standard import GradingStandard
 
 STANDARD_NAME = "standard.yaml"
@@ -103,12 +103,6 @@ def load_dataset(
         raise DatasetError(found.name, problems)
     notes += notes_on_same_pictures(observations)
     return Dataset(tuple(observations), standard, found.root, notes)
-
-
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key under which numbers inside names count as numbers: ``2`` before ``10``."""
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts)
 
 
 def _find_rows(path: Path) -> Rows:

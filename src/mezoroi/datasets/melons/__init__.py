@@ -9,6 +9,8 @@ from mezoroi.datasets.melons.collection import (
 from mezoroi.datasets.melons.melon import GENERATOR_VERSION, GRADES, Melon, make_melon
 from mezoroi.datasets.melons.render import Conditions, Texture
 from mezoroi.datasets.melons.shape import Body, silhouettes
+from mezoroi.datasets.melons.turn import Truth, Turn, draw_turn
+from mezoroi.datasets.melons.video import render_views, write_video
 
 __all__ = [
     "GENERATOR_VERSION",
@@ -17,8 +19,13 @@ __all__ = [
     "Conditions",
     "Melon",
     "Texture",
+    "Truth",
+    "Turn",
+    "draw_turn",
     "indexed_melon",
     "make_melon",
+    "render_views",
     "silhouettes",
     "write_melons",
+    "write_video",
 ]

@@ -8,6 +8,7 @@ import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from mezoroi.datasets.masks import write_mask
 from mezoroi.datasets.melons.melon import GENERATOR_VERSION, GRADES, Melon, make_melon
 from mezoroi.datasets.melons.render import Conditions
 from mezoroi.datasets.melons.styles import style_of
+from mezoroi.datasets.melons.turn import Truth, Turn, draw_turn
+from mezoroi.datasets.melons.video import render_views, write_video
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
 from mezoroi.standard import GradingStandard
@@ -36,6 +39,7 @@ def write_melons(
     variant: str = "standard",
     height: int = 256,
     workers: int = 1,
+    video: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write `per_grade` made-up melons of each grade as a dataset with a manifest.
@@ -46,6 +50,11 @@ def write_melons(
     `mezoroi.datasets.masks.write_mask` writes it: 8 bit grey, at each pixel the sum of the flags 1
     for A, 2 for B and 4 for D). Manifest columns: image, grade, specimen, session, mask, outline,
     secondary (empty for none), features.A to features.D; paths are relative to the manifest.
+
+    With `video` every capture also has ``video.mp4``, the fruit on a turntable with a moderate mix
+    of disturbances (`draw_turn`) in the light of its harvest day, and ``pose.json``, the truth of
+    it: the fields of `Truth` and the `Turn`; the manifest has a column video too. All else is the
+    same, bit for bit, as without.
 
     A melon depends on `seed`, its index, `variant` and `height` alone: grades alternate along the
     index, and light and camera belong to one of 18 harvest days. Every capture is whole or absent
@@ -58,6 +67,7 @@ def write_melons(
     seed : not negative
     variant, height : as in `make_melon`
     workers : processes
+    video : also film every melon
     progress : called with the number of melons finished
 
     Raises
@@ -75,20 +85,24 @@ def write_melons(
         "variant": variant,
         "height": height,
     }
+    if video:
+        settings["video"] = True
     out = Path(out)
     _claim(out, settings)
     names = [f"melon-{index + 1:04d}" for index in range(per_grade * len(GRADES))]
     captures = out / "captures"
     missing = [index for index, name in enumerate(names) if not (captures / name).is_dir()]
     done = len(names) - len(missing)
-    task = partial(_write_one, captures=captures, seed=seed, variant=variant, height=height)
+    task = partial(
+        _write_one, captures=captures, seed=seed, variant=variant, height=height, video=video
+    )
     for _ in _run(task, missing, workers):
         done += 1
         if progress:
             progress(done)
     GradingStandard.melon().to_yaml(out / "standard.yaml")
     with atomic_path(out / "manifest.csv") as temporary:
-        _write_table(temporary, [_row(captures, name) for name in names])
+        _write_table(temporary, [_row(captures, name, video) for name in names])
 
 
 def indexed_melon(
@@ -97,10 +111,15 @@ def indexed_melon(
     """Melon number `index` (from 0) of a set, and its session (from 1)."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
     session = int(rng.integers(1, SESSIONS + 1))
-    day = np.random.default_rng(np.random.SeedSequence([seed, session, SESSIONS, 1]))
-    conditions = Conditions.draw(day, style_of(variant))
+    conditions = _conditions(seed, session, variant)
     grade = GRADES[index % len(GRADES)]
     return make_melon(grade, rng, height=height, variant=variant, conditions=conditions), session
+
+
+def _conditions(seed: int, session: int, variant: str) -> Conditions:
+    """Light and camera of a harvest day."""
+    day = np.random.default_rng(np.random.SeedSequence([seed, session, SESSIONS, 1]))
+    return Conditions.draw(day, style_of(variant))
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
@@ -123,7 +142,9 @@ def _run(task: Callable[[int], None], items: list[int], workers: int) -> Iterato
         yield from pool.imap_unordered(task, items, chunksize=4)
 
 
-def _write_one(index: int, captures: Path, seed: int, variant: str, height: int) -> None:
+def _write_one(
+    index: int, captures: Path, seed: int, variant: str, height: int, video: bool
+) -> None:
     melon, session = indexed_melon(index, seed, variant=variant, height=height)
     name = f"melon-{index + 1:04d}"
     try:
@@ -144,10 +165,35 @@ def _write_one(index: int, captures: Path, seed: int, variant: str, height: int)
                 "features": melon.features,
             },
         )
+        if video:
+            rng = np.random.default_rng(np.random.SeedSequence([seed, index, SESSIONS, 2]))
+            conditions = _conditions(seed, session, variant).jittered(rng)
+            _write_video(folder, melon, conditions, rng)
         folder.chmod(0o755)
         folder.rename(captures / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_video(
+    folder: Path, melon: Melon, conditions: Conditions, rng: np.random.Generator
+) -> None:
+    turn = draw_turn(rng)
+    frames, truth = render_views(melon.body, melon.texture, conditions, turn, rng)
+    write_video(folder / "video.mp4", frames, turn.fps, crf=20)
+    write_json(folder / "pose.json", _pose_record(truth, turn))
+
+
+def _pose_record(truth: Truth, turn: Turn) -> dict[str, Any]:
+    return {
+        "poses": truth.poses.round(7).tolist(),
+        "centres": truth.centres.round(4).tolist(),
+        "scales": truth.scales.round(4).tolist(),
+        "angles": truth.angles.round(4).tolist(),
+        "occluded": truth.occluded.tolist(),
+        "nearness": truth.nearness,
+        "turn": asdict(turn),
+    }
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -162,7 +208,7 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
         raise MezoroiError(f"cannot write {path}: check free space and permissions")
 
 
-def _row(captures: Path, name: str) -> dict[str, Any]:
+def _row(captures: Path, name: str, video: bool) -> dict[str, Any]:
     truth = json.loads((captures / name / "truth.json").read_text(encoding="utf-8"))
     return {
         "image": f"captures/{name}/surface.png",
@@ -172,5 +218,6 @@ def _row(captures: Path, name: str) -> dict[str, Any]:
         "mask": f"captures/{name}/mask.png",
         "outline": f"captures/{name}/outline.json",
         "secondary": truth["secondary"] or "",
+        **({"video": f"captures/{name}/video.mp4"} if video else {}),
         **{f"features.{grade}": value for grade, value in truth["features"].items()},
     }

@@ -1,0 +1,137 @@
+"""Frames squeezed into the unit disk and freed of lighting: what turn estimation compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mezoroi.capture.geometry import Ellipse, Floats, sphere_to_disk, visibility
+
+Array = NDArray[np.float32]
+SIDE = 128  # pixels along the disk's square
+_EDGE = 1.06  # the square reaches a little beyond the disk
+_GLARE_LIGHTNESS = 245.0  # of 255, with hardly any colour
+_LIGHT_SCALE = 0.12  # what varies over more than this share of the radius counts as lighting
+_CLIP = 3.0
+_DARK = 10.0  # grey levels, so that noise in the dark does not count as texture
+
+
+@dataclass(frozen=True)
+class Disks:
+    """The texture of a fruit in N frames.
+
+    Attributes
+    ----------
+    values : (N, SIDE, SIDE, 3) lightness and two colour contrasts, without lighting
+    weights : (N, SIDE, SIDE) in [0, 1], 0 off the fruit, under glare and under what hides the fruit
+    nearness : see `disk_to_sphere`
+    """
+
+    values: Array
+    weights: Array
+    nearness: float
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def blurred(self, sigma: float) -> Disks:
+        """The same at a coarser scale; `sigma` in radii."""
+        pixels = sigma * SIDE / (2 * _EDGE)
+        weights = np.stack([cv2.GaussianBlur(w, (0, 0), pixels) for w in self.weights])
+        values = [
+            cv2.GaussianBlur(v * w[..., None], (0, 0), pixels) / np.maximum(b, 1e-3)[..., None]
+            for v, w, b in zip(self.values, self.weights, weights, strict=True)
+        ]
+        return Disks(np.stack(values), np.minimum(weights, self.weights), self.nearness)
+
+    def sample(self, frame: int, points: Floats) -> tuple[Array, Array]:
+        """Values (..., 3) and weights (...) of a frame at points (..., 3) of the sphere.
+
+        The weight falls with the obliqueness of the view and is 0 where the point is hidden.
+        """
+        x, y = grid_position(sphere_to_disk(points, self.nearness))
+        stacked = np.concatenate([self.values[frame], self.weights[frame][..., None]], axis=2)
+        shape = x.shape
+        found = cv2.remap(
+            stacked, x.reshape(shape[0], -1), y.reshape(shape[0], -1), cv2.INTER_LINEAR
+        )
+        found = found.reshape(*shape, 4)
+        frontal = np.clip(visibility(points, self.nearness) - 0.2, 0, None).astype(np.float32)
+        values = np.asarray(found[..., :3], dtype=np.float32)
+        return values, np.asarray(found[..., 3] * frontal, dtype=np.float32)
+
+
+def grid_position(disk: Floats) -> tuple[Array, Array]:
+    """Column and row in the square of pixels of positions in the disk (..., 2)."""
+    middle = (SIDE - 1) / 2
+    column = disk[..., 0] * (SIDE / (2 * _EDGE)) + middle
+    row = -disk[..., 1] * (SIDE / (2 * _EDGE)) + middle
+    return column.astype(np.float32), row.astype(np.float32)
+
+
+def grid_disk() -> Floats:
+    """Position in the disk of every pixel of the square, (SIDE, SIDE, 2)."""
+    along = (np.arange(SIDE) - (SIDE - 1) / 2) * (2 * _EDGE / SIDE)
+    x, y = np.meshgrid(along, -along)
+    return np.stack([x, y], axis=-1)
+
+
+def make_disks(
+    frames: Sequence[NDArray[np.uint8]],
+    ellipses: Sequence[Ellipse],
+    nearness: float = 0.0,
+) -> Disks:
+    """Squeeze the fruit of each frame into the disk and remove what stays while it turns.
+
+    Parameters
+    ----------
+    frames : (H, W, 3) RGB each
+    ellipses : the fruit's silhouette in each frame
+    nearness : see `disk_to_sphere`
+    """
+    disk = grid_disk()
+    inside = (np.linalg.norm(disk, axis=-1) < 0.97).astype(np.float32)
+    colours, weights = [], []
+    for frame, ellipse in zip(frames, ellipses, strict=True):
+        x, y = np.moveaxis(ellipse.to_pixels(disk).astype(np.float32), -1, 0)
+        # Without a blur first, a large frame would alias.
+        factor = 2 * _EDGE * ellipse.radius / SIDE
+        smooth = cv2.GaussianBlur(frame, (0, 0), 0.4 * factor) if factor > 1.5 else frame
+        rgb = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        logs = np.log(rgb.astype(np.float32) + _DARK)
+        red, green, blue = np.moveaxis(logs, -1, 0)
+        # Ratios of colours do not feel the light; lightness loses its mean, the exposure.
+        colour = np.stack([logs.mean(axis=2), red - green, blue - green], axis=2)
+        colour -= np.average(colour.reshape(-1, 3), axis=0, weights=inside.ravel())
+        weight = inside.copy()
+        height, width = frame.shape[:2]
+        weight[(x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)] = 0
+        glare = (rgb.mean(axis=2) > _GLARE_LIGHTNESS) & (np.ptp(rgb, axis=2) < 40)
+        weight *= 1 - cv2.dilate(glare.astype(np.float32), np.ones((5, 5)))
+        colours.append(colour)
+        weights.append(weight)
+    weight = np.stack(weights)
+    return Disks(_without_lighting(np.stack(colours), weight), weight, nearness)
+
+
+def _without_lighting(colours: Array, weights: Array) -> Array:
+    """Subtract what is the same in every frame, and what varies slowly over the fruit."""
+    values = np.where(weights[..., None] > 0, colours, np.nan)
+    if len(values) >= 6:
+        shown = np.isfinite(values[..., 0]).any(axis=0)
+        values[:, ~shown] = 0
+        colours = colours - np.nanmedian(values[:: max(1, len(values) // 24)], axis=0)
+        colours[~np.isfinite(colours)] = 0
+    sigma = _LIGHT_SCALE * SIDE / (2 * _EDGE)
+    result = []
+    for colour, weight in zip(colours, weights, strict=True):
+        share = cv2.GaussianBlur(weight, (0, 0), sigma)
+        slow = cv2.GaussianBlur(colour * weight[..., None], (0, 0), sigma)
+        fast = (colour - slow / np.maximum(share, 1e-3)[..., None]) * (weight > 0)[..., None]
+        spread = np.sqrt((fast**2).sum() / max(1.0, float(weight.sum())) / 3) + 0.01
+        result.append(np.clip(fast / spread, -_CLIP, _CLIP))
+    return np.stack(result).astype(np.float32)

@@ -1,0 +1,173 @@
+"""Finding the rotation under which a frame shows a known piece of a fruit's texture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mezoroi.capture.disks import Array, Disks
+from mezoroi.capture.geometry import Floats
+
+SCALES = (0.10, 0.05, 0.025)
+"""Blur in radii at which frames are compared, coarse to fine."""
+_POINTS = (350, 750, 750)  # of the sphere that are compared at each scale
+_NUDGE = 0.01  # radians, for slopes
+_HUBER = 1.0  # error, in spreads of the texture, beyond which it counts linearly
+_CANDIDATES = 3
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Texture at points of the unit sphere.
+
+    Attributes
+    ----------
+    points : (M, 3) unit vectors
+    values : (M, 3) as in `Disks`
+    weights : (M,) not negative
+    """
+
+    points: Floats
+    values: Array
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the fruit turned between two frames.
+
+    Attributes
+    ----------
+    first, second : frame numbers
+    rotation : (3, 3), camera coordinates of a point in `first` to those in `second`
+    agreement : weighted correlation of the textures, in [-1, 1]
+    information : (3, 3) how sharply the textures pin down each rotation
+    """
+
+    first: int
+    second: int
+    rotation: Floats
+    agreement: float
+    information: Floats
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Where a rotation is expected: `centre` (3, 3), and a standard deviation in degrees."""
+
+    centre: Floats
+    sigma: float
+
+    def cost(self, rotations: Floats) -> Floats:
+        """What is taken off the agreement of rotations (C, 3, 3)."""
+        away = Rotation.from_matrix(rotations @ self.centre.T).magnitude()
+        cost: Floats = 0.1 * np.minimum(np.degrees(away) / self.sigma, 3.0) ** 2
+        return cost
+
+
+def match_frames(
+    pyramid: Sequence[Disks],
+    first: int,
+    second: int,
+    guess: Floats,
+    reach: float,
+    step: float,
+    prior: Prior | None = None,
+) -> Match:
+    """The rotation between two frames within `reach` degrees of `guess`.
+
+    Parameters
+    ----------
+    pyramid : the frames at each of `SCALES`
+    reach, step : degrees; the coarse search tries a grid of this size, 0 tries `guess` alone
+    """
+    patches = [_seen_in(level, first, count) for level, count in zip(pyramid, _POINTS, strict=True)]
+    candidates = _ball(reach, step) @ guess
+    scores = agreement(patches[0], pyramid[0], second, candidates)
+    if prior is not None:
+        scores = scores - prior.cost(candidates)
+    best: tuple[float, Match] | None = None
+    for index in np.argsort(-scores)[:_CANDIDATES]:
+        rotation = candidates[index]
+        for patch, level in zip(patches, pyramid, strict=True):
+            rotation, information = refine(patch, level, second, rotation)
+        agreed = float(agreement(patches[-1], pyramid[-1], second, rotation[None])[0])
+        score = agreed - (float(prior.cost(rotation[None])[0]) if prior is not None else 0.0)
+        if best is None or score > best[0]:
+            best = score, Match(first, second, rotation, agreed, information)
+    assert best is not None
+    return best[1]
+
+
+def agreement(patch: Patch, disks: Disks, frame: int, rotations: Floats) -> Floats:
+    """Correlation (C,) of a patch with a frame under rotations (C, 3, 3).
+
+    It is shrunk where only little of the patch is in view.
+    """
+    turned = np.einsum("cij,mj->cmi", rotations, patch.points)
+    seen, other = disks.sample(frame, turned)
+    weight = patch.weights * other
+    both = np.einsum("cm,mk,cmk->c", weight, patch.values, seen, optimize=True)
+    left = weight @ (patch.values**2).sum(axis=1)
+    right = np.einsum("cm,cmk->c", weight, seen**2, optimize=True)
+    overlap = weight.sum(axis=1) / max(1e-9, float((patch.weights**2).sum()))
+    correlation = both / np.sqrt(np.maximum(left * right, 1e-12))
+    result: Floats = correlation * overlap / (overlap + 0.1)
+    return result
+
+
+def refine(
+    patch: Patch, disks: Disks, frame: int, rotation: Floats, steps: int = 8
+) -> tuple[Floats, Floats]:
+    """Gauss-Newton on the textures: the rotation (3, 3) and its information (3, 3)."""
+    axes = np.concatenate([np.zeros((1, 3)), _NUDGE * np.eye(3), -_NUDGE * np.eye(3)])
+    nudges = Rotation.from_rotvec(axes).as_matrix()
+    information = np.zeros((3, 3))
+    for _ in range(steps):
+        turned = np.einsum("cij,mj->cmi", nudges @ rotation, patch.points)
+        seen, other = disks.sample(frame, turned)
+        slope = (seen[1:4] - seen[4:7]) / (2 * _NUDGE)
+        error = seen[0] - patch.values
+        robust = np.minimum(1, _HUBER / np.maximum(np.abs(error), 1e-6))
+        weight = (patch.weights * other[0])[:, None] * robust
+        information = np.einsum("amk,bmk,mk->ab", slope, slope, weight, optimize=True)
+        pull = np.einsum("amk,mk->a", slope, weight * error)
+        damping = 1e-3 * np.trace(information) + 1e-9
+        step = -np.linalg.solve(information + damping * np.eye(3), pull)
+        step *= min(1.0, 0.1 / max(1e-9, float(np.linalg.norm(step))))
+        rotation = Rotation.from_rotvec(step).as_matrix() @ rotation
+        if np.linalg.norm(step) < 2e-4:
+            break
+    return rotation, information
+
+
+def _seen_in(disks: Disks, frame: int, count: int) -> Patch:
+    """What a frame shows, in its camera's coordinates."""
+    points = _cap(count)
+    values, weights = disks.sample(frame, points[None])
+    kept = weights[0] > 0
+    return Patch(points[kept], values[0][kept], weights[0][kept])
+
+
+@lru_cache(maxsize=8)
+def _cap(count: int) -> Floats:
+    """`count` points, evenly over the half of the sphere that faces the camera."""
+    index = np.arange(count) + 0.5
+    z = 1 - index / count
+    angle = np.pi * (1 + 5**0.5) * index
+    across = np.sqrt(1 - z**2)
+    return np.stack([across * np.cos(angle), across * np.sin(angle), z], axis=-1)
+
+
+@lru_cache(maxsize=16)
+def _ball(reach: float, step: float) -> Floats:
+    """Rotations (C, 3, 3) whose vectors fill a ball of `reach` degrees at `step` degrees."""
+    count = int(reach // step) if step > 0 else 0
+    along = np.arange(-count, count + 1) * step
+    vectors = np.stack(np.meshgrid(along, along, along), axis=-1).reshape(-1, 3)
+    vectors = vectors[np.linalg.norm(vectors, axis=1) <= reach + 1e-9]
+    return Rotation.from_rotvec(vectors, degrees=True).as_matrix()

@@ -1,0 +1,268 @@
+"""Where the fruit is in each frame: a silhouette finer than a pixel, on any quiet background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mezoroi.capture.geometry import Ellipse, Floats, fit_ellipse
+from mezoroi.errors import MezoroiError
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float32]
+MIN_DIAMETER = 64
+"""Smallest fruit that is accepted, in pixels."""
+_LOW_SIDE = 160  # longest side on which the fruit is first looked for
+_RAYS = 256
+_REACH = 0.22  # the edge is sought this far around the first guess, relative to the radius
+_SAMPLES = 97
+_BINS = (32, 24, 24)
+_MAX_CUT = 0.12  # share of the outline that the frame's edge may cut off
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """The fruit in a frame.
+
+    Attributes
+    ----------
+    contour : (K, 2) pixels, counterclockwise from the right as seen in the picture
+    sure : (K,) False where the frame's edge or something in front cuts the fruit
+    ellipse : through the sure part
+    """
+
+    contour: Floats
+    sure: NDArray[np.bool_]
+    ellipse: Ellipse
+
+    @property
+    def cut(self) -> float:
+        """Share of the outline that lies beyond the frame's edge."""
+        return float(1 - self.sure.mean())
+
+
+def find_silhouettes(images: Sequence[Image]) -> list[Silhouette]:
+    """The fruit's silhouette in every frame.
+
+    Frames of one size are taken for a fixed camera: the fruit is first found in their median, so
+    that what passes by, as a hand, is not taken for it.
+
+    Parameters
+    ----------
+    images : (H, W, 3) RGB each
+
+    Raises
+    ------
+    MezoroiError
+        If there is no fruit, more than one, one too small or one that leaves the frame.
+    """
+    same_size = len(images) >= 5 and len({image.shape for image in images}) == 1
+    if not same_size:
+        return [_trace(image, *_first_guess([image])) for image in images]
+    mask, colours = _first_guess(images)
+    return [_trace(image, mask, colours) for image in images]
+
+
+def _first_guess(images: Sequence[Image]) -> tuple[Image, _Colours]:
+    """A coarse mask (H, W) of the fruit, and what colours it and the background have."""
+    height, width = images[0].shape[:2]
+    scale = min(1.0, _LOW_SIDE / max(height, width))
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    chosen = images[:: max(1, len(images) // 16)]
+    reduced = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in chosen]
+    small = np.asarray(np.stack(reduced), dtype=np.uint8)
+    still = np.asarray(np.median(small, axis=0) if len(small) > 2 else small[0], dtype=np.uint8)
+    lab = np.asarray(cv2.cvtColor(still, cv2.COLOR_RGB2LAB), dtype=np.uint8)
+    labels = _seeds(small, lab)
+    cv2.setRNGSeed(0)
+    cv2.grabCut(
+        cv2.GaussianBlur(lab, (0, 0), 0.7),
+        labels,
+        (0, 0, 0, 0),  # not used: the labels are given
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        3,
+        cv2.GC_INIT_WITH_MASK,
+    )
+    mask = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    mask = _one_fruit(mask, 1 / scale)
+    colours = _Colours.learn(small, mask)
+    enlarged = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(enlarged, dtype=np.uint8), colours
+
+
+def _seeds(frames: Image, still: Image) -> Image:
+    """GrabCut's first labels: fruit where colours are not the corners' and things move."""
+    height, width = still.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    across, down = (x + 0.5) / width * 2 - 1, (y + 0.5) / height * 2 - 1
+    labels = np.full((height, width), cv2.GC_PR_BGD, dtype=np.uint8)
+    corners = np.abs(across) ** 3 + np.abs(down) ** 3 > 1.55
+    known = still[corners][:: max(1, int(corners.sum()) // 150)].astype(np.float32)
+    colours = still.reshape(-1, 1, 3).astype(np.float32)
+    foreign = np.linalg.norm(colours - known, axis=2).min(axis=1).reshape(height, width)
+    limit, _ = cv2.threshold(np.clip(foreign * 2, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    labels[foreign * 2 > limit] = cv2.GC_PR_FGD
+    labels[corners] = cv2.GC_BGD
+    if len(frames) >= 5:
+        grey = frames.mean(axis=3).astype(np.float32)
+        grey -= np.median(grey, axis=(1, 2), keepdims=True)
+        moving = np.median(np.abs(grey - np.median(grey, axis=0)), axis=0)
+        moving = cv2.GaussianBlur(moving, (0, 0), 2.0)
+        quiet, busy = np.quantile(moving, (0.2, 0.95))
+        if busy > 3 * quiet + 1.0:
+            active = (moving > 0.4 * busy).astype(np.float64)
+            total = active.sum()
+            centre = (float((across * active).sum() / total), float((down * active).sum() / total))
+            spread_x = np.sqrt(((across - centre[0]) ** 2 * active).sum() / total)
+            spread_y = np.sqrt(((down - centre[1]) ** 2 * active).sum() / total)
+            size = (1.4 * float(spread_x), 1.4 * float(spread_y))
+            reach = ((across - centre[0]) / (2.2 * size[0])) ** 2
+            reach = reach + ((down - centre[1]) / (2.2 * size[1])) ** 2
+            labels[reach > 1] = cv2.GC_BGD
+            middle = ((across - centre[0]) / size[0]) ** 2 + ((down - centre[1]) / size[1]) ** 2
+            labels[middle < 1] = cv2.GC_PR_FGD
+    return labels
+
+
+def _one_fruit(mask: Image, enlarged: float) -> Image:
+    """The largest compact piece of a mask, without stems and holes; `enlarged` undoes its scale."""
+    area = float(mask.sum())
+    smallest = MIN_DIAMETER / enlarged
+    if area < 40 or area > 0.97 * mask.size:
+        raise MezoroiError("no fruit stands out from the background: use a plain, still background")
+    radius = np.sqrt(area / np.pi)
+    size = 2 * max(1, round(0.22 * radius)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    # Padded, for a fruit that touches the frame's edge is not opened away there.
+    padded = cv2.copyMakeBorder(mask, size, size, size, size, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[size:-size, size:-size]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
+    if count < 2:
+        raise MezoroiError("no fruit stands out from the background: use a plain, still background")
+    areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
+    if len(areas) > 1 and areas[1] > 0.35 * areas[0]:
+        raise MezoroiError("two fruits are in the picture: show one at a time")
+    if 2 * np.sqrt(areas[0] / np.pi) < smallest:
+        across = round(2 * float(np.sqrt(areas[0] / np.pi)) * enlarged)
+        raise MezoroiError(
+            f"the fruit is only {across} pixels wide: go closer, to {MIN_DIAMETER} or more"
+        )
+    fruit = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
+    outline = max(
+        cv2.findContours(fruit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea
+    )
+    filled = np.zeros_like(fruit)
+    cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
+    return filled
+
+
+@dataclass(frozen=True)
+class _Colours:
+    """Log-odds of fruit against background for every bin of colour (Lab)."""
+
+    odds: Array
+
+    @classmethod
+    def learn(cls, frames: Image, mask: Image) -> _Colours:
+        radius = max(1, round(0.06 * np.sqrt(float(mask.sum()))))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        inside = cv2.erode(mask, kernel) > 0
+        outside = cv2.dilate(mask, kernel) == 0
+        counts = []
+        for region in (inside, outside):
+            pixels = np.concatenate([cv2.cvtColor(f, cv2.COLOR_RGB2LAB)[region] for f in frames])
+            found = np.histogramdd(pixels, bins=_BINS, range=[(0, 256)] * 3)[0]
+            for axis in range(3):
+                found = (np.roll(found, 1, axis) + 2 * found + np.roll(found, -1, axis)) / 4
+            counts.append(np.asarray(found / max(1.0, float(found.sum())), dtype=np.float32))
+        floor = 1e-5
+        return cls(np.log((counts[0] + floor) / (counts[1] + floor)))
+
+    def __call__(self, lab: Image) -> Array:
+        """Log-odds (H, W) of a picture (H, W, 3), clipped to [-3, 3]."""
+        index = tuple((lab[..., k] * (_BINS[k] / 256)).astype(np.intp) for k in range(3))
+        odds: Array = np.clip(self.odds[index], -3, 3)
+        return odds
+
+
+def _trace(image: Image, mask: Image, colours: _Colours) -> Silhouette:
+    """Follow the fruit's edge around a coarse mask."""
+    outline = max(
+        cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea
+    )[:, 0].astype(np.float64)
+    height, width = image.shape[:2]
+    guess = fit_ellipse(outline, _away_from_edge(outline, height, width).astype(np.float64))
+    angle = np.arange(_RAYS) * 2 * np.pi / _RAYS
+    rim = guess.to_pixels(np.stack([np.cos(angle), np.sin(angle)], axis=-1))
+    reach = np.linspace(1 - _REACH, 1 + _REACH, _SAMPLES)
+    grid = guess.centre + (rim - guess.centre)[:, None] * reach[:, None]
+    x, y = grid[..., 0].astype(np.float32), grid[..., 1].astype(np.float32)
+
+    lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), dtype=np.uint8)
+    likely = cv2.GaussianBlur(colours(lab), (0, 0), 1.0)
+    odds = np.asarray(cv2.remap(likely, x, y, cv2.INTER_LINEAR), dtype=np.float32)
+    smooth = cv2.GaussianBlur(image, (0, 0), 0.8)
+    colour = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colour = colour.astype(np.float32)
+    beyond = (x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)
+    odds[beyond] = -1.0
+    slope = np.zeros(odds.shape, dtype=np.float32)
+    slope[:, 1:-1] = np.linalg.norm(colour[:, 2:] - colour[:, :-2], axis=2)
+    slope[beyond] = 0
+    best = _best_edge(odds, slope)
+    position = _between_samples(slope, best)
+    radii = np.interp(position, np.arange(_SAMPLES), reach)
+    contour = guess.centre + (rim - guess.centre) * radii[:, None]
+    sure = _away_from_edge(contour, height, width)
+    return Silhouette(contour, sure, fit_ellipse(contour, sure.astype(np.float64)))
+
+
+def _best_edge(odds: Array, slope: Array) -> NDArray[np.intp]:
+    """Sample (rays,) of the edge on every ray: the best closed path, by dynamic programming.
+
+    A path gains where what lies inside is fruit-coloured, outside is not, and the picture changes.
+    """
+    inner = np.cumsum(odds, axis=1)
+    gain = 2 * inner - inner[:, -1:]
+    gain = gain / 20 + slope / (slope.max() + 1e-6)
+    # Twice around, so that the end meets the beginning.
+    looped = np.concatenate([gain, gain], axis=0)
+    total = looped[0].copy()
+    came = np.zeros(looped.shape, dtype=np.int8)
+    for ray in range(1, len(looped)):
+        padded = np.pad(total, 2, constant_values=-np.inf)
+        options = np.stack(
+            [padded[2 + d : 2 + d + len(total)] - 0.15 * abs(d) for d in (-2, -1, 0, 1, 2)]
+        )
+        choice = options.argmax(axis=0)
+        came[ray] = choice - 2
+        total = options[choice, np.arange(len(total))] + looped[ray]
+    path = np.zeros(len(looped), dtype=np.intp)
+    path[-1] = int(total.argmax())
+    for ray in range(len(looped) - 1, 0, -1):
+        path[ray - 1] = path[ray] + came[ray, path[ray]]
+    half = len(gain) // 2
+    result: NDArray[np.intp] = np.roll(path[half : half + len(gain)], half)
+    return result
+
+
+def _between_samples(slope: Array, best: NDArray[np.intp]) -> Floats:
+    """The edge's position (rays,) in samples: the centre of the steepest change near `best`."""
+    offsets = np.arange(-3, 4)
+    near = np.clip(best[:, None] + offsets, 0, slope.shape[1] - 1)
+    weight = np.take_along_axis(slope, near, axis=1).astype(np.float64) ** 2
+    total = weight.sum(axis=1)
+    shift = np.where(total > 1e-6, (weight * offsets).sum(axis=1) / np.maximum(total, 1e-6), 0.0)
+    return np.asarray(best + shift, dtype=np.float64)
+
+
+def _away_from_edge(contour: Floats, height: int, width: int) -> NDArray[np.bool_]:
+    """Where the outline does not run along the frame's edge."""
+    x, y = contour[:, 0], contour[:, 1]
+    touching = (x < 1.5) | (y < 1.5) | (x > width - 2.5) | (y > height - 2.5)
+    return ~touching
