@@ -83,7 +83,6 @@ def grid_disk() -> Floats:
 def make_disks(
     frames: Sequence[NDArray[np.uint8]],
     ellipses: Sequence[Ellipse],
-    nearness: float = 0.0,
 ) -> Disks:
     """Squeeze the fruit of each frame into the disk and remove what stays while it turns.
 
@@ -91,7 +90,6 @@ def make_disks(
     ----------
     frames : (H, W, 3) RGB each
     ellipses : the fruit's silhouette in each frame
-    nearness : see `disk_to_sphere`
     """
     disk = grid_disk()
     inside = (np.linalg.norm(disk, axis=-1) < 0.97).astype(np.float32)
@@ -115,7 +113,7 @@ def make_disks(
         colours.append(colour)
         weights.append(weight)
     weight = np.stack(weights)
-    return Disks(_without_lighting(np.stack(colours), weight), weight, nearness)
+    return Disks(_without_lighting(np.stack(colours), weight), weight, 0.0)
 
 
 def _without_lighting(colours: Array, weights: Array) -> Array:

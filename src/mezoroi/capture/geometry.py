@@ -78,9 +78,9 @@ def sphere_to_disk(points: Floats, nearness: float = 0.0) -> Floats:
 
 
 def visibility(points: Floats, nearness: float = 0.0) -> Floats:
-    """Cosine of the angle between the line of sight and the surface normal; <= 0 where hidden."""
-    toward = -points * nearness + (0.0, 0.0, 1.0)
-    cosine: Floats = (points * toward).sum(axis=-1) / np.linalg.norm(toward, axis=-1)
+    """Cosine of the angle between line of sight and normal at unit vectors; <= 0 where hidden."""
+    z = points[..., 2]
+    cosine: Floats = (z - nearness) / np.sqrt(1 - 2 * nearness * z + nearness**2)
     return cosine
 
 

@@ -17,7 +17,8 @@ SCALES = (0.10, 0.05, 0.025)
 _POINTS = (350, 750, 750)  # of the sphere that are compared at each scale
 _NUDGE = 0.01  # radians, for slopes
 _HUBER = 1.0  # error, in spreads of the texture, beyond which it counts linearly
-_CANDIDATES = 3
+_CANDIDATES = 3  # of a search further than _NEAR degrees, refined
+_NEAR = 12.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def match_frames(
     if prior is not None:
         scores = scores - prior.cost(candidates)
     best: tuple[float, Match] | None = None
-    for index in np.argsort(-scores)[:_CANDIDATES]:
+    for index in np.argsort(-scores)[: _CANDIDATES if reach > _NEAR else 1]:
         rotation = candidates[index]
         for patch, level in zip(patches, pyramid, strict=True):
             rotation, information = refine(patch, level, second, rotation)
@@ -108,12 +109,11 @@ def agreement(patch: Patch, disks: Disks, frame: int, rotations: Floats) -> Floa
 
     It is shrunk where only little of the patch is in view.
     """
-    turned = np.einsum("cij,mj->cmi", rotations, patch.points)
-    seen, other = disks.sample(frame, turned)
+    seen, other = disks.sample(frame, _turned(rotations, patch.points))
     weight = patch.weights * other
-    both = np.einsum("cm,mk,cmk->c", weight, patch.values, seen, optimize=True)
+    both = ((seen * patch.values).sum(axis=2) * weight).sum(axis=1)
     left = weight @ (patch.values**2).sum(axis=1)
-    right = np.einsum("cm,cmk->c", weight, seen**2, optimize=True)
+    right = ((seen**2).sum(axis=2) * weight).sum(axis=1)
     overlap = weight.sum(axis=1) / max(1e-9, float((patch.weights**2).sum()))
     correlation = both / np.sqrt(np.maximum(left * right, 1e-12))
     result: Floats = correlation * overlap / (overlap + 0.1)
@@ -128,14 +128,15 @@ def refine(
     nudges = Rotation.from_rotvec(axes).as_matrix()
     information = np.zeros((3, 3))
     for _ in range(steps):
-        turned = np.einsum("cij,mj->cmi", nudges @ rotation, patch.points)
-        seen, other = disks.sample(frame, turned)
+        seen, other = disks.sample(frame, _turned(nudges @ rotation, patch.points))
         slope = (seen[1:4] - seen[4:7]) / (2 * _NUDGE)
         error = seen[0] - patch.values
         robust = np.minimum(1, _HUBER / np.maximum(np.abs(error), 1e-6))
         weight = (patch.weights * other[0])[:, None] * robust
-        information = np.einsum("amk,bmk,mk->ab", slope, slope, weight, optimize=True)
-        pull = np.einsum("amk,mk->a", slope, weight * error)
+        slopes = slope.reshape(3, -1).astype(np.float64)
+        weighted = slopes * weight.ravel()
+        information = weighted @ slopes.T
+        pull = weighted @ error.ravel()
         damping = 1e-3 * np.trace(information) + 1e-9
         step = -np.linalg.solve(information + damping * np.eye(3), pull)
         step *= min(1.0, 0.1 / max(1e-9, float(np.linalg.norm(step))))
@@ -143,6 +144,12 @@ def refine(
         if np.linalg.norm(step) < 2e-4:
             break
     return rotation, information
+
+
+def _turned(rotations: Floats, points: Floats) -> Floats:
+    """Points (M, 3) under rotations (C, 3, 3), as (C, M, 3)."""
+    turned = rotations.reshape(-1, 3) @ points.T
+    return np.swapaxes(turned.reshape(len(rotations), 3, -1), 1, 2)
 
 
 def _seen_in(disks: Disks, frame: int, count: int) -> Patch:

@@ -63,12 +63,12 @@ def find_silhouettes(images: Sequence[Image]) -> list[Silhouette]:
     same_size = len(images) >= 5 and len({image.shape for image in images}) == 1
     if not same_size:
         return [_trace(image, *_first_guess([image])) for image in images]
-    mask, colours = _first_guess(images)
-    return [_trace(image, mask, colours) for image in images]
+    mask, evidence = _first_guess(images)
+    return [_trace(image, mask, evidence) for image in images]
 
 
-def _first_guess(images: Sequence[Image]) -> tuple[Image, _Colours]:
-    """A coarse mask (H, W) of the fruit, and what colours it and the background have."""
+def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
+    """A coarse mask (H, W) of the fruit, and what tells it from the background."""
     height, width = images[0].shape[:2]
     scale = min(1.0, _LOW_SIDE / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
@@ -77,7 +77,11 @@ def _first_guess(images: Sequence[Image]) -> tuple[Image, _Colours]:
     small = np.asarray(np.stack(reduced), dtype=np.uint8)
     still = np.asarray(np.median(small, axis=0) if len(small) > 2 else small[0], dtype=np.uint8)
     lab = np.asarray(cv2.cvtColor(still, cv2.COLOR_RGB2LAB), dtype=np.uint8)
-    labels = _seeds(small, lab)
+    motion = _motion(small)
+    if motion is not None:
+        # A turning texture tells the fruit from a plate or a cloth better than its lightness.
+        lab[..., 0] = np.clip(127 + 40 * motion, 0, 255)
+    labels = _seeds(lab, motion)
     cv2.setRNGSeed(0)
     cv2.grabCut(
         cv2.GaussianBlur(lab, (0, 0), 0.7),
@@ -90,42 +94,49 @@ def _first_guess(images: Sequence[Image]) -> tuple[Image, _Colours]:
     )
     mask = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     mask = _one_fruit(mask, 1 / scale)
-    colours = _Colours.learn(small, mask)
+    evidence = _Evidence.learn(small, mask, motion)
     enlarged = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(enlarged, dtype=np.uint8), colours
+    return np.asarray(enlarged, dtype=np.uint8), evidence
 
 
-def _seeds(frames: Image, still: Image) -> Image:
-    """GrabCut's first labels: fruit where colours are not the corners' and things move."""
+def _motion(frames: Image) -> Array | None:
+    """Log-odds (H, W) that something turns at a pixel; None where that cannot be told."""
+    if len(frames) < 5:
+        return None
+    grey = frames.mean(axis=3).astype(np.float32)
+    height, width = grey.shape[1:]
+    # The corners' change is the exposure's, not the fruit's.
+    border = np.concatenate(
+        [grey[:, : height // 6, : width // 6], grey[:, : height // 6, -width // 6 :]], axis=2
+    )
+    grey *= (np.median(border) + 8) / (np.median(border, axis=(1, 2), keepdims=True) + 8)
+    change = np.median(np.abs(grey - np.median(grey, axis=0)), axis=0)
+    change = np.asarray(cv2.GaussianBlur(change, (0, 0), 2.5), dtype=np.float32)
+    quiet, busy = np.quantile(change, (0.15, 0.9))
+    if busy < 3 * quiet + 1.0:
+        return None
+    limit = np.sqrt((quiet + 0.3) * busy)
+    odds: Array = np.clip(2 * np.log((change + 0.05) / limit), -3, 3).astype(np.float32)
+    return odds
+
+
+def _seeds(still: Image, motion: Array | None) -> Image:
+    """GrabCut's first labels: fruit where colours are not the corners', or where things turn."""
     height, width = still.shape[:2]
     y, x = np.mgrid[:height, :width]
     across, down = (x + 0.5) / width * 2 - 1, (y + 0.5) / height * 2 - 1
     labels = np.full((height, width), cv2.GC_PR_BGD, dtype=np.uint8)
     corners = np.abs(across) ** 3 + np.abs(down) ** 3 > 1.55
-    known = still[corners][:: max(1, int(corners.sum()) // 150)].astype(np.float32)
-    colours = still.reshape(-1, 1, 3).astype(np.float32)
-    foreign = np.linalg.norm(colours - known, axis=2).min(axis=1).reshape(height, width)
-    limit, _ = cv2.threshold(np.clip(foreign * 2, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
-    labels[foreign * 2 > limit] = cv2.GC_PR_FGD
+    if motion is not None:
+        labels[motion > 0] = cv2.GC_PR_FGD
+    else:
+        known = still[corners][:: max(1, int(corners.sum()) // 150)].astype(np.float32)
+        colours = still.reshape(-1, 1, 3).astype(np.float32)
+        foreign = np.linalg.norm(colours - known, axis=2).min(axis=1).reshape(height, width)
+        levels = np.clip(foreign * 2, 0, 255).astype(np.uint8)
+        limit, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+        labels[levels > limit] = cv2.GC_PR_FGD
     labels[corners] = cv2.GC_BGD
-    if len(frames) >= 5:
-        grey = frames.mean(axis=3).astype(np.float32)
-        grey -= np.median(grey, axis=(1, 2), keepdims=True)
-        moving = np.median(np.abs(grey - np.median(grey, axis=0)), axis=0)
-        moving = cv2.GaussianBlur(moving, (0, 0), 2.0)
-        quiet, busy = np.quantile(moving, (0.2, 0.95))
-        if busy > 3 * quiet + 1.0:
-            active = (moving > 0.4 * busy).astype(np.float64)
-            total = active.sum()
-            centre = (float((across * active).sum() / total), float((down * active).sum() / total))
-            spread_x = np.sqrt(((across - centre[0]) ** 2 * active).sum() / total)
-            spread_y = np.sqrt(((down - centre[1]) ** 2 * active).sum() / total)
-            size = (1.4 * float(spread_x), 1.4 * float(spread_y))
-            reach = ((across - centre[0]) / (2.2 * size[0])) ** 2
-            reach = reach + ((down - centre[1]) / (2.2 * size[1])) ** 2
-            labels[reach > 1] = cv2.GC_BGD
-            middle = ((across - centre[0]) / size[0]) ** 2 + ((down - centre[1]) / size[1]) ** 2
-            labels[middle < 1] = cv2.GC_PR_FGD
     return labels
 
 
@@ -162,13 +173,14 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
 
 
 @dataclass(frozen=True)
-class _Colours:
-    """Log-odds of fruit against background for every bin of colour (Lab)."""
+class _Evidence:
+    """Log-odds of fruit against background: by bin of colour (Lab), and by place where it turns."""
 
-    odds: Array
+    by_colour: Array
+    by_motion: Array | None
 
     @classmethod
-    def learn(cls, frames: Image, mask: Image) -> _Colours:
+    def learn(cls, frames: Image, mask: Image, motion: Array | None) -> _Evidence:
         radius = max(1, round(0.06 * np.sqrt(float(mask.sum()))))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         inside = cv2.erode(mask, kernel) > 0
@@ -181,16 +193,20 @@ class _Colours:
                 found = (np.roll(found, 1, axis) + 2 * found + np.roll(found, -1, axis)) / 4
             counts.append(np.asarray(found / max(1.0, float(found.sum())), dtype=np.float32))
         floor = 1e-5
-        return cls(np.log((counts[0] + floor) / (counts[1] + floor)))
+        return cls(np.log((counts[0] + floor) / (counts[1] + floor)), motion)
 
-    def __call__(self, lab: Image) -> Array:
-        """Log-odds (H, W) of a picture (H, W, 3), clipped to [-3, 3]."""
+    def __call__(self, image: Image) -> Array:
+        """Log-odds (H, W) of a picture (H, W, 3) RGB."""
+        lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), dtype=np.uint8)
         index = tuple((lab[..., k] * (_BINS[k] / 256)).astype(np.intp) for k in range(3))
-        odds: Array = np.clip(self.odds[index], -3, 3)
-        return odds
+        odds = np.clip(self.by_colour[index], -3, 3)
+        if self.by_motion is not None:
+            height, width = image.shape[:2]
+            odds = odds + cv2.resize(self.by_motion, (width, height))
+        return np.asarray(cv2.GaussianBlur(odds, (0, 0), 1.0), dtype=np.float32)
 
 
-def _trace(image: Image, mask: Image, colours: _Colours) -> Silhouette:
+def _trace(image: Image, mask: Image, evidence: _Evidence) -> Silhouette:
     """Follow the fruit's edge around a coarse mask."""
     outline = max(
         cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea
@@ -203,9 +219,7 @@ def _trace(image: Image, mask: Image, colours: _Colours) -> Silhouette:
     grid = guess.centre + (rim - guess.centre)[:, None] * reach[:, None]
     x, y = grid[..., 0].astype(np.float32), grid[..., 1].astype(np.float32)
 
-    lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), dtype=np.uint8)
-    likely = cv2.GaussianBlur(colours(lab), (0, 0), 1.0)
-    odds = np.asarray(cv2.remap(likely, x, y, cv2.INTER_LINEAR), dtype=np.float32)
+    odds = np.asarray(cv2.remap(evidence(image), x, y, cv2.INTER_LINEAR), dtype=np.float32)
     smooth = cv2.GaussianBlur(image, (0, 0), 0.8)
     colour = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colour = colour.astype(np.float32)

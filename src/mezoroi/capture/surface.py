@@ -33,12 +33,15 @@ class View:
     ----------
     image : (H, W, 3) uint8 RGB
     ellipse : the fruit's silhouette in it
-    pose : (3, 3) fruit to camera
+    pose : (3, 3) the fruit's axes to the camera's
+    squeeze : (3, 3) directions on the fruit to points of the unit sphere that the silhouette is
+        squeezed into, up to their length, in the camera's axes
     """
 
     image: Image
     ellipse: Ellipse
     pose: Floats
+    squeeze: Floats
 
 
 def panorama_directions(height: int) -> Floats:
@@ -101,7 +104,8 @@ def locate_on_fruit(view: View, x: float, y: float, nearness: float) -> tuple[fl
     """Longitude and latitude in degrees of a pixel of a frame; NaN off the fruit."""
     disk = view.ellipse.to_disk(np.array([x, y], dtype=np.float64))
     with np.errstate(invalid="ignore"):
-        point = view.pose.T @ disk_to_sphere(disk, nearness)
+        point = np.linalg.solve(view.squeeze, disk_to_sphere(disk, nearness))
+    point = point / np.linalg.norm(point)
     longitude = float(np.degrees(np.arctan2(point[1], point[0])))
     latitude = float(np.degrees(np.arcsin(np.clip(point[2], -1, 1))))
     return longitude, latitude
@@ -109,7 +113,8 @@ def locate_on_fruit(view: View, x: float, y: float, nearness: float) -> tuple[fl
 
 def _project(view: View, directions: Floats, nearness: float) -> tuple[Array, Array]:
     """Colour (H, W, 3) and frontality (H, W) of a view at points of the fruit."""
-    points = directions @ view.pose.T
+    points = directions @ view.squeeze.T
+    points /= np.linalg.norm(points, axis=-1, keepdims=True)
     cosine = visibility(points, nearness)
     pixels = view.ellipse.to_pixels(sphere_to_disk(points, nearness))
     x, y = pixels[..., 0].astype(np.float32), pixels[..., 1].astype(np.float32)

@@ -7,7 +7,7 @@ robust least-squares fit of one rotation per frame to all matches spreads the dr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -24,25 +24,42 @@ _GAPS = (2, 3, 5)
 _FARTHEST = 50.0  # degrees between frames that still share enough of the surface
 _TOLERANCE = np.radians(4.0)  # disagreement from which a match counts as wrong
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
+_NEARNESS_PAIRS = 8  # frames this many degrees apart, on which nearness is told
+_NEARNESS_DEGREES = 36.0
+_NEARNESS_GAIN = 0.005  # agreement, under which a camera counts as far away
 
 
 @dataclass(frozen=True)
 class Motion:
-    """The turn of a fruit in N frames.
+    """How the unit sphere that a fruit is squeezed into turned in N frames.
 
     Attributes
     ----------
-    poses : (N, 3, 3) fruit to camera; the fruit's z is its turn axis, the end that appears higher
-        (or, lying, further left); x is the longitude that faces the first frame
-    degrees : how far it turned, along the axis; not negative
-    direction : 1 counterclockwise seen from the axis' upper end, -1 clockwise
-    agreement : (N - 1,) correlation of neighbouring frames under these poses' matches
+    poses : (N, 3, 3) sphere to camera
+    agreement : (N - 1,) correlation of neighbouring frames
+    nearness : radius of the fruit over the camera's distance, 0 for far away
     """
 
     poses: Floats
+    agreement: Floats
+    nearness: float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a fruit turned about.
+
+    Attributes
+    ----------
+    basis : (3, 3) rows x, y, z in the fruit's coordinates: z is the turn axis, its end that appears
+        higher (or, lying, further left); x is the meridian that faces the first frame
+    degrees : how far it turned, not negative
+    direction : 1 counterclockwise seen from the axis' upper end, -1 clockwise
+    """
+
+    basis: Floats
     degrees: float
     direction: int
-    agreement: Floats
 
 
 def estimate_motion(disks: Disks) -> Motion:
@@ -50,56 +67,68 @@ def estimate_motion(disks: Disks) -> Motion:
 
     Parameters
     ----------
-    disks : the frames' textures, in order
+    disks : the frames' textures, in order, as seen from far away
     """
-    count = len(disks)
     pyramid = [disks.blurred(scale) for scale in SCALES]
     chain = _match_neighbours(pyramid)
-    poses = np.eye(3)[None]
-    for found in chain:
-        poses = np.concatenate([poses, (found.rotation @ poses[-1])[None]])
+    nearness = _estimate_nearness(pyramid, chain)
+    if nearness > 0:
+        pyramid = [replace(level, nearness=nearness) for level in pyramid]
+        chain = [
+            match_frames(pyramid, found.first, found.second, found.rotation, 0.0, 1.0)
+            for found in chain
+        ]
+    poses = _chained(chain)
     matches = [*chain, *_match_further(pyramid, poses, chain)]
     poses = fit_poses(matches, poses)
     usual = float(np.median([found.agreement for found in chain])) if chain else 0.0
     closing = [found for found in _match_closures(pyramid, poses) if found.agreement > 0.6 * usual]
     if closing:
         poses = fit_poses([*matches, *closing], poses)
-    return _along_axis(poses, np.array([found.agreement for found in chain][: count - 1]))
+    return Motion(poses, np.array([found.agreement for found in chain]), nearness)
 
 
-def estimate_nearness(disks: Disks) -> float:
+def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> float:
     """Radius of the fruit over the camera's distance: that under which frames agree best.
 
     A camera close by shows less than half of the fruit; taking it for far away would overstate
     every rotation.
     """
-    count = len(disks)
-    level = [disks.blurred(scale) for scale in SCALES]
+    poses = _chained(chain)
     pairs: list[tuple[int, int, Floats]] = []
-    for first in range(0, count - 1, max(1, count // 6)):
-        guess, second = np.eye(3), first
-        while second + 1 < count:
-            step = match_frames(level, second, second + 1, np.eye(3), _WIDE, 6.0)
-            guess, second = step.rotation @ guess, second + 1
-            if np.degrees(Rotation.from_matrix(guess).magnitude()) > 24:
+    for first in range(0, len(chain), max(1, len(chain) // _NEARNESS_PAIRS)):
+        for second in range(first + 1, len(poses)):
+            guess = poses[second] @ poses[first].T
+            if np.degrees(Rotation.from_matrix(guess).magnitude()) > _NEARNESS_DEGREES:
                 pairs.append((first, second, guess))
-                break
-            if second - first > 8:
                 break
     if not pairs:
         return 0.0
-    scores = []
+    found = []
     for nearness in _NEARNESSES:
-        near = [Disks(d.values, d.weights, nearness) for d in level]
-        found = [match_frames(near, a, b, guess, 6.0, 3.0).agreement for a, b, guess in pairs]
-        scores.append(float(np.mean(found)))
+        near = [replace(level, nearness=nearness) for level in pyramid]
+        found.append([match_frames(near, a, b, guess, 4.0, 4.0).agreement for a, b, guess in pairs])
+    scores = np.mean(found, axis=1)
     best = int(np.argmax(scores))
-    if 0 < best < len(scores) - 1:
-        left, middle, right = scores[best - 1 : best + 2]
-        bend = left - 2 * middle + right
-        shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
-        return float(_NEARNESSES[best] + 0.1 * shift)
-    return float(_NEARNESSES[best])
+    gains = np.array(found[best]) - np.array(found[0])
+    # Plain fruits agree a little better under one nearness or another by chance.
+    doubt = 2 * float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 2 else np.inf
+    if best == 0 or gains.mean() < max(doubt, _NEARNESS_GAIN):
+        return 0.0
+    if best == len(scores) - 1:
+        return _NEARNESSES[best]
+    left, middle, right = scores[best - 1 : best + 2]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return float(_NEARNESSES[best] + (_NEARNESSES[1] - _NEARNESSES[0]) * shift)
+
+
+def _chained(chain: Sequence[Match]) -> Floats:
+    """Poses (N, 3, 3) by one step after the other, the first as it is."""
+    poses = [np.eye(3)]
+    for found in chain:
+        poses.append(found.rotation @ poses[-1])
+    return np.stack(poses)
 
 
 def fit_poses(matches: Sequence[Match], poses: Floats, rounds: int = 20) -> Floats:
@@ -197,27 +226,29 @@ def _match_closures(pyramid: Sequence[Disks], poses: Floats, most: int = 24) -> 
     return [match_frames(pyramid, a, b, poses[b] @ poses[a].T, 18.0, 4.5) for _, a, b in chosen]
 
 
-def _along_axis(poses: Floats, agreement: Floats) -> Motion:
-    """The same poses with the fruit's z along the turn axis."""
+def find_axis(poses: Floats) -> Axis:
+    """The axis that takes up most of the turning of a fruit with these poses (N, 3, 3)."""
     if len(poses) == 1:
-        return Motion(np.array([[[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]]), 0.0, 1, agreement)
+        return Axis(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ poses[0], 0.0, 1)
     between = poses[1:] @ np.swapaxes(poses[:-1], 1, 2)
-    vectors = Rotation.from_matrix(between).as_rotvec()
-    on_fruit = np.einsum("nji,nj->ni", poses[:-1], vectors)
-    # The axis that takes up most of the turning, whichever way it went.
-    axis = np.linalg.eigh(on_fruit.T @ on_fruit)[1][:, -1]
+    seen = Rotation.from_matrix(between).as_rotvec()
+    on_fruit = np.einsum("nji,nj->ni", poses[:-1], seen)
+    axis = _principal(on_fruit)
     shown = (poses @ axis).mean(axis=0)
     up = shown[1] if abs(shown[1]) >= abs(shown[0]) else -shown[0]
-    axis = axis if up > 0 else -axis
+    axis, shown = (axis, shown) if up > 0 else (-axis, -shown)
     facing = poses[0].T @ np.array([0.0, 0.0, 1.0])
     east = np.cross(axis, facing)
     if np.linalg.norm(east) < 1e-6:
-        east = np.cross(axis, np.array([0.0, 1.0, 0.0]))
+        east = np.cross(axis, [0.0, 1.0, 0.0])
     east = east / np.linalg.norm(east)
-    frame = np.stack([np.cross(east, axis), east, axis])
-    fixed = np.linalg.eigh(vectors.T @ vectors)[1][:, -1]
-    fixed = fixed if (poses @ axis).mean(axis=0) @ fixed > 0 else -fixed
-    turned = float((vectors @ fixed).sum())
-    return Motion(
-        poses @ frame.T, abs(float(np.degrees(turned))), 1 if turned >= 0 else -1, agreement
-    )
+    # A fruit may roll about an axis that stays with the camera, not with the fruit.
+    fixed = _principal(seen)
+    turned = float((seen @ (fixed if fixed @ shown > 0 else -fixed)).sum())
+    basis = np.stack([np.cross(east, axis), east, axis])
+    return Axis(basis, abs(float(np.degrees(turned))), 1 if turned >= 0 else -1)
+
+
+def _principal(vectors: Floats) -> Floats:
+    axis: Floats = np.linalg.eigh(vectors.T @ vectors)[1][:, -1]
+    return axis

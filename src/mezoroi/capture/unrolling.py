@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-from mezoroi.capture.disks import Disks, make_disks
+from mezoroi.capture.body import fit_body
+from mezoroi.capture.disks import make_disks
 from mezoroi.capture.frames import Clip, read_clip
 from mezoroi.capture.geometry import Ellipse, Floats
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.outline import outline_features
 from mezoroi.capture.silhouette import Silhouette, find_silhouettes
 from mezoroi.capture.surface import View, covered_share, locate_on_fruit, unroll_views
-from mezoroi.capture.turn import Motion, estimate_motion, estimate_nearness
+from mezoroi.capture.turn import estimate_motion, find_axis
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, write_json
 
@@ -145,7 +146,10 @@ class Capture:
             (1 - share) * first.ellipse.centre + share * second.ellipse.centre,
             (1 - share) * first.ellipse.shape + share * second.ellipse.shape,
         )
-        return View(second.image, ellipse, pose)
+        squeeze = (1 - share) * (first.squeeze @ first.pose.T @ pose) + share * (
+            second.squeeze @ second.pose.T @ pose
+        )
+        return View(second.image, ellipse, pose, squeeze)
 
 
 def unroll(
@@ -190,56 +194,54 @@ def _unroll_clip(clip: Clip, height: int) -> Capture:
     images = [images[index] for index in usable]
     found = [silhouettes[index] for index in usable]
     ellipses = [silhouette.ellipse for silhouette in found]
-    disks = make_disks(images, ellipses)
-    nearness = estimate_nearness(disks)
-    motion = estimate_motion(Disks(disks.values, disks.weights, nearness))
-    views = tuple(
-        View(image, ellipse, pose)
-        for image, ellipse, pose in zip(images, ellipses, motion.poses, strict=True)
-    )
-    if len(views) > 1 and motion.degrees < _STILL:
+    motion = estimate_motion(make_disks(images, ellipses))
+    body, turned = fit_body(ellipses, motion.poses)
+    axis = find_axis(turned)
+    poses = turned @ axis.basis.T
+    squeezes = motion.poses @ np.linalg.inv(body) @ axis.basis.T
+    views = tuple(map(View, images, ellipses, poses, squeezes))
+    if len(views) > 1 and axis.degrees < _STILL:
         raise MezoroiError("the fruit does not turn: turn it once around while filming")
-    surface, coverage = unroll_views(views, height, nearness)
+    surface, coverage = unroll_views(views, height, motion.nearness)
     share = covered_share(coverage)
-    turned = f"{share:.0%} of the surface was seen, over a turn of {motion.degrees:.0f} degrees"
+    shown = f"{share:.0%} of the surface was seen, over a turn of {axis.degrees:.0f} degrees"
     if len(views) > 1 and share < _LEAST:
-        raise MezoroiError(f"only {turned}: turn the fruit once around")
+        raise MezoroiError(f"only {shown}: turn the fruit once around")
     if len(views) == 1:
         notes.append("a single photo shows one side only: film the whole turn to judge the rest")
     elif share < _ENOUGH:
-        notes.append(f"only {turned}: the rest was not judged")
+        notes.append(f"only {shown}: the rest was not judged")
     if len(views) > 1 and float(np.median(motion.agreement)) < _PLAIN:
         notes.append("the surface is too plain to follow well: the unrolled picture may be off")
-    outlines = _upright_outlines(found, motion)
+    outlines = _upright_outlines(found, poses)
     return Capture(
         surface=surface,
         coverage=coverage,
         outline=outline_features(outlines),
-        degrees_turned=motion.degrees,
-        direction=motion.direction,
+        degrees_turned=axis.degrees,
+        direction=axis.direction,
         numbers=tuple(clip.frames[index].number for index in usable),
         views=views,
         scales=tuple(clip.frames[index].scale for index in usable),
         silhouettes=tuple(outlines),
-        nearness=nearness,
+        nearness=motion.nearness,
         notes=tuple(notes),
     )
 
 
-def _upright_outlines(silhouettes: Sequence[Silhouette], motion: Motion) -> list[Floats]:
+def _upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[Floats]:
     """Silhouettes with the turn axis upright, evenly over the turn, in mean radii.
 
     Views in which something hides part of the fruit, so that its outline is unlike the others',
     are left out.
     """
     radius = float(np.mean([found.ellipse.radius for found in silhouettes]))
-    axis = motion.poses[:, :, 2]
     kept = _unhidden(silhouettes)
-    chosen = _evenly(motion.poses[kept])
+    chosen = _evenly(poses[kept])
     polygons = []
     for index in np.asarray(kept)[chosen]:
         found = silhouettes[index]
-        leaning = found.ellipse.shape @ axis[index, :2]
+        leaning = poses[index, :2, 2]
         leaning = leaning / max(1e-9, float(np.linalg.norm(leaning)))
         upright = np.array([[leaning[1], -leaning[0]], [leaning[0], leaning[1]]])
         offset = (found.contour - found.ellipse.centre) * (1.0, -1.0)
