@@ -22,6 +22,7 @@ Array = NDArray[np.float32]
 _SEEN = 0.26  # cosine of the obliqueness up to which a view counts as covering
 _SHARPNESS = 20.0  # how strongly the most frontal views are preferred
 _ODD = 30.0  # grey levels from the usual colour at which a view loses its say
+_GLARE = 225.0  # grey levels of the darkest channel from which a view shows the lamp
 _COARSE = 4  # the usual colour is found on every fourth pixel
 
 
@@ -85,6 +86,7 @@ def unroll_views(
         # Only slow differences count as odd: fine ones are the fruit's own texture.
         away = np.abs(cv2.blur(colour - usual, (_COARSE + 1, _COARSE + 1))).max(axis=2)
         weight *= np.exp(-0.5 * (away / _ODD) ** 2) + 1e-4
+        weight *= np.where(colour.min(axis=2) > _GLARE * gain, 1e-3, 1.0)
         weight[cosine < _SEEN] = 0
         total += colour * weight[..., None]
         weights += weight

@@ -22,11 +22,13 @@ _DOUBTFUL = 0.4  # agreement under which a step may be wrong
 _SIGMA = 12.0  # degrees, how much a step may differ from its neighbours
 _GAPS = (2, 3, 5)
 _FARTHEST = 50.0  # degrees between frames that still share enough of the surface
+_CLOSING = 240.0  # degrees after which a side may come round again
+_CLOSED = 0.6  # agreement of such frames, relative to neighbours
 _TOLERANCE = np.radians(4.0)  # disagreement from which a match counts as wrong
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
-_NEARNESS_PAIRS = 8  # frames this many degrees apart, on which nearness is told
-_NEARNESS_DEGREES = 36.0
-_NEARNESS_GAIN = 0.005  # agreement, under which a camera counts as far away
+_NEARNESS_PAIRS = 8  # of each distance, on which nearness is told
+_NEARNESS_DEGREES = (24.0, 36.0)
+_NEARNESS_GAIN = 0.008  # agreement, under which a camera counts as far away
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,13 @@ def estimate_motion(disks: Disks) -> Motion:
     matches = [*chain, *_match_further(pyramid, poses, chain)]
     poses = fit_poses(matches, poses)
     usual = float(np.median([found.agreement for found in chain])) if chain else 0.0
-    closing = [found for found in _match_closures(pyramid, poses) if found.agreement > 0.6 * usual]
-    if closing:
+    # A few far searches first: by the end of the turn the poses may have drifted a long way.
+    for most, reach in ((4, 40.0), (24, 8.0)):
+        closing = [
+            found
+            for found in _match_closures(pyramid, poses, most, reach)
+            if found.agreement > _CLOSED * usual
+        ]
         poses = fit_poses([*matches, *closing], poses)
     return Motion(poses, np.array([found.agreement for found in chain]), nearness)
 
@@ -97,11 +104,12 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
     poses = _chained(chain)
     pairs: list[tuple[int, int, Floats]] = []
     for first in range(0, len(chain), max(1, len(chain) // _NEARNESS_PAIRS)):
-        for second in range(first + 1, len(poses)):
-            guess = poses[second] @ poses[first].T
-            if np.degrees(Rotation.from_matrix(guess).magnitude()) > _NEARNESS_DEGREES:
-                pairs.append((first, second, guess))
-                break
+        for degrees in _NEARNESS_DEGREES:
+            for second in range(first + 1, len(poses)):
+                guess = poses[second] @ poses[first].T
+                if np.degrees(Rotation.from_matrix(guess).magnitude()) > degrees:
+                    pairs.append((first, second, guess))
+                    break
     if not pairs:
         return 0.0
     found = []
@@ -112,7 +120,7 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
     best = int(np.argmax(scores))
     gains = np.array(found[best]) - np.array(found[0])
     # Plain fruits agree a little better under one nearness or another by chance.
-    doubt = 2 * float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 2 else np.inf
+    doubt = float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 2 else np.inf
     if best == 0 or gains.mean() < max(doubt, _NEARNESS_GAIN):
         return 0.0
     if best == len(scores) - 1:
@@ -208,22 +216,26 @@ def _match_further(pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Matc
     return matches
 
 
-def _match_closures(pyramid: Sequence[Disks], poses: Floats, most: int = 24) -> list[Match]:
-    """Frames that show the same side again after most of a turn."""
+def _match_closures(
+    pyramid: Sequence[Disks], poses: Floats, most: int, reach: float
+) -> list[Match]:
+    """At most `most` pairs of frames that show the same side again after most of a turn."""
     count = len(poses)
     steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).magnitude()
     travelled = np.degrees(np.concatenate([[0.0], np.cumsum(steps)]))
     found: list[tuple[float, int, int]] = []
     for first in range(count):
         for second in range(first + 1, count):
-            if travelled[second] - travelled[first] < 240:
+            if travelled[second] - travelled[first] < _CLOSING:
                 continue
             guess = poses[second] @ poses[first].T
             away = float(np.degrees(Rotation.from_matrix(guess).magnitude()))
-            if away < 40:
+            if away < _FARTHEST:
                 found.append((away, first, second))
-    chosen = sorted(found)[:most]
-    return [match_frames(pyramid, a, b, poses[b] @ poses[a].T, 18.0, 4.5) for _, a, b in chosen]
+    return [
+        match_frames(pyramid, a, b, poses[b] @ poses[a].T, reach, 5.0)
+        for _, a, b in sorted(found)[:most]
+    ]
 
 
 def find_axis(poses: Floats) -> Axis:
