@@ -12,6 +12,7 @@ import mezoroi
 ROOT = Path(mezoroi.__file__).parent
 HOUSE = (
     "errors",
+    "progress",
     "files",
     "standard",
     "config",
@@ -28,6 +29,7 @@ HOUSE = (
     "grader",
     "evaluation",
     "workflow",
+    "captures",
     "outputs",
     "bench",
     "console",

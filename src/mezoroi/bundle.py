@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import mezoroi
+from mezoroi.capture.sources import InputKind
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
@@ -62,7 +63,7 @@ class Bundle:
     standard: GradingStandard
     config: Config
     size: InputSize
-    input_kind: str
+    input_kind: InputKind
     outline_names: tuple[str, ...]
     prototypes: Prototypes
     data: Mapping[str, Any]
@@ -138,7 +139,7 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         config = Config.model_validate(content["config"])
         outline_names = tuple(content["outline_names"])
         size = InputSize(**content["size"])
-        input_kind = content["input_kind"]
+        input_kind: InputKind = "surface" if content["input_kind"] == "surface" else "photo"
         data = content["data"]
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -90,6 +90,7 @@ def make_melons(
     variant: Annotated[
         Variant, typer.Option(help="Parameters of the generator.")
     ] = Variant.standard,
+    video: Annotated[bool, typer.Option("--video", help="Also film every melon.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that make melons.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -105,9 +106,53 @@ def make_melons(
             seed,
             variant=variant.value,
             workers=workers,
+            video=video,
             progress=lambda done: report("making melons", done, total),
         )
     console.result({"folder": str(out), "melons": total}, f"{total} melons in {out}")
+
+
+@app.command(epilog="Example: mezoroi capture melon.mp4 frames/ -o captures/")
+def capture(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Videos, folders of frames, photos, or one manifest of graded ones."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the captures.")],
+    height: Annotated[int, typer.Option(min=32, help="Rows of the surface image.")] = 256,
+    language: Annotated[Language, typer.Option(help="Language of previews.")] = Language.ja,
+    as_json: AsJson = False,
+) -> None:
+    """Unroll turning fruit: surface, coverage, outline, preview; of a manifest, a dataset."""
+    from mezoroi import captures
+    from mezoroi.datasets.manifest import TABLE_SUFFIXES
+
+    console = Console(as_json)
+    graded = len(sources) == 1 and sources[0].suffix.lower() in TABLE_SUFFIXES
+    with console.progress() as report:
+        results = (
+            captures.capture_dataset(
+                sources[0], out, height=height, language=language.value, progress=report
+            )
+            if graded
+            else captures.capture_sources(
+                sources, out, height=height, language=language.value, progress=report
+            )
+        )
+    failed = [item for item in results if item.error is not None]
+    lines = [
+        item.error
+        or f"{item.source}: {item.covered:.0%} seen, turned by {item.degrees_turned:.0f} degrees"
+        for item in results
+    ]
+    for item in results:
+        console.notes(item.notes)
+    lines.append(f"{len(results) - len(failed)} captured, {len(failed)} failed; folder: {out}")
+    console.result(
+        {"folder": str(out), "results": [item.to_dict() for item in results]}, "\n".join(lines)
+    )
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: mezoroi train melons/ -o runs/melon --set train.epochs=40")
@@ -138,10 +183,10 @@ def train(
     )
 
 
-@app.command(epilog="Example: mezoroi grade runs/melon photo.jpg folder/ -o out/")
+@app.command(epilog="Example: mezoroi grade runs/melon melon.mp4 folder/ -o out/")
 def grade(
     run: Run,
-    sources: Annotated[list[Path], typer.Argument(help="Photos, capture folders, or folders.")],
+    sources: Annotated[list[Path], typer.Argument(help="Photos, videos, captures, or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for gradings and report.")],
     language: Annotated[Language, typer.Option(help="Language of charts.")] = Language.ja,
     batch_size: Annotated[int, typer.Option(min=1, help="Fruits at a time.")] = 16,
@@ -280,6 +325,29 @@ def bench_grading(
     with console.progress() as report:
         cells = run_grading_bench(part, work, tomatoes, page, report)
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledger; {page}")
+
+
+@bench_app.command("capture", epilog="Example: mezoroi bench capture --part fruit")
+def bench_capture(
+    part: Annotated[
+        str, typer.Option(help="all, fruit, maps, melons, grading, speed or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    shared: Annotated[Path, typer.Option(help="Folder with fruit_rotation and fsmap_gt.")] = Path(
+        "../shared/data"
+    ),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/capture.md"),
+    as_json: AsJson = False,
+) -> None:
+    """Unrolling real fruit and made-up melons, grading from video, and speed; hours, resumable."""
+    from mezoroi.bench.capture import run_capture_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_capture_bench(part, work, shared, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
 
 
 def main(arguments: list[str] | None = None) -> None:

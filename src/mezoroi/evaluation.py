@@ -16,7 +16,7 @@ from mezoroi.metrics.grading import grading_report
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.metrics.maps import iou_per_map
 from mezoroi.metrics.trivial import trivial_maps
-from mezoroi.training import Progress, silent
+from mezoroi.progress import Progress, silent
 
 SECONDARY = "secondary"
 """Manifest column with the grade whose features a fruit shows besides its own."""

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,3 +113,22 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which numbers inside names count as numbers: ``2`` before ``10``."""
     parts = re.findall(r"\d+|\D+", name)
     return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts)
+
+
+def file_name(text: str) -> str:
+    """`text` without the characters that file systems refuse."""
+    return "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in text).strip(" .") or "_"
+
+
+def folder_names(paths: Sequence[Path]) -> list[str]:
+    """One folder name per path, readable and unique whatever the file system makes of case."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        base = file_name(path.stem if path.suffix else path.name)
+        name, number = base, 2
+        while name.casefold() in taken:
+            name, number = f"{base}-{number}", number + 1
+        names.append(name)
+        taken.add(name.casefold())
+    return names

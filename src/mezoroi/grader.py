@@ -20,8 +20,9 @@ from mezoroi.grading import Grading, GradingFailure
 from mezoroi.maps import grade_evidence, upsample_maps
 from mezoroi.models import GradingModel, ModelOutput
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
+from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
-from mezoroi.training import FruitImages, Progress, silent
+from mezoroi.training import FruitImages
 
 Source = str | Path | np.ndarray
 
@@ -102,14 +103,15 @@ class Grader:
 
         Parameters
         ----------
-        source : path of a photo or of a capture folder, or an (H, W, 3) uint8 RGB array
+        source : path of a photo, of a capture folder or, for a grader of surface images, of a video
+            or a folder of frames; or an (H, W, 3) uint8 RGB array of the grader's input kind
 
         Raises
         ------
         MezoroiError
             If the source cannot be read.
         """
-        return self._grade_batch([read_fruit(source)])[0]
+        return self._grade_batch([read_fruit(source, self.bundle.input_kind)])[0]
 
     def grade_many(
         self, sources: Iterable[Source], batch_size: int = 16
@@ -124,7 +126,7 @@ class Grader:
             read: list[FruitInput | GradingFailure] = []
             for source in chunk:
                 try:
-                    fruit = read_fruit(source)
+                    fruit = read_fruit(source, self.bundle.input_kind)
                     self._check_outline(fruit)
                     read.append(fruit)
                 except MezoroiError as error:
@@ -210,6 +212,7 @@ class Grader:
             outline=fruit.outline,
             surface=fruit.image,
             standard=self.standard,
+            notes=fruit.notes,
         )
 
     def _run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:

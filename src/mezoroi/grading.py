@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mezoroi.files import atomic_path, nan_to_none, write_bytes, write_json, write_text
+from mezoroi.files import atomic_path, file_name, nan_to_none, write_bytes, write_json, write_text
 from mezoroi.standard import GradingStandard
 
 GRADING_JSON = "grading.json"
@@ -36,6 +36,7 @@ class Grading:
     neighbours : the most similar reference fruits
     outline : shape statistics by name, or None
     surface : (H, W, 3) uint8, what was graded
+    notes : what a user should know about the capture, one line each
     """
 
     source: str
@@ -50,6 +51,7 @@ class Grading:
     reliability: float | None = None
     adjusted_from: str | None = None
     neighbours: list[Any] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def resembles(self) -> list[str]:
@@ -90,6 +92,7 @@ class Grading:
                 "adjusted_from": self.adjusted_from,
                 "neighbours": self.neighbours,
                 "outline": dict(self.outline) if self.outline is not None else None,
+                "notes": list(self.notes),
             }
         )
 
@@ -136,8 +139,3 @@ def _png(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
-
-
-def file_name(text: str) -> str:
-    """`text` without the characters that file systems refuse."""
-    return "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in text).strip(" .") or "_"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from mezoroi.config import Config, make_config
 from mezoroi.datasets import Dataset, folds, load_dataset
 from mezoroi.datasets.melons import GRADES, write_melons
 from mezoroi.evaluation import evaluate, true_grades
-from mezoroi.files import write_bytes, write_json, write_text
+from mezoroi.files import folder_names, write_bytes, write_json, write_text
 from mezoroi.grader import Grader
-from mezoroi.grading import Grading, GradingFailure, file_name
+from mezoroi.grading import Grading, GradingFailure
 from mezoroi.metrics.grading import grading_report
+from mezoroi.progress import Progress, silent
 from mezoroi.report.html import ReportItem, batch_report
 from mezoroi.report.plots import confusion_matrix_png, training_curve_png
-from mezoroi.training import Progress, silent
 from mezoroi.workflow import train as train_grader
 from mezoroi.workflow import with_splits_of
 
@@ -42,7 +42,7 @@ def grade_to_folder(
     batch_size: int = 16,
     progress: Progress = silent,
 ) -> list[Grading | GradingFailure]:
-    """Grade photos, capture folders and folders of them; write a folder per fruit and a report.
+    """Grade photos, videos, captures and folders of them; a folder per fruit and a report.
 
     Parameters
     ----------
@@ -56,10 +56,10 @@ def grade_to_folder(
     One result per fruit in order; a fruit that cannot be read is a `GradingFailure`. The images in
     the gradings are reduced to what the report shows.
     """
-    paths = find_sources(sources)
+    paths = find_sources(sources, grader.bundle.input_kind)
     out = Path(out)
     results: list[Grading | GradingFailure] = []
-    names = _folder_names(paths)
+    names = folder_names(paths)
     for index, result in enumerate(grader.grade_many(paths, batch_size)):
         if isinstance(result, Grading):
             result.save(out / names[index], language)
@@ -202,18 +202,6 @@ def _without_splits(dataset: Dataset) -> Dataset:
     return replace(dataset, observations=rows)
 
 
-def _folder_names(paths: Sequence[Path]) -> list[str]:
-    """One folder name per fruit, readable and unique."""
-    names: list[str] = []
-    for path in paths:
-        base = file_name(path.stem if path.suffix else path.name)
-        name, number = base, 2
-        while name.casefold() in {taken.casefold() for taken in names}:
-            name, number = f"{base}-{number}", number + 1
-        names.append(name)
-    return names
-
-
 def _reduced(image: np.ndarray) -> np.ndarray:
     scale = _REPORT_PIXELS / max(image.shape[:2])
     if scale >= 1:
@@ -236,4 +224,5 @@ def _report_item(result: Grading | GradingFailure) -> ReportItem:
         is_unlike_all=result.is_unlike_all,
         map_grade=result.map_grade if result.map_differs else None,
         reliability=result.reliability,
+        notices=result.notes,
     )

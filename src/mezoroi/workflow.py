@@ -15,14 +15,13 @@ from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash, read_json, write_json, write_text
 from mezoroi.grader import Grader
+from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
     GradingData,
     GradingModule,
     InputSize,
-    Progress,
     fit,
-    silent,
 )
 
 RUN_JSON = "run.json"

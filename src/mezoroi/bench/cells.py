@@ -14,8 +14,8 @@ from mezoroi.bench.ledger import cell_key
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.evaluation import score_likeness, score_maps, true_grades
+from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
-from mezoroi.training import Progress, silent
 from mezoroi.workflow import train
 
 

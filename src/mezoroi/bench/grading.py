@@ -11,7 +11,7 @@ from mezoroi.bench.speed import run_speed
 from mezoroi.bench.tomatoes import run_remedies, run_tomatoes
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_text
-from mezoroi.training import Progress, silent
+from mezoroi.progress import Progress, silent
 
 PARTS = ("melons", "tomatoes", "remedies", "speed")
 

@@ -20,7 +20,7 @@ from mezoroi.bench.ledger import Ledger
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits, hold_out_per_grade, load_dataset
 from mezoroi.datasets.melons import GENERATOR_VERSION, write_melons
-from mezoroi.training import Progress, silent
+from mezoroi.progress import Progress, silent
 
 PER_GRADE, TEST_PER_GRADE = 122, 30
 TRAIN_SEED, TEST_SEED = 11, 2011

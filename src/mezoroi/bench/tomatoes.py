@@ -17,7 +17,7 @@ from mezoroi.datasets import (
     without_same_pictures,
 )
 from mezoroi.errors import MezoroiError
-from mezoroi.training import Progress, silent
+from mezoroi.progress import Progress, silent
 
 SEEDS = (0, 1, 2)
 RESPLITS = (1, 2, 3, 4, 5)

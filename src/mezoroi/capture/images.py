@@ -81,6 +81,7 @@ _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _ORIENTATION_TAG = 0x0112
 _HEAD_BYTES = 16
 _TAIL_BYTES = 64
+_PANORAMA_TOLERANCE_PERCENT = 2
 
 
 def read_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
@@ -143,6 +144,11 @@ def check_image(path: str | Path) -> tuple[int, int]:
         if mark is not None and mark not in _tail(image.fp):
             image.load()
         return size
+
+
+def is_panorama(height: int, width: int) -> bool:
+    """Whether an image of this size is twice as wide as high, as a surface image is."""
+    return 100 * abs(width - 2 * height) <= _PANORAMA_TOLERANCE_PERCENT * 2 * height
 
 
 def as_image(array: Any) -> np.ndarray:

@@ -17,8 +17,9 @@ SCALES = (0.10, 0.05, 0.025)
 _POINTS = (350, 750, 750)  # of the sphere that are compared at each scale
 _NUDGE = 0.01  # radians, for slopes
 _HUBER = 1.0  # error, in spreads of the texture, beyond which it counts linearly
-_CANDIDATES = 3  # of a search further than _NEAR degrees, refined
+_CANDIDATES = 4  # of a search further than _NEAR degrees, refined
 _NEAR = 12.0
+_APART = float(np.cos(np.radians(13.0)))  # of two peaks of a search
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ def match_frames(
     if prior is not None:
         scores = scores - prior.cost(candidates)
     best: tuple[float, Match] | None = None
-    for index in np.argsort(-scores)[: _CANDIDATES if reach > _NEAR else 1]:
-        rotation = candidates[index]
+    for rotation in _peaks(candidates, scores, _CANDIDATES if reach > _NEAR else 1):
         for patch, level in zip(patches, pyramid, strict=True):
             rotation, information = refine(patch, level, second, rotation)
         agreed = float(agreement(patches[-1], pyramid[-1], second, rotation[None])[0])
@@ -102,6 +102,19 @@ def match_frames(
             best = score, Match(first, second, rotation, agreed, information)
     assert best is not None
     return best[1]
+
+
+def _peaks(candidates: Floats, scores: Floats, most: int) -> list[Floats]:
+    """The best candidates that are not neighbours of a better one."""
+    found: list[Floats] = []
+    for index in np.argsort(-scores):
+        candidate = candidates[index]
+        # The trace of a rotation is 1 + 2 cos(angle).
+        if all(float((candidate * other).sum()) < 1 + 2 * _APART for other in found):
+            found.append(candidate)
+            if len(found) == most:
+                break
+    return found
 
 
 def agreement(patch: Patch, disks: Disks, frame: int, rotations: Floats) -> Floats:

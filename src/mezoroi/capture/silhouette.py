@@ -21,7 +21,7 @@ _RAYS = 256
 _REACH = 0.22  # the edge is sought this far around the first guess, relative to the radius
 _SAMPLES = 97
 _BINS = (32, 24, 24)
-_MAX_CUT = 0.12  # share of the outline that the frame's edge may cut off
+_NOTHING = "no fruit stands out from the background: use a plain, still background"
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
         # A turning texture tells the fruit from a plate or a cloth better than its lightness.
         lab[..., 0] = np.clip(127 + 40 * motion, 0, 255)
     labels = _seeds(lab, motion)
+    if not (labels == cv2.GC_PR_FGD).any():
+        raise MezoroiError(_NOTHING)
     cv2.setRNGSeed(0)
     cv2.grabCut(
         cv2.GaussianBlur(lab, (0, 0), 0.7),
@@ -145,7 +147,7 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
     area = float(mask.sum())
     smallest = MIN_DIAMETER / enlarged
     if area < 40 or area > 0.97 * mask.size:
-        raise MezoroiError("no fruit stands out from the background: use a plain, still background")
+        raise MezoroiError(_NOTHING)
     radius = np.sqrt(area / np.pi)
     size = 2 * max(1, round(0.22 * radius)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -154,7 +156,7 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[size:-size, size:-size]
     count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:
-        raise MezoroiError("no fruit stands out from the background: use a plain, still background")
+        raise MezoroiError(_NOTHING)
     areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
     if len(areas) > 1 and areas[1] > 0.35 * areas[0]:
         raise MezoroiError("two fruits are in the picture: show one at a time")

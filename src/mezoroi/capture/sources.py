@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from mezoroi.capture.frames import VIDEO_SUFFIXES, is_video
 from mezoroi.capture.images import (
     IMAGE_SUFFIXES,
     OUTLINE_NAME,
     SURFACE_NAME,
     as_image,
+    is_panorama,
     read_image,
     read_outline,
+    read_size,
 )
+from mezoroi.capture.unrolling import unroll
 from mezoroi.errors import MezoroiError
 
 IN_MEMORY = "image"
+InputKind = Literal["surface", "photo"]
 _GRADING_NAME = "grading.json"
 
 
@@ -31,20 +37,25 @@ class FruitInput:
     name : the path it came from, or `IN_MEMORY`
     image : (H, W, 3) uint8 RGB, the photo or the surface image
     outline : shape statistics by name, where a capture brought some
+    notes : what a user should know about the capture, one line each
     """
 
     name: str
     image: np.ndarray
     outline: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_fruit(source: str | Path | np.ndarray) -> FruitInput:
-    """Read a photo, a capture folder, or take an image in memory.
+def read_fruit(source: str | Path | np.ndarray, kind: InputKind = "photo") -> FruitInput:
+    """Read one fruit as a grader of an input kind needs it.
 
     Parameters
     ----------
     source : path of a photo, of a capture folder (``surface.png`` and, where there is one,
-        ``outline.json``) or of the surface image in it; or an (H, W, 3) uint8 RGB array
+        ``outline.json``) or of the surface image in it; for ``surface`` also of a video or a folder
+        of frames, which are unrolled; or an (H, W, 3) uint8 RGB array, taken as it is
+    kind : ``surface``: a photo that is no panorama, twice as wide as high, shows one side of a
+        fruit and is unrolled, if a fruit stands out in it; ``photo``: it is used as it is
 
     Raises
     ------
@@ -56,19 +67,28 @@ def read_fruit(source: str | Path | np.ndarray) -> FruitInput:
     path = Path(source)
     image = path / SURFACE_NAME if path.is_dir() else path
     if path.is_dir() and not image.is_file():
+        if kind == "surface":
+            return _unrolled(path)
         raise MezoroiError(
             f"{path} is no capture folder, it has no {SURFACE_NAME}: give its photos one by one"
         )
+    if is_video(path):
+        if kind == "surface":
+            return _unrolled(path)
+        raise MezoroiError(f"{path} is a video, but this grader learned from photos: give a photo")
+    if kind == "surface" and image.name != SURFACE_NAME and not is_panorama(*read_size(image)):
+        return _one_side(path)
     beside = image.with_name(OUTLINE_NAME)
     has_outline = image.name == SURFACE_NAME and beside.is_file()
     return FruitInput(str(path), read_image(image), read_outline(beside) if has_outline else None)
 
 
-def find_sources(paths: Iterable[str | Path]) -> list[Path]:
-    """Photos and capture folders below `paths`, sorted within each folder.
+def find_sources(paths: Iterable[str | Path], kind: InputKind = "photo") -> list[Path]:
+    """Photos, captures and, for ``surface``, videos and folders of frames below `paths`, sorted.
 
     A path that is no folder is kept as it is, so that reading it gives its own error. Folders that
-    a grading was written to are passed over: their pictures are charts.
+    a grading was written to are passed over: their pictures are charts. For ``surface`` a folder of
+    several photos none of which is a panorama is one fruit's frames.
 
     Raises
     ------
@@ -77,24 +97,52 @@ def find_sources(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = list(_below(path)) if path.is_dir() else [path]
+        inside = list(_below(path, kind)) if path.is_dir() else [path]
         if not inside:
             raise MezoroiError(f"{path} holds no photo and no capture: give another folder")
         found += inside
     return found
 
 
-def _below(folder: Path) -> list[Path]:
+def _unrolled(path: Path) -> FruitInput:
+    capture = unroll(path)
+    # One view says little about the shape over a turn.
+    outline = capture.outline if len(capture.views) > 1 else None
+    return FruitInput(str(path), capture.surface, outline, capture.notes)
+
+
+def _one_side(photo: Path) -> FruitInput:
+    """The visible side of the fruit in a photo, unrolled; a photo without one as it is."""
+    image = read_image(photo)
+    try:
+        return _unrolled(photo)
+    except MezoroiError as error:
+        reason = str(error).removeprefix(f"{photo}: ").partition(":")[0]
+        return FruitInput(str(photo), image, notes=(f"graded as it is, not unrolled: {reason}",))
+
+
+def _below(folder: Path, kind: InputKind) -> list[Path]:
     if (folder / SURFACE_NAME).is_file():
         return [folder]
     if (folder / _GRADING_NAME).is_file():
         return []
-    found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    photos = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if kind == "surface" and len(photos) > 1 and not any(map(_is_panorama_file, photos)):
+        photos, frames = [], [folder]
+    else:
+        frames = []
+    found = list(frames)
+    for path in inside:
         if path.is_dir():
-            found += _below(path)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            found += _below(path, kind)
+        elif path in photos or (kind == "surface" and path.suffix.lower() in VIDEO_SUFFIXES):
             found.append(path)
     return found
+
+
+def _is_panorama_file(path: Path) -> bool:
+    try:
+        return is_panorama(*read_size(path))
+    except MezoroiError:
+        return False

@@ -54,6 +54,7 @@ class Capture:
     numbers : (N,) positions in the source of the frames used
     views : the N frames used, with the fruit's silhouette and pose
     scales : (N,) pixels of a view per pixel of the source
+    contours : the fruit's edge (K, 2) in pixels of each view
     silhouettes : outlines (K, 2) of the frames that the statistics come from, in the fruit's mean
         radii, y up, centred
     nearness : radius of the fruit over the camera's distance, 0 for far away
@@ -68,6 +69,7 @@ class Capture:
     numbers: tuple[int, ...]
     views: tuple[View, ...]
     scales: tuple[float, ...]
+    contours: tuple[Floats, ...]
     silhouettes: tuple[Floats, ...]
     nearness: float
     notes: tuple[str, ...]
@@ -223,6 +225,7 @@ def _unroll_clip(clip: Clip, height: int) -> Capture:
         numbers=tuple(clip.frames[index].number for index in usable),
         views=views,
         scales=tuple(clip.frames[index].scale for index in usable),
+        contours=tuple(silhouette.contour for silhouette in found),
         silhouettes=tuple(outlines),
         nearness=motion.nearness,
         notes=tuple(notes),

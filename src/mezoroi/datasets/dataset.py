@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mezoroi.capture.images import read_size
+from mezoroi.capture.images import is_panorama, read_size
 from mezoroi.datasets.masks import read_mask
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
@@ -21,8 +21,6 @@ from mezoroi.standard import GradingStandard
 
 SPLITS = ("train", "val", "calibration", "test")
 """Names a split may have, in the order they are used."""
-
-_PANORAMA_TOLERANCE_PERCENT = 2
 
 
 class DatasetError(MezoroiError):
@@ -277,8 +275,4 @@ class Dataset:
         """True where every image is twice as wide as high, within 2 % (headers only)."""
         if not self.observations:
             return False
-        return all(_is_two_to_one(*read_size(o.image)) for o in self)
-
-
-def _is_two_to_one(height: int, width: int) -> bool:
-    return 100 * abs(width - 2 * height) <= _PANORAMA_TOLERANCE_PERCENT * 2 * height
+        return all(is_panorama(*read_size(o.image)) for o in self)

@@ -1,6 +1,6 @@
 """Training on pytorch-lightning."""
 
-from mezoroi.training.data import FruitImages, GradingData, InputSize, Progress, silent
+from mezoroi.training.data import FruitImages, GradingData, InputSize
 from mezoroi.training.fit import finished_epochs, fit
 from mezoroi.training.module import GradingModule, SoftmaxHead, make_head
 
@@ -9,10 +9,8 @@ __all__ = [
     "GradingData",
     "GradingModule",
     "InputSize",
-    "Progress",
     "SoftmaxHead",
     "finished_epochs",
     "fit",
     "make_head",
-    "silent",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,8 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.models.grading_model import GradingModel
 from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.progress import Progress, silent
 from mezoroi.training.jitter import jitter
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is done, steps done, steps in all)."""
-
-
-def silent(_what: str, _done: int, _total: int) -> None:
-    """The progress of nobody watching."""
 
 
 class FruitImages(TorchDataset):

@@ -1,0 +1,279 @@
+"""Captures on disk: every source is unrolled once, and graded videos become a dataset."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mezoroi.capture.frames import VIDEO_SUFFIXES
+from mezoroi.capture.images import IMAGE_SUFFIXES, OUTLINE_NAME, SURFACE_NAME
+from mezoroi.capture.unrolling import (
+    CAPTURE_VERSION,
+    COVERAGE_NAME,
+    SURFACE_HEIGHT,
+    Capture,
+    unroll,
+)
+from mezoroi.datasets.loading import STANDARD_NAME
+from mezoroi.datasets.manifest import GRADERS_NAMES, add_grader_labels, manifest_rows
+from mezoroi.datasets.rows import Row, find_path
+from mezoroi.errors import MezoroiError
+from mezoroi.files import (
+    atomic_path,
+    content_hash,
+    folder_names,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from mezoroi.progress import Progress, silent
+from mezoroi.report.preview import CaptureView, capture_preview_png
+from mezoroi.standard import GradingStandard
+
+PREVIEW_NAME = "preview.png"
+SOURCE_NAME = "source.json"
+"""What a capture folder was made from; written last, so that only whole captures have one."""
+VIDEO_COLUMN = "video"
+
+
+@dataclass(frozen=True)
+class CaptureResult:
+    """What became of one source.
+
+    Attributes
+    ----------
+    source : its path
+    folder : the capture folder, or None after an error
+    covered : share of the surface that was seen, in [0, 1]
+    degrees_turned : along the turn axis
+    notes : what a user should know
+    error : one line, or None
+    """
+
+    source: str
+    folder: str | None
+    covered: float | None = None
+    degrees_turned: float | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+
+def find_turns(paths: Iterable[str | Path]) -> list[Path]:
+    """Videos, photos and folders of frames below `paths`, sorted within each folder.
+
+    A folder that holds photos is one fruit's frames; one that holds videos or such folders is
+    gone into. A path that is no folder is kept, so that reading it gives its own error.
+
+    Raises
+    ------
+    MezoroiError
+        If a folder holds none of them.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        inside = _turns_below(path) if path.is_dir() else [path]
+        if not inside:
+            raise MezoroiError(f"{path} holds no video and no frames: give another folder")
+        found += inside
+    return found
+
+
+def capture_sources(
+    sources: Iterable[str | Path],
+    out: str | Path,
+    *,
+    height: int = SURFACE_HEIGHT,
+    language: str = "ja",
+    progress: Progress = silent,
+) -> list[CaptureResult]:
+    """Unroll sources as `find_turns` takes them, each into a folder of its own in `out`.
+
+    A folder holds ``surface.png``, ``coverage.png``, ``outline.json``, ``capture.json``,
+    ``preview.png`` and ``source.json``. A source whose content was captured before, in the same
+    way, is not unrolled again. A source that fails is reported; the others go on.
+    """
+    paths = find_turns(sources)
+    return _capture_each(paths, folder_names(paths), Path(out), height, language, progress)
+
+
+def capture_dataset(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    height: int = SURFACE_HEIGHT,
+    language: str = "ja",
+    progress: Progress = silent,
+) -> list[CaptureResult]:
+    """Unroll the graded sources of a manifest into a dataset of surfaces, outlines and grades.
+
+    Parameters
+    ----------
+    manifest : as `mezoroi.load_dataset` reads it, with videos or folders of frames in the column
+        ``image``, or in a column ``video``, which then counts; masks do not fit a new surface and
+        are left out, all other columns are kept
+    out : receives a folder per fruit, ``manifest.csv``, and ``standard.yaml`` and ``graders.csv``
+        where the manifest has them; sources that failed are not in its manifest
+
+    Raises
+    ------
+    MezoroiError
+        If the manifest cannot be read or nothing in it could be captured.
+    """
+    path, out = Path(manifest), Path(out)
+    found = add_grader_labels(manifest_rows(path))
+    if found.problems:
+        raise MezoroiError(found.problems[0])
+    sources = [_source_of(row, path.parent) for row in found.rows]
+    named = [
+        Path(row.specimen) if row.specimen else source
+        for row, source in zip(found.rows, sources, strict=True)
+    ]
+    results = _capture_each(sources, folder_names(named), out, height, language, progress)
+    kept = [pair for pair in zip(found.rows, results, strict=True) if pair[1].error is None]
+    if not kept:
+        raise MezoroiError(f"nothing in {path} could be captured, the first: {results[0].error}")
+    if (path.parent / STANDARD_NAME).is_file():
+        GradingStandard.from_yaml(path.parent / STANDARD_NAME).to_yaml(out / STANDARD_NAME)
+    labels = [
+        {"image": _image_of(result), "grader": grader, "grade": grade}
+        for row, result in kept
+        for grader, grade in row.labels.items()
+    ]
+    if labels:
+        _write_table(out / GRADERS_NAMES[0], labels)
+    _write_table(out / "manifest.csv", [_manifest_row(row, result) for row, result in kept])
+    return results
+
+
+def _turns_below(folder: Path) -> list[Path]:
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    if any(path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES for path in inside):
+        return [folder]
+    found: list[Path] = []
+    for path in inside:
+        if path.is_dir():
+            found += _turns_below(path)
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            found.append(path)
+    return found
+
+
+def _capture_each(
+    sources: Sequence[Path],
+    names: Sequence[str],
+    out: Path,
+    height: int,
+    language: str,
+    progress: Progress,
+) -> list[CaptureResult]:
+    results = []
+    for number, (source, name) in enumerate(zip(sources, names, strict=True), 1):
+        try:
+            results.append(_capture_once(source, out / name, height, language))
+        except MezoroiError as error:
+            results.append(CaptureResult(str(source), None, error=str(error)))
+        progress("capturing", number, len(sources))
+    return results
+
+
+def _capture_once(source: Path, folder: Path, height: int, language: str) -> CaptureResult:
+    made = {
+        "source": source.name,
+        "content": _content(source),
+        "height": height,
+        "capture_version": CAPTURE_VERSION,
+    }
+    earlier = _finished(folder)
+    if earlier is not None and {key: earlier.get(key) for key in made} == made:
+        return CaptureResult(
+            str(source),
+            str(folder),
+            earlier["covered"],
+            earlier["degrees_turned"],
+            tuple(earlier["notes"]),
+        )
+    (folder / SOURCE_NAME).unlink(missing_ok=True)
+    capture = unroll(source, height=height)
+    capture.save(folder)
+    write_bytes(folder / PREVIEW_NAME, capture_preview_png(_view(capture), language))
+    found = {
+        "covered": capture.covered,
+        "degrees_turned": capture.degrees_turned,
+        "notes": list(capture.notes),
+    }
+    write_json(folder / SOURCE_NAME, made | found)
+    return CaptureResult(
+        str(source), str(folder), capture.covered, capture.degrees_turned, capture.notes
+    )
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """What a whole capture in `folder` was made from, or None."""
+    parts = (SOURCE_NAME, SURFACE_NAME, COVERAGE_NAME, OUTLINE_NAME, PREVIEW_NAME)
+    if not all((folder / name).is_file() for name in parts):
+        return None
+    content: dict[str, Any] = read_json(folder / SOURCE_NAME, "delete it and capture again")
+    return content
+
+
+def _content(source: Path) -> str:
+    """Hash of a file, or of the photos in a folder with their names."""
+    if not source.is_dir():
+        if not source.is_file():
+            raise MezoroiError(f"{source} does not exist: check the path")
+        return content_hash(source)
+    digest = hashlib.sha256()
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            digest.update(f"{path.name}\0{content_hash(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def _view(capture: Capture) -> CaptureView:
+    return CaptureView(
+        frames=[view.image for view in capture.views],
+        outlines=capture.contours,
+        surface=capture.surface,
+        coverage=capture.coverage,
+        silhouettes=capture.silhouettes,
+        covered=capture.covered,
+        degrees=capture.degrees_turned,
+    )
+
+
+def _source_of(row: Row, root: Path) -> Path:
+    video = str(row.extra.get(VIDEO_COLUMN) or "").strip()
+    return find_path(root, video) if video else row.image
+
+
+def _image_of(result: CaptureResult) -> str:
+    return f"{Path(str(result.folder)).name}/{SURFACE_NAME}"
+
+
+def _manifest_row(row: Row, result: CaptureResult) -> dict[str, object]:
+    folder = Path(str(result.folder)).name
+    return {
+        "image": _image_of(result),
+        "grade": row.grade,
+        "specimen": row.specimen or folder,
+        "split": row.split,
+        "session": row.session,
+        "outline": f"{folder}/{OUTLINE_NAME}",
+        "covered": round(result.covered or 0.0, 4),
+        **{key: value for key, value in row.extra.items() if key != VIDEO_COLUMN},
+    }
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)

@@ -1,0 +1,207 @@
+"""Whatever cannot be unrolled is one line that says why and what to do."""
+
+from __future__ import annotations
+
+import warnings
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from mezoroi.capture.unrolling import unroll
+from mezoroi.datasets.melons import Conditions, Turn, make_melon, render_views, write_video
+from mezoroi.errors import MezoroiError
+
+LIGHT = Conditions(
+    elevation=35.0,
+    side=15.0,
+    ambient=0.6,
+    exposure=1.0,
+    contrast=1.0,
+    white_balance=(1.0, 1.0, 1.0),
+    flicker=0.0,
+    vignette=0.1,
+    blur=0.2,
+    noise=1.0,
+)
+
+
+@pytest.fixture(scope="module")
+def views():
+    """Twelve frames, 30 degrees apart."""
+    melon = make_melon("A", np.random.default_rng(5), height=64)
+    turn = Turn(degrees=330, frames=12, size=(160, 200), nearness=0.0)
+    return list(render_views(melon.body, melon.texture, LIGHT, turn, np.random.default_rng(0))[0])
+
+
+@pytest.fixture(scope="module")
+def plain(views, tmp_path_factory):
+    """Their capture; as text, im10 and im11 would come before im2."""
+    return unroll(write_frames(tmp_path_factory.mktemp("views") / "plain", views), height=32)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """No warning of NumPy or OpenCV reaches the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def write_frames(folder, images, names=None):
+    folder.mkdir()
+    for number, image in enumerate(images):
+        name = f"im{number}.png" if names is None else names[number]
+        (folder / name).write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+    return folder
+
+
+def ball(x=100, y=80, radius=60, size=(160, 200), background=25):
+    image = np.full((*size, 3), background, dtype=np.uint8)
+    cv2.circle(image, (x, y), radius, (140, 160, 95), -1, cv2.LINE_AA)
+    grain = np.random.default_rng(0).normal(0, 1.5, image.shape)
+    return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
+
+
+def complaint(source, **options):
+    """The one line that unrolling a source ends with; it names the source."""
+    with pytest.raises(MezoroiError) as error:
+        unroll(source, **options)
+    line = str(error.value)
+    assert "\n" not in line and str(source) in line and ": " in line.replace(str(source), "")
+    return line
+
+
+def test_not_a_video(tmp_path):
+    assert "does not exist" in complaint(tmp_path / "none.mp4")
+    for name in ("text.mp4", "text.jpg", "text"):
+        (tmp_path / name).write_text("neither a video nor a photo\n" * 20)
+        complaint(tmp_path / name)
+    (tmp_path / "empty.mp4").touch()
+    complaint(tmp_path / "empty.mp4")
+    (tmp_path / "folder").mkdir()
+    assert "no photo" in complaint(tmp_path / "folder")
+    (tmp_path / "folder" / "notes.txt").write_text("im0.png")
+    assert "no photo" in complaint(tmp_path / "folder")
+
+
+def test_a_video_without_frames(tmp_path):
+    path = tmp_path / "none.mp4"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 160, 200, "yuv420p"
+        output.mux(stream.encode(None))
+    complaint(path)
+
+
+def test_a_video_of_one_frame_is_a_photo(views, tmp_path):
+    write_video(tmp_path / "one.mp4", views[:1], 15)
+    film = unroll(tmp_path / "one.mp4", height=32)
+    photo = unroll(next(write_frames(tmp_path / "one", views[:1]).iterdir()), height=32)
+    for found in (film, photo):
+        assert found.degrees_turned == 0 and found.numbers == (0,)
+        assert found.notes[-1].startswith("a single photo shows one side only")
+    np.testing.assert_array_equal(film.coverage, photo.coverage)
+    assert np.abs(film.surface.astype(float) - photo.surface).mean() < 6
+
+
+def test_frames_of_different_sizes(views, tmp_path):
+    mixed = [
+        cv2.resize(view, None, fx=1.25, fy=1.25) if number % 2 else view
+        for number, view in enumerate(views[:8])
+    ]
+    found = unroll(write_frames(tmp_path / "mixed", mixed), height=32)
+    assert found.degrees_turned == pytest.approx(210, abs=6)
+    radius = [view.ellipse.radius for view in found.views]
+    np.testing.assert_allclose(radius[1::2], 1.25 * np.array(radius[::2]), rtol=0.02)
+
+
+def test_frames_are_taken_in_natural_order(views, plain, tmp_path):
+    names = [f"im{number:02}.png" for number in range(12)]
+    padded = unroll(write_frames(tmp_path / "padded", views, names), height=32)
+    assert padded.surface.tobytes() == plain.surface.tobytes()
+    assert padded.to_dict() == plain.to_dict()
+    assert plain.degrees_turned == pytest.approx(330, abs=6)
+
+
+def test_a_photo_that_cannot_be_read_is_noted(views, tmp_path):
+    folder = write_frames(tmp_path / "photos", views[:8])
+    (folder / "im3.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    found = unroll(folder, height=32)
+    assert found.numbers == (0, 1, 2, *range(4, 8))
+    assert any("im3.png" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (ball(radius=12), "the fruit is only 2[0-9] pixels wide: go closer"),
+        (ball(x=45, y=80, radius=35), None),
+        (ball(y=5), "leaves the frame"),
+        (ball(x=0), "leaves the frame"),
+        (ball(radius=0), "no fruit stands out"),
+        (np.zeros((160, 200, 3), np.uint8), "no fruit stands out"),
+        (np.full((160, 200, 3), 255, np.uint8), "no fruit stands out"),
+        (np.full((8, 8, 3), 90, np.uint8), "no fruit stands out"),
+        (np.maximum(ball(50, 80, 40), ball(150, 80, 40)), "two fruits"),
+    ],
+    ids=["small", "fits", "above", "beside", "empty", "black", "white", "tiny", "two"],
+)
+def test_a_photo_of_no_single_whole_fruit(image, words, tmp_path):
+    photo = next(write_frames(tmp_path / "one", [image]).iterdir())
+    if words is None:
+        assert unroll(photo, height=32).covered > 0.3
+    else:
+        with pytest.raises(MezoroiError, match=words):
+            unroll(photo, height=32)
+        complaint(photo)
+
+
+@pytest.mark.parametrize("radius", [95, 110, 140, 200])
+def test_a_fruit_larger_than_the_frame(radius, tmp_path):
+    line = complaint(next(write_frames(tmp_path / "one", [ball(radius=radius)]).iterdir()))
+    assert "go closer" not in line
+
+
+def test_noise_and_stripes_are_no_traceback(tmp_path):
+    rng = np.random.default_rng(0)
+    stripes = np.zeros((160, 200, 3), np.uint8)
+    stripes[:, ::20] = 255
+    gradient = np.tile(np.linspace(0, 255, 200), (160, 1))[..., None].repeat(3, axis=2)
+    images = [
+        rng.integers(0, 256, (160, 200, 3), dtype=np.uint8),
+        stripes,
+        gradient.astype(np.uint8),
+        np.eye(160, 200, dtype=np.uint8)[..., None].repeat(3, axis=2) * 255,
+    ]
+    for number, image in enumerate(images):
+        folder = write_frames(tmp_path / str(number), [image] * 6)
+        complaint(folder, height=32)
+
+
+@pytest.mark.parametrize("count", [2, 5, 6])
+def test_a_fruit_that_does_not_turn(views, tmp_path, count):
+    folder = write_frames(tmp_path / "still", [views[0]] * count)
+    assert "does not turn" in complaint(folder, height=32)
+
+
+def test_a_fruit_that_leaves_in_some_frames(views, tmp_path):
+    images = [view[:, :135] if number == 6 else view for number, view in enumerate(views[:7])]
+    found = unroll(write_frames(tmp_path / "some", images), height=32)
+    assert found.numbers == tuple(range(6))
+    assert "the fruit leaves the frame in 1 of 7 frames used" in found.notes
+    assert found.degrees_turned == pytest.approx(150, abs=6)
+    with pytest.raises(MezoroiError, match="leaves the frame"):
+        unroll(write_frames(tmp_path / "all", [view[:, :135] for view in views]), height=32)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"height": 31}, "at least 32"), ({"height": 0}, "at least 32"), ({"max_frames": 0}, "1")],
+)
+def test_unusable_options(views, tmp_path, options, words):
+    photo = next(write_frames(tmp_path / "one", views[:1]).iterdir())
+    with pytest.raises(MezoroiError, match=words) as error:
+        unroll(photo, **options)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,147 @@
+"""Captures on disk and videos handed to a grader: from the file to the grade."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import mezoroi as mz
+from mezoroi import cli
+from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import find_sources, read_fruit
+from mezoroi.captures import capture_dataset, capture_sources, find_turns
+from mezoroi.datasets.melons import Conditions, Turn, indexed_melon, render_views, write_video
+from mezoroi.datasets.melons.styles import style_of
+from mezoroi.errors import MezoroiError
+
+FILES = {
+    "surface.png",
+    "coverage.png",
+    "outline.json",
+    "capture.json",
+    "preview.png",
+    "source.json",
+}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """果/melon.mp4, a full turn; frames/, the same as pictures; photo.png, one of them."""
+    root = tmp_path_factory.mktemp("films")
+    melon, _ = indexed_melon(0, 21)
+    rng = np.random.default_rng(0)
+    light = Conditions.draw(rng, style_of("standard"))
+    turn = Turn(frames=36, fps=12, size=(240, 320), degrees=360.0)
+    frames, _ = render_views(melon.body, melon.texture, light, turn, rng)
+    pictures = list(frames)
+    write_video(root / "果" / "melon.mp4", pictures, 12)
+    (root / "frames").mkdir()
+    for number, picture in enumerate(pictures[::2]):
+        cv2.imwrite(str(root / "frames" / f"im{number}.png"), picture[..., ::-1])
+    cv2.imwrite(str(root / "photo.png"), pictures[0][..., ::-1])
+    return root
+
+
+def test_each_source_becomes_a_whole_folder_once(films: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    sources = [films / "果", broken, films / "frames"]
+    results = capture_sources(sources, tmp_path / "out")
+    assert [item.error is None for item in results] == [True, False, True]
+    assert "broken.mp4" in str(results[1].error) and "\n" not in str(results[1].error)
+    for name in ("melon", "frames"):
+        assert {path.name for path in (tmp_path / "out" / name).iterdir()} == FILES
+    assert results[0].covered is not None and results[0].covered > 0.9
+    assert results[0].degrees_turned == pytest.approx(360, abs=3)
+
+    surface = tmp_path / "out/melon/surface.png"
+    written = surface.stat().st_mtime_ns
+    again = capture_sources([films / "果"], tmp_path / "out")
+    assert surface.stat().st_mtime_ns == written
+    assert again[0].covered == results[0].covered
+    # Another height is another capture, and so is one that lost a file.
+    capture_sources([films / "果"], tmp_path / "out", height=64)
+    assert read_image(surface).shape == (64, 128, 3)
+    (tmp_path / "out/melon/outline.json").unlink()
+    capture_sources([films / "果"], tmp_path / "out", height=64)
+    assert (tmp_path / "out/melon/outline.json").is_file()
+
+
+def test_graded_videos_become_a_dataset(films: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        shutil.copy(films / "果/melon.mp4", tmp_path / f"{name}.mp4")
+    shutil.copytree(films / "frames", tmp_path / "c")
+    (tmp_path / "d.mp4").write_bytes(b"no video")
+    rows = ["image,grade,specimen,session,weight", "a.mp4,A,one,July,900", "b.mp4,A,two,July,950"]
+    rows += ["c,B,three,,880", "c,B,four,,870", "d.mp4,B,five,,860"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
+    results = capture_dataset(tmp_path / "manifest.csv", tmp_path / "out")
+    assert [item.error is None for item in results] == [True, True, True, True, False]
+    dataset = mz.load_dataset(tmp_path / "out")
+    assert [o.specimen for o in dataset] == ["one", "two", "three", "four"]
+    assert dataset.is_panorama and dataset.has_outlines
+    assert [o.extra["weight"] for o in dataset] == ["900", "950", "880", "870"]
+    with (tmp_path / "out/manifest.csv").open(encoding="utf-8") as stream:
+        assert next(csv.DictReader(stream))["session"] == "July"
+
+    (tmp_path / "bad.csv").write_text("image,grade\nd.mp4,A\n", encoding="utf-8")
+    with pytest.raises(MezoroiError, match="nothing in .*could be captured"):
+        capture_dataset(tmp_path / "bad.csv", tmp_path / "none")
+
+
+def test_a_grader_of_surfaces_takes_videos_frames_and_photos(
+    grader: mz.Grader, films: Path
+) -> None:
+    video = grader.grade(films / "果/melon.mp4")
+    frames = grader.grade(films / "frames")
+    photo = grader.grade(films / "photo.png")
+    assert video.surface.shape == frames.surface.shape == (256, 512, 3)
+    assert video.outline is not None and not video.notes
+    assert photo.outline is None and "one side" in photo.notes[0]
+    assert photo.to_dict()["notes"] == list(photo.notes)
+    assert set(video.similarity) == set(grader.standard.grades)
+
+
+def test_a_photo_without_a_fruit_is_graded_as_it_is(tmp_path: Path) -> None:
+    flat = tmp_path / "flat.png"
+    cv2.imwrite(str(flat), np.full((80, 90, 3), 120, np.uint8))
+    fruit = read_fruit(flat, "surface")
+    assert fruit.image.shape == (80, 90, 3) and "graded as it is" in fruit.notes[0]
+    assert read_fruit(flat, "photo").notes == ()
+
+
+def test_what_lies_in_folders(films: Path, tmp_path: Path) -> None:
+    assert find_turns([films]) == [films]  # a photo in it makes it a folder of frames
+    assert find_turns([films / "果"]) == [films / "果/melon.mp4"]
+    assert find_sources([films / "果"], "surface") == [films / "果/melon.mp4"]
+    assert find_sources([films / "frames"], "surface") == [films / "frames"]
+    assert len(find_sources([films / "frames"], "photo")) == 18
+    with pytest.raises(MezoroiError, match="holds no video"):
+        find_turns([tmp_path])
+    with pytest.raises(MezoroiError, match="learned from photos"):
+        read_fruit(films / "果/melon.mp4", "photo")
+
+
+def verb(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(word) for word in words])
+    return int(stop.value.code or 0), capsys.readouterr().out
+
+
+def test_the_verbs(
+    capsys: pytest.CaptureFixture[str], run_dir: Path, films: Path, tmp_path: Path
+) -> None:
+    status, out = verb(capsys, "capture", films / "果", "-o", tmp_path / "captures", "--json")
+    assert status == 0
+    [result] = json.loads(out)["results"]
+    assert result["covered"] > 0.9 and Path(result["folder"]).is_dir()
+    film = films / "果/melon.mp4"
+    status, out = verb(capsys, "grade", run_dir, film, "-o", tmp_path / "graded", "--json")
+    assert status == 0 and "grade" in json.loads(out)["results"][0]
+    assert verb(capsys, "capture", tmp_path / "none.mp4", "-o", tmp_path / "x")[0] == 1
