@@ -91,7 +91,7 @@ def test_graded_videos_become_a_dataset(films: Path, tmp_path: Path) -> None:
         assert next(csv.DictReader(stream))["session"] == "July"
 
     (tmp_path / "bad.csv").write_text("image,grade\nd.mp4,A\n", encoding="utf-8")
-    with pytest.raises(MezoroiError, match="nothing in .*could be captured"):
+    with pytest.raises(MezoroiError, match=r"nothing in .*could be captured"):
         capture_dataset(tmp_path / "bad.csv", tmp_path / "none")
 
 

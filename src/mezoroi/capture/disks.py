@@ -17,6 +17,7 @@ _EDGE = 1.06  # the square reaches a little beyond the disk
 _GLARE_LIGHTNESS = 245.0  # of 255, with hardly any colour
 _LIGHT_SCALE = 0.12  # what varies over more than this share of the radius counts as lighting
 _CLIP = 3.0
+_SAME = 0.7  # correlation of fine texture from which two frames show the same side
 _DARK = 10.0  # grey levels, so that noise in the dark does not count as texture
 
 
@@ -119,10 +120,11 @@ def make_disks(
 def _without_lighting(colours: Array, weights: Array) -> Array:
     """Subtract what is the same in every frame, and what varies slowly over the fruit."""
     values = np.where(weights[..., None] > 0, colours, np.nan)
-    if len(values) >= 6:
-        shown = np.isfinite(values[..., 0]).any(axis=0)
-        values[:, ~shown] = 0
-        colours = colours - np.nanmedian(values[:: max(1, len(values) // 24)], axis=0)
+    different = _different(colours, weights)
+    if len(different) >= 6:
+        values = values[different[:: max(1, len(different) // 24)]]
+        values[:, ~np.isfinite(values[..., 0]).any(axis=0)] = 0
+        colours = colours - np.nanmedian(values, axis=0)
         colours[~np.isfinite(colours)] = 0
     sigma = _LIGHT_SCALE * SIDE / (2 * _EDGE)
     result = []
@@ -133,3 +135,21 @@ def _without_lighting(colours: Array, weights: Array) -> Array:
         spread = np.sqrt((fast**2).sum() / max(1.0, float(weight.sum())) / 3) + 0.01
         result.append(np.clip(fast / spread, -_CLIP, _CLIP))
     return np.stack(result).astype(np.float32)
+
+
+def _different(colours: Array, weights: Array) -> list[int]:
+    """Frames that show another side than the one taken before: a still stretch counts once."""
+    middle = np.linalg.norm(grid_disk(), axis=-1) < 0.8
+    fine = []
+    for colour, weight in zip(colours, weights, strict=True):
+        lightness = np.ascontiguousarray(colour[..., 0])
+        texture = cv2.GaussianBlur(lightness, (0, 0), 1.0) - cv2.GaussianBlur(
+            lightness, (0, 0), 4.0
+        )
+        texture = np.where(middle & (weight > 0), texture, 0.0).ravel()
+        fine.append(texture / (np.linalg.norm(texture) + 1e-6))
+    taken = [0]
+    for index in range(1, len(fine)):
+        if fine[index] @ fine[taken[-1]] < _SAME:
+            taken.append(index)
+    return taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ _RAYS = 256
 _REACH = 0.22  # the edge is sought this far around the first guess, relative to the radius
 _SAMPLES = 97
 _BINS = (32, 24, 24)
+_GONE = 0.4  # of the usual colour evidence, under which a frame shows no fruit
 _NOTHING = "no fruit stands out from the background: use a plain, still background"
 
 
@@ -31,7 +32,7 @@ class Silhouette:
     Attributes
     ----------
     contour : (K, 2) pixels, counterclockwise from the right as seen in the picture
-    sure : (K,) False where the frame's edge or something in front cuts the fruit
+    sure : (K,) False where the frame's edge cuts the fruit, and all over where it is gone
     ellipse : through the sure part
     """
 
@@ -58,13 +59,19 @@ def find_silhouettes(images: Sequence[Image]) -> list[Silhouette]:
     Raises
     ------
     MezoroiError
-        If there is no fruit, more than one, one too small or one that leaves the frame.
+        If there is no fruit, more than one, or one too small.
     """
     same_size = len(images) >= 5 and len({image.shape for image in images}) == 1
     if not same_size:
         return [_trace(image, *_first_guess([image])) for image in images]
     mask, evidence = _first_guess(images)
-    return [_trace(image, mask, evidence) for image in images]
+    found = [_trace(image, mask, evidence) for image in images]
+    colour = np.array([evidence.colour_within(image, mask) for image in images])
+    gone = colour < _GONE * np.median(colour)
+    return [
+        replace(silhouette, sure=np.zeros_like(silhouette.sure)) if missing else silhouette
+        for silhouette, missing in zip(found, gone, strict=True)
+    ]
 
 
 def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
@@ -82,7 +89,7 @@ def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
         # A turning texture tells the fruit from a plate or a cloth better than its lightness.
         lab[..., 0] = np.clip(127 + 40 * motion, 0, 255)
     labels = _seeds(lab, motion)
-    if not (labels == cv2.GC_PR_FGD).any():
+    if not (labels == cv2.GC_PR_FGD).any() or not (labels == cv2.GC_BGD).any():
         raise MezoroiError(_NOTHING)
     cv2.setRNGSeed(0)
     cv2.grabCut(
@@ -113,7 +120,7 @@ def _motion(frames: Image) -> Array | None:
     )
     grey *= (np.median(border) + 8) / (np.median(border, axis=(1, 2), keepdims=True) + 8)
     change = np.median(np.abs(grey - np.median(grey, axis=0)), axis=0)
-    change = np.asarray(cv2.GaussianBlur(change, (0, 0), 2.5), dtype=np.float32)
+    change = np.asarray(cv2.GaussianBlur(change, (0, 0), 1.0), dtype=np.float32)
     quiet, busy = np.quantile(change, (0.15, 0.9))
     if busy < 3 * quiet + 1.0:
         return None
@@ -132,6 +139,7 @@ def _seeds(still: Image, motion: Array | None) -> Image:
     if motion is not None:
         labels[motion > 0] = cv2.GC_PR_FGD
     else:
+        corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # of a tiny picture
         known = still[corners][:: max(1, int(corners.sum()) // 150)].astype(np.float32)
         colours = still.reshape(-1, 1, 3).astype(np.float32)
         foreign = np.linalg.norm(colours - known, axis=2).min(axis=1).reshape(height, width)
@@ -197,15 +205,23 @@ class _Evidence:
         floor = 1e-5
         return cls(np.log((counts[0] + floor) / (counts[1] + floor)), motion)
 
+    def colour_within(self, image: Image, mask: Image) -> float:
+        """How much more fruit- than background-coloured a picture is inside a mask, on average."""
+        return float(self._colour_odds(image)[mask > 0].mean())
+
     def __call__(self, image: Image) -> Array:
         """Log-odds (H, W) of a picture (H, W, 3) RGB."""
-        lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), dtype=np.uint8)
-        index = tuple((lab[..., k] * (_BINS[k] / 256)).astype(np.intp) for k in range(3))
-        odds = np.clip(self.by_colour[index], -3, 3)
+        odds = self._colour_odds(image)
         if self.by_motion is not None:
             height, width = image.shape[:2]
             odds = odds + cv2.resize(self.by_motion, (width, height))
         return np.asarray(cv2.GaussianBlur(odds, (0, 0), 1.0), dtype=np.float32)
+
+    def _colour_odds(self, image: Image) -> Array:
+        lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), dtype=np.uint8)
+        index = tuple((lab[..., k] * (_BINS[k] / 256)).astype(np.intp) for k in range(3))
+        odds: Array = np.clip(self.by_colour[index], -3, 3)
+        return odds
 
 
 def _trace(image: Image, mask: Image, evidence: _Evidence) -> Silhouette:

@@ -75,7 +75,7 @@ def unroll_views(
     samples = [_project(view, coarse, nearness) for view in views]
     gains = _exposure_gains(samples)
     usual = _usual_colour(samples, gains)
-    usual = np.asarray(cv2.resize(usual, (2 * height, height)), dtype=np.float32)
+    usual = _enlarged(usual, height)
     total = np.zeros((height, 2 * height, 3), dtype=np.float32)
     weights = np.zeros((height, 2 * height), dtype=np.float32)
     covered = np.zeros((height, 2 * height), dtype=bool)
@@ -84,14 +84,14 @@ def unroll_views(
         colour = colour * gain
         weight = np.clip(cosine, 0, 1) ** _SHARPNESS
         # Only slow differences count as odd: fine ones are the fruit's own texture.
-        away = np.abs(cv2.blur(colour - usual, (_COARSE + 1, _COARSE + 1))).max(axis=2)
+        away = np.abs(_blurred(colour - usual)).max(axis=2)
         weight *= np.exp(-0.5 * (away / _ODD) ** 2) + 1e-4
         weight *= np.where(colour.min(axis=2) > _GLARE * gain, 1e-3, 1.0)
         weight[cosine < _SEEN] = 0
         total += colour * weight[..., None]
         weights += weight
         covered |= cosine >= _SEEN
-    mean = np.rint(total / np.maximum(weights, 1e-12)[..., None])
+    mean = np.rint(total / np.maximum(weights, 1e-30)[..., None])
     return _fill(np.clip(mean, 0, 255).astype(np.uint8), covered), covered
 
 
@@ -156,6 +156,21 @@ def _usual_colour(samples: Sequence[tuple[Array, Array]], gains: Array) -> Array
     weak = weakly / np.maximum(weight, 1e-6)[..., None]
     usual: Array = np.where(shown[..., None], np.nanmedian(stacked, axis=0), weak)
     return usual.astype(np.float32)
+
+
+def _enlarged(coarse: Array, height: int) -> Array:
+    """A coarse panorama at `height`, without a seam."""
+    wide = np.concatenate([coarse[:, -2:], coarse, coarse[:, :2]], axis=1)
+    width = round(wide.shape[1] * height / coarse.shape[0])
+    margin = (width - 2 * height) // 2
+    large = cv2.resize(wide, (width, height))
+    return np.asarray(large[:, margin : margin + 2 * height], dtype=np.float32)
+
+
+def _blurred(field: Array) -> Array:
+    margin = _COARSE
+    wide = np.concatenate([field[:, -margin:], field, field[:, :margin]], axis=1)
+    return np.asarray(cv2.blur(wide, (_COARSE + 1, _COARSE + 1))[:, margin:-margin])
 
 
 def _fill(surface: Image, covered: NDArray[np.bool_]) -> Image:
