@@ -106,7 +106,7 @@ def _film(test: Dataset, out: Path, progress: Progress) -> list[Path]:
     for done, folder in enumerate(folders, 1):
         if not folder.is_dir():
             index = int(folder.name.removeprefix("melon-")) - 1
-            collection._write_one(index, out, SEED, "standard", 256, video=True)
+            collection.write_melon(index, out, SEED, "standard", 256, video=True)
         progress("filming melons", done, len(folders))
     return folders
 

@@ -23,6 +23,7 @@ _SIGMA = 12.0  # degrees, how much a step may differ from its neighbours
 _GAPS = (2, 3, 5)
 _FARTHEST = 50.0  # degrees between frames that still share enough of the surface
 _CLOSING = 240.0  # degrees after which a side may come round again
+_EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
 _CLOSED = 0.6  # agreement of such frames, relative to neighbours
 _TOLERANCE = np.radians(4.0)  # disagreement from which a match counts as wrong
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
@@ -72,27 +73,56 @@ def estimate_motion(disks: Disks) -> Motion:
     disks : the frames' textures, in order, as seen from far away
     """
     pyramid = [disks.blurred(scale) for scale in SCALES]
-    chain = _match_neighbours(pyramid)
-    nearness = _estimate_nearness(pyramid, chain)
+    found = _match_neighbours(pyramid)
+    nearness = _estimate_nearness(pyramid, found)
+    level, chain, matches, poses = _follow(pyramid, found, nearness)
+    # A few far searches first: by the end of the turn the poses may have drifted a long way.
+    closing = _match_closures(level, poses, chain, 4, 40.0)
+    excess = _excess(poses, closing)
+    if abs(excess) > _EXCESS:
+        nearness = float(np.clip(nearness + excess, 0.0, _NEARNESSES[-1]))
+        level, chain, matches, poses = _follow(pyramid, found, nearness)
+        closing = _match_closures(level, poses, chain, 4, 40.0)
+    poses = fit_poses([*matches, *closing], poses)
+    closing = _match_closures(level, poses, chain, 24, 8.0)
+    poses = fit_poses([*matches, *closing], poses)
+    return Motion(poses, np.array([found.agreement for found in chain]), nearness)
+
+
+def _follow(
+    pyramid: Sequence[Disks], chain: Sequence[Match], nearness: float
+) -> tuple[list[Disks], list[Match], list[Match], Floats]:
+    """Frames, steps, all matches and poses as seen by a camera so near."""
+    level = [replace(disks, nearness=nearness) for disks in pyramid]
+    steps = list(chain)
     if nearness > 0:
-        pyramid = [replace(level, nearness=nearness) for level in pyramid]
-        chain = [
-            match_frames(pyramid, found.first, found.second, found.rotation, 0.0, 1.0)
+        steps = [
+            match_frames(level, found.first, found.second, found.rotation, 0.0, 1.0)
             for found in chain
         ]
-    poses = _chained(chain)
-    matches = [*chain, *_match_further(pyramid, poses, chain)]
-    poses = fit_poses(matches, poses)
-    usual = float(np.median([found.agreement for found in chain])) if chain else 0.0
-    # A few far searches first: by the end of the turn the poses may have drifted a long way.
-    for most, reach in ((4, 40.0), (24, 8.0)):
-        closing = [
-            found
-            for found in _match_closures(pyramid, poses, most, reach)
-            if found.agreement > _CLOSED * usual
-        ]
-        poses = fit_poses([*matches, *closing], poses)
-    return Motion(poses, np.array([found.agreement for found in chain]), nearness)
+    poses = _chained(steps)
+    matches = [*steps, *_match_further(level, poses, steps)]
+    return level, steps, matches, fit_poses(matches, poses)
+
+
+def _excess(poses: Floats, closing: Sequence[Match]) -> float:
+    """Share by which `poses` overstate the turn, by frames that came round again; 0 without any.
+
+    A camera taken for farther away than it is, by some part of the fruit's radius, overstates
+    rotations by about that part.
+    """
+    if not closing:
+        return 0.0
+    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).as_rotvec()
+    total = steps.sum(axis=0)
+    axis = total / max(1e-9, float(np.linalg.norm(total)))
+    travelled = np.concatenate([[0.0], np.cumsum(steps @ axis)])
+    shares = []
+    for found in closing:
+        between = poses[found.second] @ poses[found.first].T
+        missing = Rotation.from_matrix(found.rotation @ between.T).as_rotvec() @ axis
+        shares.append(-missing / (travelled[found.second] - travelled[found.first]))
+    return float(np.median(shares))
 
 
 def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> float:
@@ -217,25 +247,28 @@ def _match_further(pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Matc
 
 
 def _match_closures(
-    pyramid: Sequence[Disks], poses: Floats, most: int, reach: float
+    pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Match], most: int, reach: float
 ) -> list[Match]:
     """At most `most` pairs of frames that show the same side again after most of a turn."""
-    count = len(poses)
+    if not chain:
+        return []
     steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).magnitude()
     travelled = np.degrees(np.concatenate([[0.0], np.cumsum(steps)]))
-    found: list[tuple[float, int, int]] = []
-    for first in range(count):
-        for second in range(first + 1, count):
+    pairs: list[tuple[float, int, int]] = []
+    for first in range(len(poses)):
+        for second in range(first + 1, len(poses)):
             if travelled[second] - travelled[first] < _CLOSING:
                 continue
             guess = poses[second] @ poses[first].T
             away = float(np.degrees(Rotation.from_matrix(guess).magnitude()))
             if away < _FARTHEST:
-                found.append((away, first, second))
-    return [
+                pairs.append((away, first, second))
+    usual = float(np.median([found.agreement for found in chain]))
+    tried = [
         match_frames(pyramid, a, b, poses[b] @ poses[a].T, reach, 5.0)
-        for _, a, b in sorted(found)[:most]
+        for _, a, b in sorted(pairs)[:most]
     ]
+    return [found for found in tried if found.agreement > _CLOSED * usual]
 
 
 def find_axis(poses: Floats) -> Axis:

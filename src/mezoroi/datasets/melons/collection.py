@@ -94,7 +94,7 @@ def write_melons(
     missing = [index for index, name in enumerate(names) if not (captures / name).is_dir()]
     done = len(names) - len(missing)
     task = partial(
-        _write_one, captures=captures, seed=seed, variant=variant, height=height, video=video
+        write_melon, captures=captures, seed=seed, variant=variant, height=height, video=video
     )
     for _ in _run(task, missing, workers):
         done += 1
@@ -142,9 +142,10 @@ def _run(task: Callable[[int], None], items: list[int], workers: int) -> Iterato
         yield from pool.imap_unordered(task, items, chunksize=4)
 
 
-def _write_one(
+def write_melon(
     index: int, captures: Path, seed: int, variant: str, height: int, video: bool
 ) -> None:
+    """Write melon number `index` (from 0) of a set as a folder of `captures`, whole or not."""
     melon, session = indexed_melon(index, seed, variant=variant, height=height)
     name = f"melon-{index + 1:04d}"
     try:
