@@ -62,10 +62,10 @@ def capture_preview_png(view: CaptureView, language: str = "ja") -> bytes:
     """Draw a capture as PNG, 1200 pixels wide."""
     texts = _TEXTS[language]
     font = FontProperties(fname=font_path())
-    figure = Figure(figsize=(12, 7.2), dpi=100, facecolor="white")
+    figure = Figure(figsize=(12, 6.3), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        2, 1, height_ratios=(1, 2.2), left=0.05, right=0.97, top=0.93, bottom=0.07, hspace=0.28
+        2, 1, height_ratios=(1, 3), left=0.05, right=0.97, top=0.96, bottom=0.07, hspace=0.16
     )
     chosen = np.unique(np.linspace(0, len(view.frames) - 1, _FRAMES).round().astype(int))
     strip = grid[0].subgridspec(1, _FRAMES, wspace=0.04)
