@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.unrolling import (
+    CAPTURE_NAME,
     CAPTURE_VERSION,
     COVERAGE_NAME,
     SURFACE_HEIGHT,
@@ -23,12 +23,12 @@ from mezoroi.datasets.manifest import GRADERS_NAMES, add_grader_labels, manifest
 from mezoroi.datasets.rows import Row, find_path
 from mezoroi.errors import MezoroiError
 from mezoroi.files import (
-    atomic_path,
     content_hash,
     folder_names,
     read_json,
     write_bytes,
     write_json,
+    write_table,
 )
 from mezoroi.progress import Progress, silent
 from mezoroi.report.preview import CaptureView, capture_preview_png
@@ -148,8 +148,8 @@ def capture_dataset(
         for grader, grade in row.labels.items()
     ]
     if labels:
-        _write_table(out / GRADERS_NAMES[0], labels)
-    _write_table(out / "manifest.csv", [_manifest_row(row, result) for row, result in kept])
+        write_table(out / GRADERS_NAMES[0], labels)
+    write_table(out / "manifest.csv", [_manifest_row(row, result) for row, result in kept])
     return results
 
 
@@ -217,7 +217,7 @@ def _capture_once(source: Path, folder: Path, height: int, language: str) -> Cap
 
 def _finished(folder: Path) -> dict[str, Any] | None:
     """What a whole capture in `folder` was made from, or None."""
-    parts = (SOURCE_NAME, SURFACE_NAME, COVERAGE_NAME, OUTLINE_NAME, PREVIEW_NAME)
+    parts = (SURFACE_NAME, COVERAGE_NAME, OUTLINE_NAME, CAPTURE_NAME, PREVIEW_NAME, SOURCE_NAME)
     if not all((folder / name).is_file() for name in parts):
         return None
     content: dict[str, Any] = read_json(folder / SOURCE_NAME, "delete it and capture again")
@@ -270,10 +270,3 @@ def _manifest_row(row: Row, result: CaptureResult) -> dict[str, object]:
         "covered": round(result.covered or 0.0, 4),
         **{key: value for key, value in row.extra.items() if key != VIDEO_COLUMN},
     }
-
-
-def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)

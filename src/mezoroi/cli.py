@@ -307,7 +307,7 @@ def settings() -> None:
 @bench_app.command("grading", epilog="Example: mezoroi bench grading --part melons")
 def bench_grading(
     part: Annotated[
-        str, typer.Option(help="all, melons, curve, tomatoes, remedies, speed or page.")
+        str, typer.Option(help="all, melons, tomatoes, remedies, speed or page.")
     ] = "all",
     work: Annotated[
         Path, typer.Option(help="Folder of made data and the ledger; an earlier one resumes.")

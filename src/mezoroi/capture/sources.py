@@ -113,12 +113,12 @@ def _unrolled(path: Path) -> FruitInput:
 
 def _one_side(photo: Path) -> FruitInput:
     """The visible side of the fruit in a photo, unrolled; a photo without one as it is."""
-    image = read_image(photo)
     try:
         return _unrolled(photo)
     except MezoroiError as error:
         reason = str(error).removeprefix(f"{photo}: ").partition(":")[0]
-        return FruitInput(str(photo), image, notes=(f"graded as it is, not unrolled: {reason}",))
+        notes = (f"graded as it is, not unrolled: {reason}",)
+        return FruitInput(str(photo), read_image(photo), notes=notes)
 
 
 def _below(folder: Path, kind: InputKind) -> list[Path]:

@@ -22,7 +22,7 @@ from mezoroi.capture.silhouette import Silhouette, find_silhouettes
 from mezoroi.capture.surface import View, covered_share, locate_on_fruit, unroll_views
 from mezoroi.capture.turn import estimate_motion, find_axis
 from mezoroi.errors import MezoroiError
-from mezoroi.files import atomic_path, write_json
+from mezoroi.files import write_bytes, write_json
 
 COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
@@ -283,5 +283,4 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     ready, content = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 6])
     if not ready:
         raise MezoroiError(f"cannot write {path}: the image cannot be encoded")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.tobytes())
+    write_bytes(path, content.tobytes())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
 from mezoroi.datasets.dataset import SPLITS
 from mezoroi.datasets.rows import Row, Rows
@@ -18,7 +19,6 @@ MASKS_FOLDER = "masks"
 IMAGES_FOLDER = "images"
 
 _UNREAD_SUFFIXES = (".avif", ".gif", ".jp2", ".cr2", ".cr3", ".nef", ".dng")
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 
 def folder_rows(root: Path) -> Rows:
@@ -79,8 +79,10 @@ def _images(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             yield path
-        elif suffix in _VIDEO_SUFFIXES:
-            problems.append(f"{_name(path, root)} is a video: give photos of the fruit instead")
+        elif suffix in VIDEO_SUFFIXES:
+            problems.append(
+                f"{_name(path, root)} is a video: list it in a manifest for `mezoroi capture`"
+            )
         elif suffix in _UNREAD_SUFFIXES:
             problems.append(f"{_name(path, root)} is in a format not read here: save it as JPEG")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import multiprocessing
 import shutil
@@ -24,7 +23,7 @@ from mezoroi.datasets.melons.styles import style_of
 from mezoroi.datasets.melons.turn import Truth, Turn, draw_turn
 from mezoroi.datasets.melons.video import render_views, write_video
 from mezoroi.errors import MezoroiError
-from mezoroi.files import atomic_path, read_json, write_json
+from mezoroi.files import read_json, write_json, write_table
 from mezoroi.standard import GradingStandard
 
 SESSIONS = 18  # harvest days
@@ -101,8 +100,7 @@ def write_melons(
         if progress:
             progress(done)
     GradingStandard.melon().to_yaml(out / "standard.yaml")
-    with atomic_path(out / "manifest.csv") as temporary:
-        _write_table(temporary, [_row(captures, name, video) for name in names])
+    write_table(out / "manifest.csv", [_row(captures, name, video) for name in names])
 
 
 def indexed_melon(
@@ -195,13 +193,6 @@ def _pose_record(truth: Truth, turn: Turn) -> dict[str, Any]:
         "nearness": truth.nearness,
         "turn": asdict(turn),
     }
-
-
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
