@@ -307,7 +307,7 @@ def test_a_run_folder_of_another_version(run: Run, copied: Path, photo: Path) ->
     for version in (99, None, "1"):
         (copied / "grader.json").write_text(json.dumps({**record, "format": version}))
         outcome = run("grade", copied, photo, "-o", copied.parent / "out")
-        assert_refused(outcome, f"has format {version}, this version reads 1")
+        assert_refused(outcome, f"has format {version}, this version reads 2")
     (copied / "grader.json").write_text("[]")
     assert_refused(run("grade", copied, photo, "-o", copied.parent / "out"), "has format None")
 

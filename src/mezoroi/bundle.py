@@ -22,7 +22,7 @@ from mezoroi.models import Encoder, GradingModel
 from mezoroi.standard import GradingStandard
 from mezoroi.training import InputSize, make_head
 
-FORMAT = 1
+FORMAT = 2
 GRADER_JSON = "grader.json"
 WEIGHTS = "grader.safetensors"
 PROTOTYPES = "prototypes.safetensors"

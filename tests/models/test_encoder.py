@@ -26,29 +26,29 @@ def test_the_stages_chained_are_timms_feature_network(backbone: str, stride: int
     reference = timm.create_model(backbone, features_only=True).eval()
     reductions = reference.feature_info.reduction()
     index = max(i for i, value in enumerate(reductions) if value == stride)
-    wanted = timm.create_model(
-        backbone, features_only=True, out_indices=tuple(range(index + 1))
-    ).eval()
     # The same tensors in the same order, less the blocks behind the last map, which timm keeps.
     ours = encoder.state_dict()
-    theirs = dict(zip(wanted.state_dict(), ours.values(), strict=False))
+    theirs = dict(zip(reference.state_dict(), ours.values(), strict=False))
     assert {n: v.shape for n, v in theirs.items()} == {
-        name: value.shape for name, value in wanted.state_dict().items() if name in theirs
+        name: value.shape for name, value in reference.state_dict().items() if name in theirs
     }
-    wanted.load_state_dict(theirs, strict=False)
+    reference.load_state_dict(theirs, strict=False)
 
     images = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        maps = wanted(images)
-        torch.testing.assert_close(encoder(images), maps[-1])
+        maps = reference(images)
+        torch.testing.assert_close(encoder(images), maps[index])
+        torch.testing.assert_close(encoder.deepen(encoder(images)), maps[-1])
         values = images
         for stage in range(len(encoder.stages)):
             values = encoder.run_stages(values, stage, stage + 1)
             if stage or not backbone.startswith("mobilenet"):  # whose first cut precedes the ReLU
                 torch.testing.assert_close(values, maps[stage])
         half = encoder.run_stages(encoder.run_stages(images, 0, 2), 2)
-        torch.testing.assert_close(half, maps[-1])
-    assert maps[-1].shape == (2, encoder.channels, 64 // stride, 128 // stride)
+        torch.testing.assert_close(half, maps[index])
+    assert maps[index].shape == (2, encoder.channels, 64 // stride, 128 // stride)
+    assert maps[-1].shape[1] == encoder.deep_channels
+    assert maps[-1].shape[2] == 64 // encoder.deep_stride
 
 
 def test_normalisation_is_the_backbones_own() -> None:

@@ -113,3 +113,34 @@ def test_a_model_without_class_channels_has_none(encoder: Encoder) -> None:
     output = model(torch.rand(2, 3, 64, 64))
     assert output.class_channels.shape[:2] == (2, 0)
     assert output.embedding.shape == (2, 16)
+
+
+def test_the_embedding_sees_the_deep_map_and_the_channels_the_feature_map(encoder: Encoder) -> None:
+    model = GradingModel(encoder, 3, 2, 16).eval()
+    images = torch.rand(2, 3, 64, 128)
+    feature_map = encoder(images)
+    output = model.interpret(feature_map)
+    channels = model.class_channels(feature_map)  # type: ignore[misc]
+    deep = encoder.deepen(feature_map)
+    assert deep.shape == (2, encoder.deep_channels, 2, 4)
+    pooled = [deep.mean(dim=(2, 3)), channels.mean(dim=(2, 3)), channels.amax(dim=(2, 3))]
+    torch.testing.assert_close(output.class_channels, channels)
+    torch.testing.assert_close(output.embedding, model.surface_embedding(torch.cat(pooled, dim=1)))
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_the_wrapped_margin_is_cut_from_both_maps(stride: int) -> None:
+    torch.manual_seed(0)
+    model = GradingModel(Encoder("resnet18", stride, "none"), 3, 2, 16, wraps=True).eval()
+    images = torch.rand(1, 3, 64, 128)
+    with torch.inference_mode():
+        prepared = model.prepare(images)
+        output = model(prepared)
+        margin = model.wrap_margin
+        assert prepared.shape[3] == 128 + 2 * margin
+        assert margin % stride == 0 and margin % 32 == 0
+        assert output.feature_map.shape[2:] == (64 // stride, 128 // stride)
+        torch.testing.assert_close(
+            output.feature_map,
+            model.encoder(prepared)[..., margin // stride : -(margin // stride)],
+        )

@@ -49,11 +49,6 @@ SOFTMAX = Arm(
     {"model": {"channels_per_grade": 0}, "loss": {"head": "softmax"}},
     by_classifier=True,
 )
-WHOLE_BACKBONE = Arm(
-    "softmax fine-tuning, whole backbone",
-    {"model": {"channels_per_grade": 0, "stride": 32}, "loss": {"head": "softmax"}},
-    by_classifier=True,
-)
 
 
 def run_cell(

@@ -11,7 +11,6 @@ from mezoroi.bench.baselines import COLOUR_HISTOGRAM, TEXTURE, run_baseline
 from mezoroi.bench.cells import (
     MUTUAL_CHANNEL,
     SOFTMAX,
-    WHOLE_BACKBONE,
     run_cell,
     share_of_training,
     surface_only,
@@ -28,8 +27,6 @@ LARGE_TEST_PER_GRADE = 250
 REPEATS = (0, 1, 2)
 SHARES = (0.25, 0.5, 1.0)
 FOUR, SURFACE = "four grades", "surface grades"
-PLAIN = (SOFTMAX, WHOLE_BACKBONE)
-"""Plain fine-tuning: the same layers without class channels, and the backbone to its end."""
 PAPER_TEST, LARGE_TEST, HELD_OUT = "30 per grade", "1,000 melons", "held-out variant"
 
 
@@ -61,7 +58,7 @@ def run_melons(work: Path, ledger: Ledger, progress: Progress = silent) -> None:
         plan += [
             (SURFACE, arm.name, repeat, share)
             for repeat in REPEATS
-            for arm in (MUTUAL_CHANNEL, *PLAIN)
+            for arm in (MUTUAL_CHANNEL, SOFTMAX)
         ]
     for number, (task, arm, repeat, share) in enumerate(plan):
         settings = melon_settings(task, arm, repeat, share)
@@ -88,7 +85,7 @@ def _cell(
 ) -> dict[str, Any]:
     if name in (COLOUR_HISTOGRAM, TEXTURE):
         return run_baseline(name, learning, tests)
-    arm = next(arm for arm in (MUTUAL_CHANNEL, *PLAIN) if arm.name == name)
+    arm = next(arm for arm in (MUTUAL_CHANNEL, SOFTMAX) if arm.name == name)
     return run_cell(arm, Config(), seed, learning, tests, work, settings)
 
 

@@ -16,7 +16,10 @@ from mezoroi.models.weights import PACKAGED_BACKBONE, packaged_weights
 
 
 class Encoder(nn.Module):
-    """Image to feature map.
+    """Image to feature map, and on to the deep map behind it.
+
+    The feature map, on a fine grid, says where; the deep map, from the backbone's last stage, says
+    what. Where the feature map is the last, the two are one.
 
     Parameters
     ----------
@@ -27,8 +30,11 @@ class Encoder(nn.Module):
 
     Attributes
     ----------
-    stages : the backbone cut after each of its feature stages; one stage where it is no chain
-    channels : number of channels of the feature map
+    stages : the backbone up to the feature map, cut after each of its feature stages; one stage
+        where it is no chain
+    deep_stages : the rest of the backbone; empty where it is no chain
+    channels, deep_channels : number of channels of the feature map and of the deep map
+    stride, deep_stride : pixels of the image per cell of either
     mean, std : (3,) normalisation the backbone was trained with, for RGB in [0, 1]
 
     Raises
@@ -39,10 +45,15 @@ class Encoder(nn.Module):
 
     def __init__(self, backbone: str, stride: int = 32, weights: str = "package") -> None:
         super().__init__()
-        network = _feature_network(backbone, stride, weights)
-        self.stages = nn.Sequential(*_cut_into_stages(network))
-        self.channels: int = network.feature_info.channels()[-1]
+        network, last = _feature_network(backbone, stride, weights)
+        stages = _cut_into_stages(network)
+        self.stages = nn.Sequential(*stages[: last + 1])
+        self.deep_stages = nn.Sequential(*stages[last + 1 :])
+        info = network.feature_info
+        self.channels: int = info.channels()[last]
+        self.deep_channels: int = info.channels()[-1]
         self.stride = stride
+        self.deep_stride: int = info.reduction()[-1]
         config = timm.get_pretrained_cfg(backbone)
         mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229,) * 3)
         self.mean = tuple(float(value) for value in mean)
@@ -52,11 +63,21 @@ class Encoder(nn.Module):
         """(N, 3, H, W) normalised images -> (N, channels, H / stride, W / stride)."""
         return self.stages(images)
 
+    def deepen(self, feature_map: Tensor) -> Tensor:
+        """(N, channels, H, W) feature map -> (N, deep_channels, h, w) deep map."""
+        return self.deep_stages(feature_map)
+
     def run_stages(self, values: Tensor, start: int, stop: int | None = None) -> Tensor:
-        """Run stages `start` … `stop` - 1, on images or on the output of stage `start` - 1."""
+        """Run stages `start` … `stop` - 1, on images or on the output of stage `start` - 1.
+
+        All of them lie before the feature map.
+        """
         for stage in list(self.stages)[start:stop]:
             values = stage(values)
         return values
+
+
+_CHAINS = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
 
 
 class _WholeBackbone(nn.Module):
@@ -70,7 +91,11 @@ class _WholeBackbone(nn.Module):
         return self.network(images)[-1]
 
 
-def _feature_network(backbone: str, stride: int, weights: str) -> Any:
+def _feature_network(backbone: str, stride: int, weights: str) -> tuple[Any, int]:
+    """A timm feature network, and which of its maps is the last at `stride`.
+
+    A chain is whole; any other network ends at that map.
+    """
     if not timm.is_model(backbone):
         similar = timm.list_models(f"*{backbone.split('_')[0]}*")[:3]
         hint = f"did you mean {', '.join(similar)}?" if similar else "see timm.list_models()"
@@ -89,17 +114,19 @@ def _feature_network(backbone: str, stride: int, weights: str) -> Any:
             f"set model.stride to one of {sorted(set(reductions))}"
         )
     last = max(index for index, value in enumerate(reductions) if value == stride)
-    options: dict[str, Any] = {"features_only": True, "out_indices": tuple(range(last + 1))}
+    end = len(reductions) if isinstance(probe, _CHAINS) else last + 1
+    options: dict[str, Any] = {"features_only": True, "out_indices": tuple(range(end))}
     if weights == "none":
-        return timm.create_model(backbone, **options)
+        return timm.create_model(backbone, **options), last
     if weights == "package":
-        return _with_packaged_weights(backbone, options)
+        return _with_packaged_weights(backbone, options), last
     if not Path(weights).is_file():
         raise MezoroiError(f"weights {weights} do not exist: give the path of a timm checkpoint")
     try:
+        overlay = {"file": weights}
         return timm.create_model(
-            backbone, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
-        )
+            backbone, pretrained=True, pretrained_cfg_overlay=overlay, **options
+        ), last
     except Exception as error:  # timm raises many kinds for a foreign checkpoint
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MezoroiError(
@@ -126,7 +153,7 @@ def _cut_into_stages(network: nn.Module) -> list[nn.Module]:
     if isinstance(network, FeatureListNet):
         ends = set(network.return_layers)
         steps = list(network.named_children())
-    elif isinstance(network, EfficientNetFeatures | MobileNetV3Features):
+    elif isinstance(network, _CHAINS):
         ends = set(network.feature_info.module_name())
         for name, module in network.named_children():
             if name == "blocks":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mezoroi.models.encoder import Encoder, normalise
 
-# Cells of the other side that are shown beyond each edge of a panorama.
+# Cells of the other side that are shown beyond each edge of a panorama, at least.
 _WRAP_CELLS = 2
 
 
@@ -19,7 +19,7 @@ class ModelOutput:
 
     Attributes
     ----------
-    feature_map : (N, K, H, W) output of the encoder
+    feature_map : (N, K, H, W) the encoder's feature map
     class_channels : (N, S * channels_per_grade, H, W), non-negative; S surface grades, in the
         order of the standard; no channels for a model without them
     embedding : (N, D) surface embedding followed by the outline embedding
@@ -88,7 +88,8 @@ class GradingModel(nn.Module):
         self.surface_grades = surface_grades
         self.channels_per_grade = channels_per_grade
         self.surface_dim = embedding_dim
-        self.wrap_cells = _WRAP_CELLS if wraps else 0
+        # In whole cells of both maps.
+        self.wrap_margin = max(_WRAP_CELLS * encoder.stride, encoder.deep_stride) if wraps else 0
         self.embedding_dim = embedding_dim + (outline_dim if outline_features else 0)
         channels = surface_grades * channels_per_grade
         self.class_channels = (
@@ -101,7 +102,7 @@ class GradingModel(nn.Module):
             else None
         )
         self.surface_embedding = nn.Sequential(
-            nn.Linear(encoder.channels + 2 * channels, embedding_dim, bias=False),
+            nn.Linear(encoder.deep_channels + 2 * channels, embedding_dim, bias=False),
             nn.BatchNorm1d(embedding_dim, affine=False),
         )
         self.outline_encoder = (
@@ -115,16 +116,16 @@ class GradingModel(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] (N, 3, H, W) -> normalised, and wider by the wrapped margins."""
         images = normalise(images, self.encoder.mean, self.encoder.std)
-        if self.wrap_cells:
-            margin = self.wrap_cells * self.encoder.stride
+        if self.wrap_margin:
+            margin = self.wrap_margin
             images = torch.cat([images[..., -margin:], images, images[..., :margin]], dim=3)
         return images.contiguous(memory_format=torch.channels_last)
 
     def interpret(self, feature_map: Tensor, outlines: Tensor | None = None) -> ModelOutput:
         """Class channels and embedding of the encoder's feature map of prepared images."""
-        if self.wrap_cells:
-            feature_map = feature_map[..., self.wrap_cells : -self.wrap_cells]
-        pooled = [feature_map.mean(dim=(2, 3))]
+        deep_map = self._without_margin(self.encoder.deepen(feature_map), self.encoder.deep_stride)
+        feature_map = self._without_margin(feature_map, self.encoder.stride)
+        pooled = [deep_map.mean(dim=(2, 3))]
         channels = feature_map[:, :0]
         if self.class_channels is not None:
             channels = self.class_channels(feature_map)
@@ -136,3 +137,7 @@ class GradingModel(nn.Module):
                 raise ValueError("this model was trained with outlines: pass `outlines` (N, F)")
             embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
         return ModelOutput(feature_map, channels, embedding)
+
+    def _without_margin(self, values: Tensor, stride: int) -> Tensor:
+        cells = self.wrap_margin // stride
+        return values[..., cells:-cells] if cells else values

@@ -189,4 +189,5 @@ class GradingModule(pl.LightningModule):
         return loss + self.config.loss.sparsity_weight * channels.mean()
 
     def _frozen_stages(self) -> list[nn.Module]:
-        return list(self.model.encoder.stages)[: self.config.train.frozen_stages]
+        encoder = self.model.encoder
+        return [*encoder.stages, *encoder.deep_stages][: self.config.train.frozen_stages]
