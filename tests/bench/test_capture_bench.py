@@ -317,7 +317,8 @@ def test_the_page_shows_the_cells_there_are(tmp_path: Path) -> None:
         lambda: graded | {"specimens": list("abcd"), "failures": ["d: no fruit"]},
     )
     stages = {"turn": 1.5, "rest": 0.5}
-    ledgers["speed"].compute(speed.speed_settings(), lambda: {"total": 2.0, "stages": stages})
+    fast = {"total": 2.0, "stages": stages, "memory": {"imported": 100.2, "peak": 640.0}}
+    ledgers["speed"].compute(speed.speed_settings(), lambda: fast)
     page = capture_page(ledgers)
     assert "| oranges | 1 of 10 | 4 (1 off) | 2.00 / 2.90 | 7.00 / 7.00 |" in page
     assert "2.0 px, 1.1 degrees at the centre (1 fruits) | 1.00 / 1.00 |" in page
@@ -329,6 +330,7 @@ def test_the_page_shows_the_cells_there_are(tmp_path: Path) -> None:
     assert "- d: no fruit" in page
     assert "takes 0.25 of the video's duration" in page
     assert "| turn | 1.50 s | 75% |" in page
+    assert "3840 x 2160 pixels: 640 MB, of which 100 MB before it began" in page
 
 
 def test_a_video_that_cannot_be_graded_counts_as_wrong(

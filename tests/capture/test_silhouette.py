@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 
 from mezoroi.capture.silhouette import MIN_DIAMETER, find_silhouettes
-from mezoroi.datasets.melons import Conditions, Turn, make_melon, render_views
+from mezoroi.datasets.melons import Turn, make_melon
 from mezoroi.datasets.melons.sphere import directions
 from mezoroi.errors import MezoroiError
+from tests.capture.films import film
 
-LIGHT = Conditions(
-    elevation=40.0,
-    side=-20.0,
-    ambient=0.6,
-    exposure=1.0,
-    contrast=1.0,
-    white_balance=(1.0, 1.0, 1.0),
-    flicker=0.02,
-    vignette=0.1,
-    blur=0.2,
-    noise=1.0,
-)
 TURN = Turn(degrees=360, frames=6, size=(240, 320), tilt=8, hand_jitter=1.0, start=20)
 SKIN = (140, 160, 95)
 
@@ -32,11 +21,6 @@ SKIN = (140, 160, 95)
 @pytest.fixture(scope="module")
 def melon():
     return make_melon("A", np.random.default_rng(11), height=128)
-
-
-def film(melon, turn, light=LIGHT):
-    frames, truth = render_views(melon.body, melon.texture, light, turn, np.random.default_rng(2))
-    return list(frames), truth
 
 
 def true_outline(melon, truth, frame):
@@ -108,6 +92,13 @@ def test_a_hand_in_a_few_frames_is_not_the_fruit(melon):
         assert found[number].ellipse.radius == pytest.approx(np.sqrt(area / np.pi), rel=0.05)
         shift = found[number].ellipse.centre - truth.centres[number]
         assert np.linalg.norm(shift) < 0.05 * found[number].ellipse.radius
+
+
+def test_a_frame_without_the_fruit_is_told_and_a_dark_one_is_not(melon):
+    turn = replace(TURN, frames=8, background="textured", exposure_drift=0.4, glare=0.8)
+    frames, _ = film(melon, turn)
+    frames[3] = np.roll(frames[3], 160, axis=1)  # the fruit's halves at both ends of the frame
+    assert [number for number, found in enumerate(find_silhouettes(frames)) if found.cut] == [3]
 
 
 def test_nothing_is_left_to_chance(melon):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -173,6 +174,25 @@ def test_slow_changes_of_exposure_are_evened_out():
     away = difference(unroll_views(drifting, HEIGHT, 0.0)[0], clean, covered)
     # Uncorrected, the mean difference would be a tenth of 110 levels.
     assert away.mean() < 5
+
+
+def test_blurred_views_have_little_say(monkeypatch):
+    views = full_turn(count=36)
+    truth = paint(panorama_directions(HEIGHT))
+    blurred = [
+        replace(view, image=cv2.GaussianBlur(view.image, (0, 0), 8.0)) if number % 3 == 1 else view
+        for number, view in enumerate(views)
+    ]
+
+    def squared_error(chosen):
+        surface, covered = unroll_views(chosen, HEIGHT, 0.0)
+        return (difference(surface, truth, covered) ** 2).mean()
+
+    found, clean = squared_error(blurred), squared_error(views)
+    monkeypatch.setattr("mezoroi.capture.surface._sharpness", lambda views, *_: np.ones(len(views)))
+    assert squared_error(views) == pytest.approx(clean, rel=0.02)  # sharp views are as they were
+    gained = 10 * np.log10(squared_error(blurred) / found)
+    assert gained > 3, gained
 
 
 @pytest.mark.parametrize("nearness", [0.0, 0.2])

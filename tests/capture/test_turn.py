@@ -10,23 +10,13 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.body import fit_body
 from mezoroi.capture.disks import make_disks
+from mezoroi.capture.poses import fit_poses
 from mezoroi.capture.registration import SCALES, Match, match_frames
 from mezoroi.capture.silhouette import find_silhouettes
-from mezoroi.capture.turn import estimate_motion, find_axis, fit_poses
-from mezoroi.datasets.melons import Conditions, Turn, make_melon, render_views
+from mezoroi.capture.turn import estimate_motion, find_axis
+from mezoroi.datasets.melons import Turn, make_melon
+from tests.capture.films import film
 
-LIGHT = Conditions(
-    elevation=35.0,
-    side=15.0,
-    ambient=0.5,
-    exposure=1.0,
-    contrast=1.0,
-    white_balance=(1.0, 1.0, 1.0),
-    flicker=0.03,
-    vignette=0.1,
-    blur=0.3,
-    noise=1.5,
-)
 TURN = Turn(degrees=400, frames=34, size=(240, 320), tilt=9, roll=-4, unevenness=0.4, start=50)
 
 
@@ -153,13 +143,6 @@ def melon():
     return make_melon("A", np.random.default_rng(3), height=128)
 
 
-def film(melon, turn):
-    frames, truth = render_views(
-        melon.body, melon.texture, LIGHT, turn, np.random.default_rng(turn.frames)
-    )
-    return list(frames), truth
-
-
 def pose_error(poses, truth):
     """Degrees (N,) after the one rotation of the fruit's coordinates that fits best."""
     between = Rotation.from_matrix(np.swapaxes(poses, 1, 2) @ truth)
@@ -234,7 +217,7 @@ def test_a_still_fruit_and_a_single_view(melon, count):
     motion = estimate_motion(disks)
     assert apart(motion.poses, np.eye(3)).max() < 0.7
     assert (motion.agreement > 0.8).all() and motion.nearness == 0
-    one = estimate_motion(replace(disks, values=disks.values[:1], weights=disks.weights[:1]))
+    one = estimate_motion(replace(disks, texture=disks.texture[:1]))
     np.testing.assert_array_equal(one.poses, np.eye(3)[None])
     assert one.agreement.shape == (0,) and one.nearness == 0
 

@@ -16,42 +16,24 @@ from mezoroi.capture.outline import outline_features
 from mezoroi.capture.surface import panorama_directions
 from mezoroi.capture.unrolling import Capture, unroll
 from mezoroi.datasets.melons import (
-    Conditions,
     Turn,
     make_melon,
-    render_views,
     silhouettes,
     write_video,
 )
 from mezoroi.datasets.melons.sphere import direction as towards
 from mezoroi.datasets.melons.sphere import pixels as panorama_pixels
 from mezoroi.errors import MezoroiError
+from tests.capture.films import film
 
 HEIGHT = 64
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fruit_rotation"
-LIGHT = Conditions(
-    elevation=35.0,
-    side=15.0,
-    ambient=0.6,
-    exposure=1.0,
-    contrast=1.0,
-    white_balance=(1.0, 1.0, 1.0),
-    flicker=0.02,
-    vignette=0.1,
-    blur=0.3,
-    noise=1.5,
-)
 TURN = Turn(degrees=380, frames=36, size=(240, 320), tilt=7, unevenness=0.2, start=35)
 
 
 @pytest.fixture(scope="module")
 def melon():
     return make_melon("B", np.random.default_rng(8), height=128)
-
-
-def film(melon, turn):
-    frames, truth = render_views(melon.body, melon.texture, LIGHT, turn, np.random.default_rng(4))
-    return list(frames), truth
 
 
 def write_frames(folder, images, names="im{}.png"):

@@ -10,21 +10,9 @@ import numpy as np
 import pytest
 
 from mezoroi.capture.unrolling import unroll
-from mezoroi.datasets.melons import Conditions, Turn, make_melon, render_views, write_video
+from mezoroi.datasets.melons import Turn, make_melon, write_video
 from mezoroi.errors import MezoroiError
-
-LIGHT = Conditions(
-    elevation=35.0,
-    side=15.0,
-    ambient=0.6,
-    exposure=1.0,
-    contrast=1.0,
-    white_balance=(1.0, 1.0, 1.0),
-    flicker=0.0,
-    vignette=0.1,
-    blur=0.2,
-    noise=1.0,
-)
+from tests.capture.films import film
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +20,7 @@ def views():
     """Twelve frames, 30 degrees apart."""
     melon = make_melon("A", np.random.default_rng(5), height=64)
     turn = Turn(degrees=330, frames=12, size=(160, 200), nearness=0.0)
-    return list(render_views(melon.body, melon.texture, LIGHT, turn, np.random.default_rng(0))[0])
+    return film(melon, turn)[0]
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +172,16 @@ def test_noise_and_stripes_are_no_traceback(tmp_path):
 def test_a_fruit_that_does_not_turn(views, tmp_path, count):
     folder = write_frames(tmp_path / "still", [views[0]] * count)
     assert "does not turn" in complaint(folder, height=32)
+
+
+@pytest.mark.parametrize("degrees", [2.0, -4.0])
+def test_a_fruit_that_hardly_turns(tmp_path, degrees):
+    melon = make_melon("A", np.random.default_rng(5), height=64)
+    turn = Turn(
+        degrees=abs(degrees), direction=int(np.sign(degrees)), frames=8, size=(160, 200), glare=0.5
+    )
+    folder = write_frames(tmp_path / "hardly", film(melon, turn)[0])
+    assert "does not turn: turn it once around" in complaint(folder, height=32)
 
 
 def test_a_fruit_that_leaves_in_some_frames(views, tmp_path):

@@ -14,8 +14,9 @@ from mezoroi.bench import capture_grading, capture_maps, capture_marks, capture_
 from mezoroi.bench.capture_melons import Shot, melon_plan
 from mezoroi.bench.capture_noise import floor_angles, typical_noise
 from mezoroi.bench.capture_score import RATIOS
-from mezoroi.bench.capture_speed import SECONDS, speed_settings
+from mezoroi.bench.capture_speed import LARGE, SECONDS, speed_settings
 from mezoroi.bench.ledger import Ledger, code_version
+from mezoroi.bench.tables import table
 from mezoroi.metrics.intervals import bootstrap_interval, paired_difference
 
 Cell = Mapping[str, Any]
@@ -55,7 +56,7 @@ def _fruit_section(ledger: Ledger) -> str:
         "axis; degrees between the two points of every hand-marked correspondence, mapped to the "
         "surface. Aims: every fruit unrolls, median at most 2.5, 95th percentile at most 8 "
         "degrees.\n\n"
-        + _table([*head, "marking noise", "noise alone"], rows)
+        + table([*head, "marking noise", "noise alone"], rows)
         + "\n*Unrolled*: `Capture.locate` in both frames, then the angle between the two "
         "directions from the fruit's centre. *Constant step*: a sphere of the silhouette's centre "
         "and area that turns by 360 degrees over the number of frames about the image's x axis. "
@@ -113,7 +114,7 @@ def _map_section(ledger: Ledger) -> str:
         "own maps; degrees between our place and theirs, after one rotation per fruit fitted "
         "robustly (least squares with Geman-McClure weights). Aim: median at most 3 degrees for "
         "every set.\n\n"
-        + _table(
+        + table(
             ["fruit", "turned", "map's width", "points", "degrees", "width as 360", "authors' own"],
             rows,
         )
@@ -154,7 +155,7 @@ def _melon_section(ledger: Ledger) -> str:
         "harvest day of its own; and each condition once for the held-out variant. Mean, and the "
         "worst in brackets. Aims: pose error at most 1 degree, PSNR at least 25 dB, outline within "
         "2 %.\n\n"
-        + _table(
+        + table(
             [
                 "condition",
                 "unrolled",
@@ -233,7 +234,7 @@ def _grading_section(ledger: Ledger) -> str:
         "learns from true surfaces with the default settings and grades the test melons from "
         "theirs and from videos with a moderate mix of disturbances (`make-melons --video`). Aim: "
         "at most 3 points lost.\n\n"
-        + _table(["graded from", "accuracy"], rows)
+        + table(["graded from", "accuracy"], rows)
         + f"\nVideo minus surface: {100 * lost.value:+.1f} points ({100 * lost.low:+.1f} to "
         f"{100 * lost.high:+.1f}{verdict}), over {len(cells)} of {len(found)} runs; 95 % bootstrap "
         f"intervals by specimen. The same grade from both: {np.mean(surface == video):.1%}.\n"
@@ -255,7 +256,10 @@ def _speed_section(ledger: Ledger) -> str:
         f"{settings['cores']} cores, OpenCV on {settings['threads']} threads; median of "
         f"{settings['rounds']}. `unroll` takes {cell['total'] / SECONDS:.2f} of the video's "
         "duration (aim: at most 0.5), decoding included.\n\n"
-        + _table(["stage, run by itself", "time", "share"], rows)
+        + table(["stage, run by itself", "time", "share"], rows)
+        + "\nMemory, the most that a process held that unrolls the same video enlarged to "
+        f"{LARGE[1]} x {LARGE[0]} pixels: {cell['memory']['peak']:.0f} MB, of which "
+        f"{cell['memory']['imported']:.0f} MB before it began (aim: under 1000 MB).\n"
     )
 
 
@@ -277,9 +281,3 @@ def _spread(angles: np.ndarray) -> str:
     if not len(known):
         return "none"
     return f"{np.median(known):.2f} / {np.percentile(known, 95):.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -1,8 +1,10 @@
-"""How long unrolling a video takes, and what the time goes to."""
+"""How long unrolling a video takes, what the time goes to, and how much memory it needs."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,8 @@ from mezoroi.datasets.melons.render import Conditions
 from mezoroi.datasets.melons.styles import style_of
 
 SECONDS, FPS, SIZE = 8, 30, (720, 1280)
+LARGE = (2160, 3840)
+"""Height and width of the video that memory is measured with."""
 ROUNDS = 3
 _SEED = 3003
 Arguments = ParamSpec("Arguments")
@@ -36,6 +40,7 @@ def speed_settings() -> dict[str, Any]:
         "bench": "capture",
         "part": "speed",
         "video": [SECONDS, FPS, *SIZE],
+        "large": [*LARGE],
         "rounds": ROUNDS,
         "cores": os.cpu_count(),
         "threads": cv2.getNumThreads(),
@@ -52,7 +57,9 @@ def run_speed(work: Path, ledger: Ledger) -> None:
         rng = np.random.default_rng(_SEED)
         conditions = Conditions.draw(rng, style_of("standard"))
         write_video(video, render_views(melon.body, melon.texture, conditions, turn, rng)[0], FPS)
-        return measure_speed(video, ROUNDS)
+        large = work / "speed-large.mp4"
+        enlarge(video, large)
+        return measure_speed(video, ROUNDS) | {"memory": measure_memory(large)}
 
     ledger.compute(speed_settings(), measure)
 
@@ -80,6 +87,36 @@ def measure_speed(video: Path, rounds: int) -> dict[str, Any]:
     total = median(totals)
     each = {name: median(seconds) for name, seconds in stages.items()}
     return {"total": total, "stages": each | {"rest": total - sum(each.values())}}
+
+
+def enlarge(video: Path, large: Path) -> None:
+    """Write the same video at the size `LARGE`."""
+    import av
+
+    with av.open(str(video)) as container:
+        frames = container.decode(video=0)
+        height, width = LARGE
+        wide = (frame.to_ndarray(format="rgb24", width=width, height=height) for frame in frames)
+        write_video(large, (np.asarray(image, dtype=np.uint8) for image in wide), FPS)
+
+
+def measure_memory(video: Path) -> dict[str, float]:
+    """Megabytes that a process of its own holds at most while it unrolls a video.
+
+    Returns
+    -------
+    ``peak``, and ``imported``, which it holds before it begins
+    """
+    script = (
+        "import resource, sys; from mezoroi.capture import unroll; import av\n"
+        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "print(most()); unroll(sys.argv[1]); print(most())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(video)], check=True, capture_output=True, text=True
+    )
+    imported, peak = map(float, run.stdout.split())
+    return {"imported": imported, "peak": peak}
 
 
 def _timed(

@@ -15,6 +15,7 @@ from mezoroi.bench.baselines import COLOUR_HISTOGRAM, TEXTURE
 from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX, Arm
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.speed import speed_settings
+from mezoroi.bench.tables import table
 from mezoroi.config import Config
 from mezoroi.metrics.grading import grading_metrics
 from mezoroi.metrics.intervals import bootstrap_interval, paired_difference
@@ -72,7 +73,7 @@ def _melon_section(ledger: Ledger) -> str:
         "often these sets were looked at: [notes](notes.md). The paper, on its own 488 "
         "real melons: 82.1 % with four grades, 75.8 % with "
         "MC-Loss and 67.9 % without on the surface grades.\n",
-        _table(["task", "arm", "accuracy, 30 per grade", "1,000 melons", "held-out variant"], rows),
+        table(["task", "arm", "accuracy, 30 per grade", "1,000 melons", "held-out variant"], rows),
         "Accuracy over all repeats together, with its interval; in brackets each repeat.\n",
     ]
     for test in (melons.PAPER_TEST, melons.LARGE_TEST):
@@ -112,7 +113,7 @@ def _map_table(found: Sequence[Cell | None]) -> str:
         "### Activation maps against masks\n\n"
         "mIoU at threshold 0.5 of the map of the true grade with the mask of that grade (the "
         "paper, with an expert's masks: 0.62), beside the trivial answers.\n\n"
-        + _table(["test", "map", "mIoU", *grades], rows)
+        + table(["test", "map", "mIoU", *grades], rows)
         + f"\nActivation map on the 1,000 melons, each repeat: {spread}.\n"
     )
 
@@ -139,7 +140,7 @@ def _likeness_table(found: Sequence[Cell | None]) -> str:
         "### Fruits with several features\n\n"
         "On the 1,000 melons, all repeats together. *Second grade right*: the second most similar "
         "grade is the true secondary feature, for mixed fruits whose own grade was found.\n\n"
-        + _table(["grade", "resemble several", "resemble none", "second grade right"], rows)
+        + table(["grade", "resemble several", "resemble none", "second grade right"], rows)
         + f"\nSecond grade right over all grades: {overall}.\n"
     )
 
@@ -165,7 +166,7 @@ def _curve_section(ledger: Ledger) -> str:
     return (
         "## With fewer training fruits\n\nSurface grades, the 1,000 melons: the paper's hypothesis "
         "that MC-Loss helps most where data are few.\n\n"
-        + _table(["training fruits", "arm", "accuracy", "mIoU"], rows)
+        + table(["training fruits", "arm", "accuracy", "mIoU"], rows)
     )
 
 
@@ -197,7 +198,7 @@ def _tomato_section(ledger: Ledger) -> str:
                 ]
             )
         text.append(f"### {title.capitalize()}\n")
-        text.append(_table(["arm", "accuracy", "QWK", "mean absolute grade error"], rows))
+        text.append(table(["arm", "accuracy", "QWK", "mean absolute grade error"], rows))
         for arm in tomatoes.ARMS[1:]:
             difference = _difference(
                 cells(arm, published), cells(tomatoes.ARMS[0], published), "test"
@@ -217,7 +218,7 @@ def _remedy_section(ledger: Ledger) -> str:
                 _mean_metric(found, "val", "quadratic_weighted_kappa"),
             ]
         )
-    return "### Remedies tried, on the validation split (seed 0)\n\n" + _table(
+    return "### Remedies tried, on the validation split (seed 0)\n\n" + table(
         ["arm", "accuracy", "QWK"], rows
     )
 
@@ -247,7 +248,7 @@ def _speed_section(ledger: Ledger) -> str:
             f"{cell['cache_speedup_over_frozen']:.1f} x faster than frozen without a cache",
         ],
     ]
-    return "## Speed\n\nMedians, measured in turns in one run.\n\n" + _table(
+    return "## Speed\n\nMedians, measured in turns in one run.\n\n" + table(
         ["what", "figure", "ratio"], rows
     )
 
@@ -298,9 +299,3 @@ def _difference(found: Sequence[Cell | None], other: Sequence[Cell | None], test
 
 def _share_right(truth: np.ndarray, given: np.ndarray) -> float:
     return float(np.mean(truth == given))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mezoroi.capture.geometry import Ellipse, Floats, sphere_to_disk, visibility
+from mezoroi.capture.geometry import Ellipse, Floats, Precision, sphere_to_disk, visibility
 
 Array = NDArray[np.float32]
 SIDE = 128  # pixels along the disk's square
@@ -27,46 +27,50 @@ class Disks:
 
     Attributes
     ----------
-    values : (N, SIDE, SIDE, 3) lightness and two colour contrasts, without lighting
-    weights : (N, SIDE, SIDE) in [0, 1], 0 off the fruit, under glare and under what hides the fruit
+    texture : (N, SIDE, SIDE, 4) `values` and `weights`, together for speed
     nearness : see `disk_to_sphere`
     """
 
-    values: Array
-    weights: Array
+    texture: Array
     nearness: float
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.texture)
+
+    @property
+    def values(self) -> Array:
+        """Lightness and two colour contrasts (N, SIDE, SIDE, 3), without lighting."""
+        return self.texture[..., :3]
+
+    @property
+    def weights(self) -> Array:
+        """In [0, 1], 0 off the fruit and under glare, (N, SIDE, SIDE)."""
+        return self.texture[..., 3]
 
     def blurred(self, sigma: float) -> Disks:
         """The same at a coarser scale; `sigma` in radii."""
         pixels = sigma * SIDE / (2 * _EDGE)
-        weights = np.stack([cv2.GaussianBlur(w, (0, 0), pixels) for w in self.weights])
-        values = [
-            cv2.GaussianBlur(v * w[..., None], (0, 0), pixels) / np.maximum(b, 1e-3)[..., None]
-            for v, w, b in zip(self.values, self.weights, weights, strict=True)
-        ]
-        return Disks(np.stack(values), np.minimum(weights, self.weights), self.nearness)
+        result = []
+        for values, weights in zip(self.values, self.weights, strict=True):
+            share = cv2.GaussianBlur(weights, (0, 0), pixels)[..., None]
+            smooth = cv2.GaussianBlur(values * weights[..., None], (0, 0), pixels)
+            kept = np.minimum(share, weights[..., None])
+            result.append(np.concatenate([smooth / np.maximum(share, 1e-3), kept], axis=2))
+        return Disks(np.stack(result), self.nearness)
 
-    def sample(self, frame: int, points: Floats) -> tuple[Array, Array]:
-        """Values (..., 3) and weights (...) of a frame at points (..., 3) of the sphere.
+    def sample(self, frame: int, points: NDArray[Precision]) -> tuple[Array, Array]:
+        """Values (C, M, 3) and weights (C, M) of a frame at points (C, M, 3) of the sphere.
 
         The weight falls with the obliqueness of the view and is 0 where the point is hidden.
         """
         x, y = grid_position(sphere_to_disk(points, self.nearness))
-        stacked = np.concatenate([self.values[frame], self.weights[frame][..., None]], axis=2)
-        shape = x.shape
-        found = cv2.remap(
-            stacked, x.reshape(shape[0], -1), y.reshape(shape[0], -1), cv2.INTER_LINEAR
-        )
-        found = found.reshape(*shape, 4)
-        frontal = np.clip(visibility(points, self.nearness) - 0.2, 0, None).astype(np.float32)
-        values = np.asarray(found[..., :3], dtype=np.float32)
-        return values, np.asarray(found[..., 3] * frontal, dtype=np.float32)
+        found = cv2.remap(self.texture[frame], x, y, cv2.INTER_LINEAR)
+        frontal = np.maximum(visibility(points, self.nearness) - 0.2, 0)
+        weights = np.asarray(found[..., 3] * frontal, dtype=np.float32)
+        return np.asarray(found[..., :3], dtype=np.float32), weights
 
 
-def grid_position(disk: Floats) -> tuple[Array, Array]:
+def grid_position(disk: NDArray[Precision]) -> tuple[Array, Array]:
     """Column and row in the square of pixels of positions in the disk (..., 2)."""
     middle = (SIDE - 1) / 2
     column = disk[..., 0] * (SIDE / (2 * _EDGE)) + middle
@@ -114,7 +118,8 @@ def make_disks(
         colours.append(colour)
         weights.append(weight)
     weight = np.stack(weights)
-    return Disks(_without_lighting(np.stack(colours), weight), weight, 0.0)
+    values = _without_lighting(np.stack(colours), weight)
+    return Disks(np.concatenate([values, weight[..., None]], axis=3), 0.0)
 
 
 def _without_lighting(colours: Array, weights: Array) -> Array:

@@ -1,7 +1,8 @@
 """A fruit filmed or photographed from many sides, as a few evenly spaced RGB frames.
 
 Videos are decoded by FFmpeg (through PyAV) one frame at a time, so memory does not grow with their
-length: every stride-th frame is kept, and the stride doubles whenever more than `max_frames` are.
+length: every stride-th frame is kept, and where the video does not state how many it has, the
+stride doubles whenever more than `max_frames` are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mezoroi.capture.video import (
     open_video,
     progressive,
     source_size,
+    stated_frames,
     upright_rgb,
 )
 from mezoroi.errors import MezoroiError
@@ -148,9 +150,7 @@ def _read_folder(folder: Path, max_frames: int, max_side: int) -> Clip:
     )
     if not paths:
         raise MezoroiError(f"{folder} holds no photo: give a folder of photos, or a video")
-    stride = 1
-    while len(range(0, len(paths), stride)) > max_frames:
-        stride *= 2
+    stride = _stride(len(paths), max_frames)
     frames, notes = [], []
     for number in range(0, len(paths), stride):
         try:
@@ -165,9 +165,31 @@ def _read_folder(folder: Path, max_frames: int, max_side: int) -> Clip:
 
 
 def _read_video(path: Path, max_frames: int, max_side: int) -> Clip:
+    """Of a video that states its length, only the frames to be kept are converted."""
+    with open_video(path) as (container, stream):
+        stride = _stride(stated_frames(container, stream), max_frames)
+    clip = _decode_every(stride, path, max_frames, max_side)
+    # A video that is cut short has fewer frames than it states.
+    if _stride(clip.count, max_frames) < stride:
+        clip = _decode_every(1, path, max_frames, max_side)
+    if not clip.frames:
+        raise MezoroiError(f"{path} is a video without any frame that can be read: {CONVERT}")
+    return clip
+
+
+def _stride(count: int, max_frames: int) -> int:
+    """The smallest power of 2 at which no more than `max_frames` of `count` frames are kept."""
+    stride = 1
+    while count > stride * max_frames:
+        stride *= 2
+    return stride
+
+
+def _decode_every(stride: int, path: Path, max_frames: int, max_side: int) -> Clip:
+    """Every stride-th frame, or every 2nd, 4th ... of these where they are too many; or none."""
     kept: list[Frame] = []
     troubles: set[str] = set()
-    count, stride, start, size = 0, 1, float("nan"), (0, 0)
+    count, start, size = 0, float("nan"), (0, 0)
     with open_video(path) as (container, stream):
         for number, raw in enumerate(progressive(decoded(container, stream, troubles))):
             if raw.is_corrupt:
@@ -189,8 +211,6 @@ def _read_video(path: Path, max_frames: int, max_side: int) -> Clip:
             if len(kept) > max_frames:
                 stride *= 2
                 kept = [frame for frame in kept if frame.number % stride == 0]
-    if not kept:
-        raise MezoroiError(f"{path} is a video without any frame that can be read: {CONVERT}")
     return Clip(tuple(kept), count, size, _notes(path, count, troubles))
 
 

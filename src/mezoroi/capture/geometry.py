@@ -11,12 +11,15 @@ upper left pixel.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Precision = TypeVar("Precision", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Ellipse:
         disk: Floats = offset @ np.linalg.inv(self.shape)
         return disk
 
-    def to_pixels(self, disk: Floats) -> Floats:
+    def to_pixels(self, disk: NDArray[Precision]) -> Floats:
         """Coordinates in the unit disk (..., 2), y up -> pixels."""
         pixels: Floats = np.asarray(disk) @ self.shape * (1.0, -1.0) + self.centre
         return pixels
@@ -70,17 +73,18 @@ def disk_to_sphere(disk: Floats, nearness: float = 0.0) -> Floats:
     return np.concatenate([across, z[..., None]], axis=-1)
 
 
-def sphere_to_disk(points: Floats, nearness: float = 0.0) -> Floats:
+def sphere_to_disk(points: NDArray[Precision], nearness: float = 0.0) -> NDArray[Precision]:
     """Where points (..., 3) of the unit sphere appear in the disk (..., 2); see `visibility`."""
-    scale = np.sqrt(1 - nearness**2) / (1 - nearness * points[..., 2])
-    disk: Floats = points[..., :2] * scale[..., None]
+    # Python's own numbers leave points of single precision as they are.
+    scale = math.sqrt(1 - nearness**2) / (1 - nearness * points[..., 2])
+    disk: NDArray[Precision] = points[..., :2] * scale[..., None]
     return disk
 
 
-def visibility(points: Floats, nearness: float = 0.0) -> Floats:
+def visibility(points: NDArray[Precision], nearness: float = 0.0) -> NDArray[Precision]:
     """Cosine of the angle between line of sight and normal at unit vectors; <= 0 where hidden."""
     z = points[..., 2]
-    cosine: Floats = (z - nearness) / np.sqrt(1 - 2 * nearness * z + nearness**2)
+    cosine: NDArray[Precision] = (z - nearness) / np.sqrt(1 - 2 * nearness * z + nearness**2)
     return cosine
 
 

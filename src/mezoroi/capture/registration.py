@@ -33,7 +33,7 @@ class Patch:
     weights : (M,) not negative
     """
 
-    points: Floats
+    points: Array
     values: Array
     weights: Array
 
@@ -124,12 +124,12 @@ def agreement(patch: Patch, disks: Disks, frame: int, rotations: Floats) -> Floa
     """
     seen, other = disks.sample(frame, _turned(rotations, patch.points))
     weight = patch.weights * other
-    both = ((seen * patch.values).sum(axis=2) * weight).sum(axis=1)
+    both = np.einsum("cm,cm->c", np.einsum("cmk,mk->cm", seen, patch.values), weight)
     left = weight @ (patch.values**2).sum(axis=1)
-    right = ((seen**2).sum(axis=2) * weight).sum(axis=1)
+    right = np.einsum("cm,cm->c", np.einsum("cmk,cmk->cm", seen, seen), weight)
     overlap = weight.sum(axis=1) / max(1e-9, float((patch.weights**2).sum()))
     correlation = both / np.sqrt(np.maximum(left * right, 1e-12))
-    result: Floats = correlation * overlap / (overlap + 0.1)
+    result: Floats = (correlation * overlap / (overlap + 0.1)).astype(np.float64)
     return result
 
 
@@ -142,13 +142,12 @@ def refine(
     information = np.zeros((3, 3))
     for _ in range(steps):
         seen, other = disks.sample(frame, _turned(nudges @ rotation, patch.points))
-        slope = (seen[1:4] - seen[4:7]) / (2 * _NUDGE)
+        slopes = ((seen[1:4] - seen[4:7]) / (2 * _NUDGE)).reshape(3, -1)
         error = seen[0] - patch.values
         robust = np.minimum(1, _HUBER / np.maximum(np.abs(error), 1e-6))
         weight = (patch.weights * other[0])[:, None] * robust
-        slopes = slope.reshape(3, -1).astype(np.float64)
         weighted = slopes * weight.ravel()
-        information = weighted @ slopes.T
+        information = (weighted @ slopes.T).astype(np.float64)
         pull = weighted @ error.ravel()
         damping = 1e-3 * np.trace(information) + 1e-9
         step = -np.linalg.solve(information + damping * np.eye(3), pull)
@@ -159,10 +158,10 @@ def refine(
     return rotation, information
 
 
-def _turned(rotations: Floats, points: Floats) -> Floats:
+def _turned(rotations: Floats, points: Array) -> Array:
     """Points (M, 3) under rotations (C, 3, 3), as (C, M, 3)."""
-    turned = rotations.reshape(-1, 3) @ points.T
-    return np.swapaxes(turned.reshape(len(rotations), 3, -1), 1, 2)
+    turned: Array = points @ np.swapaxes(rotations, 1, 2).astype(np.float32)
+    return turned
 
 
 def _seen_in(disks: Disks, frame: int, count: int) -> Patch:
@@ -170,17 +169,18 @@ def _seen_in(disks: Disks, frame: int, count: int) -> Patch:
     points = _cap(count)
     values, weights = disks.sample(frame, points[None])
     kept = weights[0] > 0
-    return Patch(points[kept], values[0][kept], weights[0][kept])
+    return Patch(points[kept], values[0, kept], weights[0, kept])
 
 
 @lru_cache(maxsize=8)
-def _cap(count: int) -> Floats:
+def _cap(count: int) -> Array:
     """`count` points, evenly over the half of the sphere that faces the camera."""
     index = np.arange(count) + 0.5
     z = 1 - index / count
     angle = np.pi * (1 + 5**0.5) * index
     across = np.sqrt(1 - z**2)
-    return np.stack([across * np.cos(angle), across * np.sin(angle), z], axis=-1)
+    points = np.stack([across * np.cos(angle), across * np.sin(angle), z], axis=-1)
+    return points.astype(np.float32)
 
 
 @lru_cache(maxsize=16)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mezoroi.capture.edges import best_edges, between_samples
 from mezoroi.capture.geometry import Ellipse, Floats, fit_ellipse
 from mezoroi.errors import MezoroiError
 
@@ -21,7 +22,8 @@ _RAYS = 256
 _REACH = 0.22  # the edge is sought this far around the first guess, relative to the radius
 _SAMPLES = 97
 _BINS = (32, 24, 24)
-_GONE = 0.4  # of the usual colour evidence, under which a frame shows no fruit
+_MARGIN = 6  # pixels that a blur looks further
+_GONE = 2.0  # log-odds that colours may fall below the usual; a frame with less shows no fruit
 _NOTHING = "no fruit stands out from the background: use a plain, still background"
 
 
@@ -63,15 +65,8 @@ def find_silhouettes(images: Sequence[Image]) -> list[Silhouette]:
     """
     same_size = len(images) >= 5 and len({image.shape for image in images}) == 1
     if not same_size:
-        return [_trace(image, *_first_guess([image])) for image in images]
-    mask, evidence = _first_guess(images)
-    found = [_trace(image, mask, evidence) for image in images]
-    colour = np.array([evidence.colour_within(image, mask) for image in images])
-    gone = colour < _GONE * np.median(colour)
-    return [
-        replace(silhouette, sure=np.zeros_like(silhouette.sure)) if missing else silhouette
-        for silhouette, missing in zip(found, gone, strict=True)
-    ]
+        return [_trace([image], *_first_guess([image]))[0] for image in images]
+    return _trace(images, *_first_guess(images))
 
 
 def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
@@ -174,12 +169,15 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
             f"the fruit is only {across} pixels wide: go closer, to {MIN_DIAMETER} or more"
         )
     fruit = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    outline = max(
-        cv2.findContours(fruit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea
-    )
     filled = np.zeros_like(fruit)
-    cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
+    cv2.drawContours(filled, [_outline(fruit)], -1, 1, cv2.FILLED)
     return filled
+
+
+def _outline(mask: Image) -> NDArray[np.int32]:
+    """The longest way around a mask, (K, 1, 2) pixels."""
+    found = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    return np.asarray(max(found, key=cv2.contourArea), dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -203,94 +201,66 @@ class _Evidence:
                 found = (np.roll(found, 1, axis) + 2 * found + np.roll(found, -1, axis)) / 4
             counts.append(np.asarray(found / max(1.0, float(found.sum())), dtype=np.float32))
         floor = 1e-5
-        return cls(np.log((counts[0] + floor) / (counts[1] + floor)), motion)
+        odds = np.log((counts[0] + floor) / (counts[1] + floor))
+        return cls(np.clip(odds, -3, 3).ravel(), motion)
 
-    def colour_within(self, image: Image, mask: Image) -> float:
-        """How much more fruit- than background-coloured a picture is inside a mask, on average."""
-        return float(self._colour_odds(image)[mask > 0].mean())
-
-    def __call__(self, image: Image) -> Array:
-        """Log-odds (H, W) of a picture (H, W, 3) RGB."""
-        odds = self._colour_odds(image)
-        if self.by_motion is not None:
-            height, width = image.shape[:2]
-            odds = odds + cv2.resize(self.by_motion, (width, height))
-        return np.asarray(cv2.GaussianBlur(odds, (0, 0), 1.0), dtype=np.float32)
-
-    def _colour_odds(self, image: Image) -> Array:
+    def of_colours(self, image: Image) -> Array:
+        """Log-odds (H, W) of a picture (H, W, 3) RGB by its colours."""
         lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), dtype=np.uint8)
-        index = tuple((lab[..., k] * (_BINS[k] / 256)).astype(np.intp) for k in range(3))
-        odds: Array = np.clip(self.by_colour[index], -3, 3)
+        levels = np.arange(256)
+        steps = (_BINS[1] * _BINS[2], _BINS[2], 1)
+        index = sum(
+            (levels * size // 256 * step)[lab[..., k]]
+            for k, (size, step) in enumerate(zip(_BINS, steps, strict=True))
+        )
+        odds: Array = self.by_colour[index]
         return odds
 
 
-def _trace(image: Image, mask: Image, evidence: _Evidence) -> Silhouette:
-    """Follow the fruit's edge around a coarse mask."""
-    outline = max(
-        cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea
-    )[:, 0].astype(np.float64)
-    height, width = image.shape[:2]
+def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Silhouette]:
+    """Follow the fruit's edge around a coarse mask, in frames of its size."""
+    height, width = mask.shape
+    outline = _outline(mask)[:, 0].astype(np.float64)
     guess = fit_ellipse(outline, _away_from_edge(outline, height, width).astype(np.float64))
     angle = np.arange(_RAYS) * 2 * np.pi / _RAYS
     rim = guess.to_pixels(np.stack([np.cos(angle), np.sin(angle)], axis=-1))
     reach = np.linspace(1 - _REACH, 1 + _REACH, _SAMPLES)
-    grid = guess.centre + (rim - guess.centre)[:, None] * reach[:, None]
-    x, y = grid[..., 0].astype(np.float32), grid[..., 1].astype(np.float32)
-
-    odds = np.asarray(cv2.remap(evidence(image), x, y, cv2.INTER_LINEAR), dtype=np.float32)
-    smooth = cv2.GaussianBlur(image, (0, 0), 0.8)
-    colour = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    colour = colour.astype(np.float32)
+    x, y = np.moveaxis(guess.centre + (rim - guess.centre)[:, None] * reach[:, None], -1, 0)
     beyond = (x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)
-    odds[beyond] = -1.0
+    # What lies further out has no say, but for the blurs below.
+    left, right = np.clip([x.min() - _MARGIN, x.max() + _MARGIN], 0, width).astype(int)
+    top, bottom = np.clip([y.min() - _MARGIN, y.max() + _MARGIN], 0, height).astype(int)
+    box = slice(top, bottom), slice(left, right)
+    x, y = (x - left).astype(np.float32), (y - top).astype(np.float32)
+    by_motion: float | Array = 0.0
+    if evidence.by_motion is not None:
+        by_motion = cv2.resize(evidence.by_motion, (width, height))[box].astype(np.float32)
+
+    odds = np.full((len(images), _RAYS, _SAMPLES), -1.0, dtype=np.float32)
     slope = np.zeros(odds.shape, dtype=np.float32)
-    slope[:, 1:-1] = np.linalg.norm(colour[:, 2:] - colour[:, :-2], axis=2)
-    slope[beyond] = 0
-    best = _best_edge(odds, slope)
-    position = _between_samples(slope, best)
-    radii = np.interp(position, np.arange(_SAMPLES), reach)
-    contour = guess.centre + (rim - guess.centre) * radii[:, None]
-    sure = _away_from_edge(contour, height, width)
-    return Silhouette(contour, sure, fit_ellipse(contour, sure.astype(np.float64)))
-
-
-def _best_edge(odds: Array, slope: Array) -> NDArray[np.intp]:
-    """Sample (rays,) of the edge on every ray: the best closed path, by dynamic programming.
-
-    A path gains where what lies inside is fruit-coloured, outside is not, and the picture changes.
-    """
-    inner = np.cumsum(odds, axis=1)
-    gain = 2 * inner - inner[:, -1:]
-    gain = gain / 20 + slope / (slope.max() + 1e-6)
-    # Twice around, so that the end meets the beginning.
-    looped = np.concatenate([gain, gain], axis=0)
-    total = looped[0].copy()
-    came = np.zeros(looped.shape, dtype=np.int8)
-    for ray in range(1, len(looped)):
-        padded = np.pad(total, 2, constant_values=-np.inf)
-        options = np.stack(
-            [padded[2 + d : 2 + d + len(total)] - 0.15 * abs(d) for d in (-2, -1, 0, 1, 2)]
-        )
-        choice = options.argmax(axis=0)
-        came[ray] = choice - 2
-        total = options[choice, np.arange(len(total))] + looped[ray]
-    path = np.zeros(len(looped), dtype=np.intp)
-    path[-1] = int(total.argmax())
-    for ray in range(len(looped) - 1, 0, -1):
-        path[ray - 1] = path[ray] + came[ray, path[ray]]
-    half = len(gain) // 2
-    result: NDArray[np.intp] = np.roll(path[half : half + len(gain)], half)
-    return result
-
-
-def _between_samples(slope: Array, best: NDArray[np.intp]) -> Floats:
-    """The edge's position (rays,) in samples: the centre of the steepest change near `best`."""
-    offsets = np.arange(-3, 4)
-    near = np.clip(best[:, None] + offsets, 0, slope.shape[1] - 1)
-    weight = np.take_along_axis(slope, near, axis=1).astype(np.float64) ** 2
-    total = weight.sum(axis=1)
-    shift = np.where(total > 1e-6, (weight * offsets).sum(axis=1) / np.maximum(total, 1e-6), 0.0)
-    return np.asarray(best + shift, dtype=np.float64)
+    usual = []
+    for number, image in enumerate(images):
+        part = np.ascontiguousarray(image[box])
+        by_colour = evidence.of_colours(part)
+        usual.append(float(by_colour[mask[box] > 0].mean()))
+        found = cv2.GaussianBlur(by_colour + by_motion, (0, 0), 1.0)
+        odds[number] = np.where(beyond, -1.0, cv2.remap(found, x, y, cv2.INTER_LINEAR))
+        smooth = cv2.GaussianBlur(part, (0, 0), 0.8)
+        colour = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        colour = colour.astype(np.float32)
+        slope[number, :, 1:-1] = np.linalg.norm(colour[:, 2:] - colour[:, :-2], axis=2)
+        slope[number, beyond] = 0
+    edges = best_edges(odds, slope)
+    # A hand over all of the fruit, or a fruit that is taken away.
+    gone = np.array(usual) < np.median(usual) - _GONE
+    silhouettes = []
+    for along, edge, missing in zip(slope, edges, gone, strict=True):
+        radii = np.interp(between_samples(along, edge), np.arange(_SAMPLES), reach)
+        contour = guess.centre + (rim - guess.centre) * radii[:, None]
+        sure = _away_from_edge(contour, height, width)
+        ellipse = fit_ellipse(contour, sure.astype(np.float64))
+        silhouettes.append(Silhouette(contour, sure & (not missing), ellipse))
+    return silhouettes
 
 
 def _away_from_edge(contour: Floats, height: int, width: int) -> NDArray[np.bool_]:

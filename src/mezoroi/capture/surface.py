@@ -22,6 +22,8 @@ Array = NDArray[np.float32]
 _SEEN = 0.26  # cosine of the obliqueness up to which a view counts as covering
 _SHARPNESS = 20.0  # how strongly the most frontal views are preferred
 _ODD = 30.0  # grey levels from the usual colour at which a view loses its say
+_FRONTAL = 0.45  # cosine from which views are compared
+_BLURRED = 4.0  # how strongly sharp views are preferred
 _GLARE = 225.0  # grey levels of the darkest channel from which a view shows the lamp
 _COARSE = 4  # the usual colour is found on every fourth pixel
 
@@ -62,35 +64,38 @@ def unroll_views(
 ) -> tuple[Image, NDArray[np.bool_]]:
     """Blend the views on longitude x latitude, each point from where it is seen most frontally.
 
-    Views that disagree with the others at a point (glare, a hand) have little say there, and
-    slow changes of exposure are evened out.
+    Views that disagree with the others at a point (glare, a hand) have little say there, blurred
+    ones have little say anywhere, and slow changes of exposure are evened out.
+
+    Parameters
+    ----------
+    views : at least one
+    height : rows of the surface
+    nearness : radius of the fruit over the camera's distance, 0 for far away
 
     Returns
     -------
     surface (H, 2H, 3) uint8 RGB, and coverage (H, 2H), True where some view shows the point. What
     is not covered continues its surroundings.
     """
-    directions = panorama_directions(height)
-    coarse = panorama_directions(max(16, height // _COARSE))
-    samples = [_project(view, coarse, nearness) for view in views]
+    low = max(16, height // _COARSE)
+    coarse = panorama_directions(low).astype(np.float32)
+    samples = [_sample(view, coarse, nearness) for view in views]
     gains = _exposure_gains(samples)
-    usual = _usual_colour(samples, gains)
-    usual = _enlarged(usual, height)
+    says = _says(samples, gains) * _sharpness(views, coarse, nearness, gains)[:, None, None]
+    directions = panorama_directions(height).astype(np.float32)
     total = np.zeros((height, 2 * height, 3), dtype=np.float32)
     weights = np.zeros((height, 2 * height), dtype=np.float32)
     covered = np.zeros((height, 2 * height), dtype=bool)
-    for view, gain in zip(views, gains, strict=True):
-        colour, cosine = _project(view, directions, nearness)
-        colour = colour * gain
-        weight = np.clip(cosine, 0, 1) ** _SHARPNESS
-        # Only slow differences count as odd: fine ones are the fruit's own texture.
-        away = np.abs(_blurred(colour - usual)).max(axis=2)
-        weight *= np.exp(-0.5 * (away / _ODD) ** 2) + 1e-4
-        weight *= np.where(colour.min(axis=2) > _GLARE * gain, 1e-3, 1.0)
-        weight[cosine < _SEEN] = 0
-        total += colour * weight[..., None]
+    for view, gain, say in zip(views, gains, says, strict=True):
+        colour, cosine = _sample(view, directions, nearness)
+        weight = np.maximum(cosine, 0) ** _SHARPNESS * _enlarged(say, height)
+        weight[cv2.inRange(colour, (_GLARE,) * 3, (255.0,) * 3) > 0] *= 1e-3
+        seen = cosine >= _SEEN
+        weight *= seen
+        total += colour * (gain * weight)[..., None]
         weights += weight
-        covered |= cosine >= _SEEN
+        covered |= seen
     mean = np.rint(total / np.maximum(weights, 1e-30)[..., None])
     return _fill(np.clip(mean, 0, 255).astype(np.uint8), covered), covered
 
@@ -113,21 +118,80 @@ def locate_on_fruit(view: View, x: float, y: float, nearness: float) -> tuple[fl
     return longitude, latitude
 
 
-def _project(view: View, directions: Floats, nearness: float) -> tuple[Array, Array]:
-    """Colour (H, W, 3) and frontality (H, W) of a view at points of the fruit."""
-    points = directions @ view.squeeze.T
-    points /= np.linalg.norm(points, axis=-1, keepdims=True)
+def _place(view: View, directions: Array, nearness: float) -> tuple[Array, Array]:
+    """Pixels (H, W, 2) and frontality (H, W) of points of the fruit in a view."""
+    points = directions @ view.squeeze.T.astype(np.float32)
+    points /= np.sqrt(np.einsum("hwk,hwk->hw", points, points))[..., None]
     cosine = visibility(points, nearness)
-    pixels = view.ellipse.to_pixels(sphere_to_disk(points, nearness))
-    x, y = pixels[..., 0].astype(np.float32), pixels[..., 1].astype(np.float32)
+    pixels = view.ellipse.to_pixels(sphere_to_disk(points, nearness)).astype(np.float32)
+    height, width = view.image.shape[:2]
+    x, y = pixels[..., 0], pixels[..., 1]
+    outside = (x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)
+    return pixels, np.where(outside, 0, cosine).astype(np.float32)
+
+
+def _sample(view: View, directions: Array, nearness: float) -> tuple[Array, Array]:
+    """Colour (H, W, 3) and frontality (H, W) of a view at points of the fruit."""
+    pixels, cosine = _place(view, directions, nearness)
+    image, corner = _around_fruit(view)
     # Pixels of the frame per pixel of the panorama, at the fruit's middle.
     step = view.ellipse.radius * np.pi / directions.shape[0]
-    image = cv2.GaussianBlur(view.image, (0, 0), 0.25 * step) if step > 1.4 else view.image
-    colour = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if step > 1.4:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.25 * step), dtype=np.uint8)
+    return _remapped(image, pixels - corner), cosine
+
+
+def _around_fruit(view: View) -> tuple[Image, Array]:
+    """The part of a view that the fruit fills, and the (2,) pixel of its upper left corner."""
+    reach = np.linalg.norm(view.ellipse.shape, axis=1) + 2
     height, width = view.image.shape[:2]
-    outside = (x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)
-    cosine = np.where(outside, 0.0, cosine)
-    return colour.astype(np.float32), cosine.astype(np.float32)
+    left, top = np.clip(view.ellipse.centre - reach, 0, (width - 2, height - 2)).astype(int)
+    right, bottom = np.ceil(view.ellipse.centre + reach).astype(int) + 1
+    part = view.image[top : max(bottom, top + 2), left : max(right, left + 2)]
+    return part, np.array([left, top], dtype=np.float32)
+
+
+def _remapped(image: Image | Array, pixels: Array) -> Array:
+    found = cv2.remap(
+        image, pixels[..., 0], pixels[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return found.astype(np.float32)
+
+
+def _says(samples: Sequence[tuple[Array, Array]], gains: Array) -> Array:
+    """How much each view is to be believed at each point (N, H, W): little where it is odd."""
+    usual = _usual_colour(samples, gains)
+    # On coarse samples only slow differences show: fine ones are the fruit's own texture.
+    away = [
+        cv2.dilate(np.abs(colour * gain - usual).max(axis=2), np.ones((3, 3)))
+        for (colour, _), gain in zip(samples, gains, strict=True)
+    ]
+    return np.asarray(np.exp(-0.5 * (np.stack(away) / _ODD) ** 2) + 1e-4, dtype=np.float32)
+
+
+def _sharpness(views: Sequence[View], coarse: Array, nearness: float, gains: Array) -> Array:
+    """Say (N,) of each view by how sharp it is: 1 as sharp as usual, near 0 blurred.
+
+    Views are compared where they show the same points, for a fruit is netted more on one side.
+    """
+    detail = np.full((len(views), *coarse.shape[:2]), np.nan, dtype=np.float32)
+    for number, (view, gain) in enumerate(zip(views, gains, strict=True)):
+        pixels, cosine = _place(view, coarse, nearness)
+        image, corner = _around_fruit(view)
+        grey = gain * cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        step = view.ellipse.radius * np.pi / coarse.shape[0]
+        fine = np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 0.25 * step))
+        found = _remapped(cv2.GaussianBlur(fine, (0, 0), 0.5 * step), pixels - corner)
+        shown = cosine > _FRONTAL
+        detail[number, shown] = found[shown] + 0.1
+    several = np.isfinite(detail).sum(axis=0) >= 3
+    if not several.any():
+        return np.ones(len(views), dtype=np.float32)
+    compared = detail[:, several] / np.nanmedian(detail[:, several], axis=0)
+    known = np.isfinite(compared).any(axis=1)
+    share = np.ones(len(views))
+    share[known] = np.nanmedian(compared[known], axis=1)
+    return np.asarray(np.clip(share, 0, 1) ** _BLURRED, dtype=np.float32)
 
 
 def _exposure_gains(samples: Sequence[tuple[Array, Array]]) -> Array:
@@ -145,7 +209,7 @@ def _usual_colour(samples: Sequence[tuple[Array, Array]], gains: Array) -> Array
     """The median over the views that show a point well (H, W, 3)."""
     stacked = np.stack(
         [
-            np.where((cosine > 0.45)[..., None], colour * gain, np.nan)
+            np.where((cosine > _FRONTAL)[..., None], colour * gain, np.nan)
             for (colour, cosine), gain in zip(samples, gains, strict=True)
         ]
     )
@@ -159,18 +223,12 @@ def _usual_colour(samples: Sequence[tuple[Array, Array]], gains: Array) -> Array
 
 
 def _enlarged(coarse: Array, height: int) -> Array:
-    """A coarse panorama at `height`, without a seam."""
+    """A coarse panorama (h, 2h) at `height`, without a seam."""
     wide = np.concatenate([coarse[:, -2:], coarse, coarse[:, :2]], axis=1)
     width = round(wide.shape[1] * height / coarse.shape[0])
     margin = (width - 2 * height) // 2
     large = cv2.resize(wide, (width, height))
     return np.asarray(large[:, margin : margin + 2 * height], dtype=np.float32)
-
-
-def _blurred(field: Array) -> Array:
-    margin = _COARSE
-    wide = np.concatenate([field[:, -margin:], field, field[:, :margin]], axis=1)
-    return np.asarray(cv2.blur(wide, (_COARSE + 1, _COARSE + 1))[:, margin:-margin])
 
 
 def _fill(surface: Image, covered: NDArray[np.bool_]) -> Image:
@@ -183,12 +241,16 @@ def _fill(surface: Image, covered: NDArray[np.bool_]) -> Image:
     missing = ~covered
     sigma = 2.0
     while missing.any() and sigma < 4 * surface.shape[1]:
-        share = cv2.GaussianBlur(np.tile(known, (1, 3)), (0, 0), sigma)
-        spread = cv2.GaussianBlur(np.tile(values, (1, 3, 1)), (0, 0), sigma)
-        width = surface.shape[1]
-        share, spread = share[:, width : 2 * width], spread[:, width : 2 * width]
+        share, spread = _spread(known, sigma), _spread(values, sigma)
         ready = missing & (share > 0.02)
         result[ready] = np.clip(spread[ready] / share[ready][:, None], 0, 255)
         missing &= ~ready
         sigma *= 2
     return result
+
+
+def _spread(field: Array, sigma: float) -> Array:
+    """A panorama blurred without a seam."""
+    margin = min(field.shape[1], round(4 * sigma))
+    wide = np.concatenate([field[:, -margin:], field, field[:, :margin]], axis=1)
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), sigma)[:, margin:-margin], dtype=np.float32)

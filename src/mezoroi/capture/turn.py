@@ -14,18 +14,11 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.disks import Disks
 from mezoroi.capture.geometry import Floats
-from mezoroi.capture.registration import SCALES, Match, Prior, match_frames
+from mezoroi.capture.matching import match_closures, match_further, match_neighbours
+from mezoroi.capture.poses import chained, fit_poses
+from mezoroi.capture.registration import SCALES, Match, match_frames
 
-_WIDE, _NARROW = 58.0, 10.0  # degrees that a search reaches
-_SURE = 0.75  # agreement from which a narrow search needs no wide one
-_DOUBTFUL = 0.4  # agreement under which a step may be wrong
-_SIGMA = 12.0  # degrees, how much a step may differ from its neighbours
-_GAPS = (2, 3, 5)
-_FARTHEST = 50.0  # degrees between frames that still share enough of the surface
-_CLOSING = 240.0  # degrees after which a side may come round again
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
-_CLOSED = 0.6  # agreement of such frames, relative to neighbours
-_TOLERANCE = np.radians(4.0)  # disagreement from which a match counts as wrong
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
 _NEARNESS_PAIRS = 8  # of each distance, on which nearness is told
 _NEARNESS_DEGREES = (24.0, 36.0)
@@ -73,18 +66,18 @@ def estimate_motion(disks: Disks) -> Motion:
     disks : the frames' textures, in order, as seen from far away
     """
     pyramid = [disks.blurred(scale) for scale in SCALES]
-    found = _match_neighbours(pyramid)
+    found = match_neighbours(pyramid)
     nearness = _estimate_nearness(pyramid, found)
     level, chain, matches, poses = _follow(pyramid, found, nearness)
     # A few far searches first: by the end of the turn the poses may have drifted a long way.
-    closing = _match_closures(level, poses, chain, 4, 40.0)
+    closing = match_closures(level, poses, chain, 4, 40.0)
     excess = _excess(poses, closing)
     if abs(excess) > _EXCESS:
         nearness = float(np.clip(nearness + excess, 0.0, _NEARNESSES[-1]))
         level, chain, matches, poses = _follow(pyramid, found, nearness)
-        closing = _match_closures(level, poses, chain, 4, 40.0)
+        closing = match_closures(level, poses, chain, 4, 40.0)
     poses = fit_poses([*matches, *closing], poses)
-    closing = _match_closures(level, poses, chain, 24, 8.0)
+    closing = match_closures(level, poses, chain, 24, 8.0)
     poses = fit_poses([*matches, *closing], poses)
     return Motion(poses, np.array([found.agreement for found in chain]), nearness)
 
@@ -100,8 +93,8 @@ def _follow(
             match_frames(level, found.first, found.second, found.rotation, 0.0, 1.0)
             for found in chain
         ]
-    poses = _chained(steps)
-    matches = [*steps, *_match_further(level, poses, steps)]
+    poses = chained(steps)
+    matches = [*steps, *match_further(level, poses, steps)]
     return level, steps, matches, fit_poses(matches, poses)
 
 
@@ -131,7 +124,7 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
     A camera close by shows less than half of the fruit; taking it for far away would overstate
     every rotation.
     """
-    poses = _chained(chain)
+    poses = chained(chain)
     pairs: list[tuple[int, int, Floats]] = []
     for first in range(0, len(chain), max(1, len(chain) // _NEARNESS_PAIRS)):
         for degrees in _NEARNESS_DEGREES:
@@ -146,9 +139,13 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
     for nearness in _NEARNESSES:
         near = [replace(level, nearness=nearness) for level in pyramid]
         found.append([match_frames(near, a, b, guess, 4.0, 4.0).agreement for a, b, guess in pairs])
-    scores = np.mean(found, axis=1)
+    # A pair that is matched wrongly says nothing.
+    table = np.array(found)
+    known = table.max(axis=0) > 0.5 * np.median(table.max(axis=0))
+    table = table[:, known]
+    scores = table.mean(axis=1)
     best = int(np.argmax(scores))
-    gains = np.array(found[best]) - np.array(found[0])
+    gains = table[best] - table[0]
     # Plain fruits agree a little better under one nearness or another by chance.
     doubt = float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 2 else np.inf
     if best == 0 or gains.mean() < max(doubt, _NEARNESS_GAIN):
@@ -159,116 +156,6 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
     return float(_NEARNESSES[best] + (_NEARNESSES[1] - _NEARNESSES[0]) * shift)
-
-
-def _chained(chain: Sequence[Match]) -> Floats:
-    """Poses (N, 3, 3) by one step after the other, the first as it is."""
-    poses = [np.eye(3)]
-    for found in chain:
-        poses.append(found.rotation @ poses[-1])
-    return np.stack(poses)
-
-
-def fit_poses(matches: Sequence[Match], poses: Floats, rounds: int = 20) -> Floats:
-    """Rotations (N, 3, 3) that agree best with all matches.
-
-    Gauss-Newton with Geman-McClure weights, so that wrong matches lose their say; the first frame
-    stays where it is.
-    """
-    count = len(poses)
-    poses = poses.copy()
-    for number in range(rounds):
-        # A wide tolerance first: one wrong step must not make later, right matches look wrong.
-        tolerance = max(_TOLERANCE, np.radians(40.0) * 0.7**number)
-        normal = 1e-9 * np.eye(3 * count)
-        pull = np.zeros(3 * count)
-        normal[:3, :3] += 1e3 * np.eye(3)
-        for found in matches:
-            between = poses[found.second] @ poses[found.first].T
-            error = Rotation.from_matrix(between @ found.rotation.T).as_rotvec()
-            robust = (tolerance**2 / (tolerance**2 + error @ error)) ** 2
-            trace = np.trace(found.information) + 1e-9
-            weight = robust * (
-                max(0.0, found.agreement) ** 2 * found.information / trace + 1e-3 * np.eye(3)
-            )
-            i = slice(3 * found.first, 3 * found.first + 3)
-            j = slice(3 * found.second, 3 * found.second + 3)
-            normal[i, i] += between.T @ weight @ between
-            normal[j, j] += weight
-            normal[i, j] -= between.T @ weight
-            normal[j, i] -= weight @ between
-            pull[i] -= between.T @ weight @ error
-            pull[j] += weight @ error
-        step = -np.linalg.solve(normal, pull).reshape(-1, 3)
-        poses = Rotation.from_rotvec(step).as_matrix() @ poses
-        if tolerance == _TOLERANCE and np.abs(step).max() < 1e-5:
-            break
-    return poses
-
-
-def _match_neighbours(pyramid: Sequence[Disks]) -> list[Match]:
-    chain: list[Match] = []
-    for second in range(1, len(pyramid[0])):
-        found = None
-        if chain:
-            found = match_frames(pyramid, second - 1, second, chain[-1].rotation, _NARROW, 5.0)
-        if found is None or found.agreement < _SURE:
-            wide = match_frames(pyramid, second - 1, second, np.eye(3), _WIDE, 6.0)
-            found = wide if found is None or wide.agreement > found.agreement else found
-        chain.append(found)
-    if len(chain) < 4:
-        return chain
-    # A step unlike those around it is searched again where these expect it.
-    vectors = Rotation.from_matrix(np.stack([found.rotation for found in chain])).as_rotvec()
-    for index, found in enumerate(chain):
-        around = np.delete(vectors[max(0, index - 3) : index + 4], min(index, 3), axis=0)
-        usual = Rotation.from_rotvec(np.median(around, axis=0)).as_matrix()
-        prior = Prior(usual, _SIGMA)
-        if float(prior.cost(found.rotation[None])[0]) > 0.05:
-            again = match_frames(pyramid, found.first, found.second, usual, 27.0, 4.5, prior)
-            if again.agreement - prior.cost(again.rotation[None])[0] > (
-                found.agreement - prior.cost(found.rotation[None])[0]
-            ):
-                chain[index] = again
-    return chain
-
-
-def _match_further(pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Match]) -> list[Match]:
-    """Frames a few steps apart, so that one bad step cannot break the chain."""
-    matches = []
-    for gap in _GAPS:
-        for first in range(len(poses) - gap):
-            guess = poses[first + gap] @ poses[first].T
-            if np.degrees(Rotation.from_matrix(guess).magnitude()) < _FARTHEST:
-                doubtful = min(found.agreement for found in chain[first : first + gap]) < _DOUBTFUL
-                reach, step = (36.0, 6.0) if doubtful else (4.0, 4.0)
-                matches.append(match_frames(pyramid, first, first + gap, guess, reach, step))
-    return matches
-
-
-def _match_closures(
-    pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Match], most: int, reach: float
-) -> list[Match]:
-    """At most `most` pairs of frames that show the same side again after most of a turn."""
-    if not chain:
-        return []
-    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).magnitude()
-    travelled = np.degrees(np.concatenate([[0.0], np.cumsum(steps)]))
-    pairs: list[tuple[float, int, int]] = []
-    for first in range(len(poses)):
-        for second in range(first + 1, len(poses)):
-            if travelled[second] - travelled[first] < _CLOSING:
-                continue
-            guess = poses[second] @ poses[first].T
-            away = float(np.degrees(Rotation.from_matrix(guess).magnitude()))
-            if away < _FARTHEST:
-                pairs.append((away, first, second))
-    usual = float(np.median([found.agreement for found in chain]))
-    tried = [
-        match_frames(pyramid, a, b, poses[b] @ poses[a].T, reach, 5.0)
-        for _, a, b in sorted(pairs)[:most]
-    ]
-    return [found for found in tried if found.agreement > _CLOSED * usual]
 
 
 def find_axis(poses: Floats) -> Axis:

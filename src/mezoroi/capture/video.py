@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -25,6 +26,7 @@ _HDR_CURVES = (16, 18)  # PQ and HLG, by their numbers in ITU-T H.273
 _UNNAMED_COLOURS = 2
 _HD_HEIGHT = 577  # from here on, a video that does not name its colour matrix is BT.709 by custom
 _BY_SUFFIX = ("image2", "tty")  # what FFmpeg takes a file for by its name alone
+_THREADS = 4  # of the decoder, at most
 _SHORT = 0.95  # a video that ends before this part of its stated duration is cut short,
 _SHORT_SECONDS = 0.2  # not counting so many seconds
 
@@ -63,11 +65,22 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise MezoroiError(f"{path} is encoded in a way that is not known: {CONVERT}")
         stream = max(streams, key=lambda s: s.width * s.height)
         stream.thread_type = "AUTO"
+        # Every thread holds frames of its own, of 12 MB in a 4K video.
+        stream.codec_context.thread_count = min(_THREADS, os.cpu_count() or 1)
         try:
             yield container, stream
         except av.FFmpegError as error:
             reason = error.strerror or type(error).__name__
             raise MezoroiError(f"{path} cannot be decoded ({reason}): {CONVERT}") from error
+
+
+def stated_frames(container: InputContainer, stream: VideoStream) -> int:
+    """How many frames the video says it has, by itself or by its duration; 0 where it does not."""
+    import av
+
+    if stream.frames or not container.duration or not stream.average_rate:
+        return stream.frames
+    return round(container.duration / av.time_base * stream.average_rate)
 
 
 def _is_cover(stream: VideoStream) -> bool:
