@@ -47,7 +47,7 @@ class ModelConfig(_Section):
 
 
 class LossConfig(_Section):
-    """L = L_head + discriminality_weight * L_dis + diversity_weight * L_div."""
+    """L_head, L_dis and L_div of the MC-Loss, precedence and silence, weighted."""
 
     head: Literal["arcface", "softmax"] = Field("arcface", description="loss of the embedding")
     margin_degrees: float = Field(5.0, ge=0, lt=90, description="ArcFace margin in degrees")
@@ -57,6 +57,12 @@ class LossConfig(_Section):
         0.0,
         ge=0,
         description="weight of L_div of the MC-Loss; above about 0.1 channels mark image borders",
+    )
+    precedence_weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight of: no position shows a grade that takes precedence over the fruit's "
+        "own; for ordered grades",
     )
     sparsity_weight: float = Field(
         0.3, ge=0, description="weight of the class channels' mean: silence where there is no sign"
@@ -147,7 +153,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "input": {"height": 224},
         "model": {"backbone": "resnet50", "weights": "none", "stride": 32},
-        "loss": {"diversity_weight": 1.0, "sparsity_weight": 0.0, "swap_tile": 0},
+        "loss": {
+            "diversity_weight": 1.0,
+            "precedence_weight": 0.0,
+            "sparsity_weight": 0.0,
+            "swap_tile": 0,
+        },
         "train": {
             "epochs": 250,
             "batch_size": 32,

@@ -11,7 +11,8 @@ from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor, nn
 
 from mezoroi.config import Config, LossConfig
-from mezoroi.losses import MutualChannelLoss
+from mezoroi.losses import MutualChannelLoss, precedence_loss
+from mezoroi.maps import grade_evidence
 from mezoroi.models.grading_model import GradingModel, ModelOutput
 from mezoroi.standard import GradingStandard
 from mezoroi.training.data import InputSize, seeded_generator
@@ -41,7 +42,7 @@ def make_head(config: LossConfig, num_grades: int, embedding_dim: int) -> nn.Mod
 
 
 class GradingModule(pl.LightningModule):
-    """Trains a `GradingModel` with L_head + L_dis + L_div (design.md section 4).
+    """Trains a `GradingModel` with the losses of `LossConfig`.
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ class GradingModule(pl.LightningModule):
     """
 
     surface_index: Tensor
+    possible: Tensor
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class GradingModule(pl.LightningModule):
         self.register_buffer(
             "surface_index", torch.tensor([surface.get(grade, -1) for grade in standard.grades])
         )
+        self.register_buffer("possible", _possible_grades(standard))
         loss = config.loss
         self.mutual_channel = (
             MutualChannelLoss(
@@ -104,7 +107,7 @@ class GradingModule(pl.LightningModule):
         return loss
 
     def losses(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        """L_head + L_dis + L_div of a batch that is already augmented, as a scalar."""
+        """All losses, weighted, of a batch that is already augmented, as a scalar."""
         output = self.run(batch, self._draw_board(batch_index))
         labels = batch["labels"]
         loss: Tensor = self.head(output.embedding.float(), labels)
@@ -178,16 +181,30 @@ class GradingModule(pl.LightningModule):
         }
 
     def _mutual_channel_loss(self, output: ModelOutput, labels: Tensor) -> Tensor:
-        """L_dis and L_div of the fruits whose grade is judged on the surface."""
+        """What the class channels cost, on fruits whose grade is judged on the surface."""
         assert self.mutual_channel is not None
         surface = self.surface_index[labels]
         chosen = surface >= 0
         if not bool(chosen.any()):
             return output.class_channels.sum() * 0.0
         channels = output.class_channels[chosen].float()
+        weights = self.config.loss
         loss: Tensor = self.mutual_channel(channels, surface[chosen])
-        return loss + self.config.loss.sparsity_weight * channels.mean()
+        if weights.precedence_weight:
+            evidence = grade_evidence(channels, self.model.channels_per_grade)
+            possible = self.possible[surface[chosen]]
+            loss = loss + weights.precedence_weight * precedence_loss(evidence, possible)
+        return loss + weights.sparsity_weight * channels.mean()
 
     def _frozen_stages(self) -> list[nn.Module]:
         encoder = self.model.encoder
         return [*encoder.stages, *encoder.deep_stages][: self.config.train.frozen_stages]
+
+
+def _possible_grades(standard: GradingStandard) -> Tensor:
+    """(S, S) bool: on a fruit of surface grade i, may grade j show? Not if it takes precedence."""
+    rank = [standard.precedence.index(grade) for grade in standard.surface_grades]
+    strength = torch.tensor(rank)
+    if not standard.ordered:
+        return torch.ones(len(rank), len(rank), dtype=torch.bool)
+    return strength[None, :] >= strength[:, None]
