@@ -65,7 +65,7 @@ class LossConfig(_Section):
         "own; for ordered grades",
     )
     sparsity_weight: float = Field(
-        0.3, ge=0, description="weight of the class channels' mean: silence where there is no sign"
+        0.05, ge=0, description="weight of the class channels' mean: silence where there is no sign"
     )
     kept_channels: int | None = Field(
         None, ge=1, description="channels per grade kept in a step; null: ceil(xi / 2)"
