@@ -28,7 +28,18 @@ _HOMES = {
     "make_config": "config",
     "train": "workflow",
 }
-_ROOMS = ("capture", "datasets", "losses", "maps", "metrics", "models", "report", "training")
+_ROOMS = (
+    "capture",
+    "datasets",
+    "explain",
+    "losses",
+    "maps",
+    "metrics",
+    "models",
+    "report",
+    "retrieval",
+    "training",
+)
 
 __all__ = [
     "Config",

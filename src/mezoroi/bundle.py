@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class Bundle:
     input_kind : ``surface`` or ``photo``
     outline_names : names of the shape statistics in the order the network takes them
     data : fingerprint and size of the training dataset, and its splits by observation id
+    added_grades : grades that were added from a few examples, which the network was not trained
+        on: they have a prototype, but no class channels; the last ones of the standard
     """
 
     network: GradingModel
@@ -67,6 +70,21 @@ class Bundle:
     outline_names: tuple[str, ...]
     prototypes: Prototypes
     data: Mapping[str, Any]
+    added_grades: tuple[str, ...] = ()
+
+    @property
+    def trained_standard(self) -> GradingStandard:
+        """The standard without the grades added since; these have class channels and a head."""
+        return _without(self.standard, self.added_grades)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything an embedding depends on, so that only like ones are compared."""
+        digest = hashlib.sha256(repr((vars(self.size), self.outline_names)).encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
 
 
 def build_network(
@@ -110,6 +128,7 @@ def write_bundle(bundle: Bundle, run_dir: Path) -> None:
             "standard": bundle.standard.to_dict(),
             "config": bundle.config.model_dump(),
             "data": dict(bundle.data),
+            "added_grades": list(bundle.added_grades),
         },
     )
 
@@ -141,15 +160,20 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         size = InputSize(**content["size"])
         input_kind: InputKind = "surface" if content["input_kind"] == "surface" else "photo"
         data = content["data"]
+        added_grades = tuple(content.get("added_grades", ()))
+        trained = _without(standard, added_grades)
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MezoroiError(f"{folder / GRADER_JSON} is damaged ({reason}): {_REMEDY}") from error
-    network, head = build_network(standard, config, len(outline_names), size.wraps, weights="none")
+    network, head = build_network(trained, config, len(outline_names), size.wraps, weights="none")
     tensors = _read_tensors(folder / WEIGHTS)
     try:
         network.load_state_dict(_part(tensors, "network."))
         head.load_state_dict(_part(tensors, "head."))
-        prototypes = Prototypes(**_read_tensors(folder / PROTOTYPES))
+        tensors = _read_tensors(folder / PROTOTYPES)
+        # An interrupted `add_grade` leaves a row more than there are grades.
+        rows = len(standard.grades)
+        prototypes = Prototypes(**{name: value[:rows] for name, value in tensors.items()})
         _check_shapes(prototypes, len(standard.grades), network)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
@@ -157,7 +181,29 @@ def read_bundle(run_dir: str | Path) -> Bundle:
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
     return Bundle(
-        network, head, standard, config, size, input_kind, outline_names, prototypes, data
+        network,
+        head,
+        standard,
+        config,
+        size,
+        input_kind,
+        outline_names,
+        prototypes,
+        data,
+        added_grades,
+    )
+
+
+def _without(standard: GradingStandard, grades: tuple[str, ...]) -> GradingStandard:
+    if not grades:
+        return standard
+    return replace(
+        standard,
+        grades=tuple(name for name in standard.grades if name not in grades),
+        precedence=tuple(name for name in standard.precedence if name not in grades),
+        descriptions={
+            name: entry for name, entry in standard.descriptions.items() if name not in grades
+        },
     )
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from mezoroi import __version__
+from mezoroi import __version__, cli_references
+from mezoroi.cli_options import AsJson, Language, Run
 from mezoroi.console import Console
 from mezoroi.errors import MezoroiError
 
@@ -42,11 +43,12 @@ class Group(str, Enum):
     session = "session"
 
 
-class Language(str, Enum):
-    """Language of charts and reports."""
+class Windows(str, Enum):
+    """Size and distance of the windows of occlusion, in pixels."""
 
-    ja = "ja"
-    en = "en"
+    exact = "exact"
+    medium = "medium"
+    coarse = "coarse"
 
 
 class Variant(str, Enum):
@@ -57,8 +59,6 @@ class Variant(str, Enum):
 
 
 Data = Annotated[Path, typer.Argument(help="Folder of grades, or CSV or Parquet manifest.")]
-Run = Annotated[Path, typer.Argument(help="Run folder that `mezoroi train` wrote.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Preset = Annotated[str, typer.Option(help="Settings to start from: quick, paper or tiny.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Overrides = Annotated[
@@ -250,6 +250,81 @@ def evaluate(
     console.result(scores, evaluation_text(scores) + f"\n{folder / 'evaluation.json'}")
 
 
+@app.command(epilog="Example: mezoroi explain runs/melon melon.jpg --method grad-cam,lime -o out/")
+def explain(
+    run: Run,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Photos, videos, captures, folders, or a dataset with masks."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets and maps.")],
+    method: Annotated[
+        str, typer.Option(help="Names with commas between them, or all that suit the grader.")
+    ] = "activation-map,dist-cam,grad-cam",
+    grade: Annotated[
+        str | None, typer.Option(help="Grade to explain; default the one decided.")
+    ] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="Dataset that adapting-grad-cam learns from.")
+    ] = None,
+    windows: Annotated[
+        Windows, typer.Option(help="Of occlusion: 11 by 2, 24 by 8 or 32 by 16 pixels.")
+    ] = Windows.coarse,
+    samples: Annotated[int, typer.Option(min=1, help="Perturbed images of lime.")] = 1000,
+    seed: Seed = 0,
+    language: Annotated[Language, typer.Option(help="Language of the sheets.")] = Language.ja,
+    as_json: AsJson = False,
+) -> None:
+    """Show why: maps of several methods side by side, and as numbers."""
+    from mezoroi import explaining
+    from mezoroi.datasets import load_dataset
+    from mezoroi.explain import OCCLUSION_PRESETS
+    from mezoroi.grader import Grader
+    from mezoroi.grading import GradingFailure
+
+    console = Console(as_json)
+    grader = Grader.load(run)
+    learning = load_dataset(training, trainable=False) if training is not None else None
+    options = {
+        "occlusion": OCCLUSION_PRESETS[windows.value],
+        "lime": {"num_samples": samples, "seed": seed},
+    }
+    with console.progress() as report:
+        explainers, skipped = explaining.choose_explainers(
+            grader, method, learning, options, report
+        )
+        results = explaining.explain_to_folder(
+            grader,
+            sources,
+            out,
+            explainers,
+            grade=grade,
+            language=language.value,
+            progress=report,
+        )
+    console.notes(skipped)
+    failures = [item for item in results if isinstance(item, GradingFailure)]
+    lines = [
+        f"{item.source}: {item.error}" if isinstance(item, GradingFailure) else item.line()
+        for item in results
+    ]
+    lines.append(f"{len(results) - len(failures)} explained, {len(failures)} failed; folder: {out}")
+    console.result(
+        {
+            "folder": str(out),
+            "methods": list(explainers),
+            "results": [item.to_dict() for item in results],
+        },
+        "\n".join(lines),
+    )
+    if failures:
+        raise typer.Exit(1)
+
+
+app.command(epilog=cli_references.SEARCH_EXAMPLE)(cli_references.search)
+app.command(epilog=cli_references.REFERENCES_EXAMPLE)(cli_references.references)
+
+
 @app.command(epilog="Example: mezoroi cross-validate melons/ --folds 3 --group session -o cv/")
 def cross_validate(
     data: Data,
@@ -347,6 +422,59 @@ def bench_capture(
     console = Console(as_json)
     with console.progress() as report:
         cells = run_capture_bench(part, work, shared, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command("explain", epilog="Example: mezoroi bench explain --part ceiling")
+def bench_explain(
+    part: Annotated[
+        str, typer.Option(help="all, ceiling, speed, melons, real, exact or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    shared: Annotated[
+        Path, typer.Option(help="Folder with magnetic_tile, sd_saliency_900 and soybean_rust.")
+    ] = Path("../shared/data"),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/explain.md"),
+    as_json: AsJson = False,
+) -> None:
+    """Seven explanations against masks, peers and experts; hours, resumable."""
+    from mezoroi.bench.explain import run_explain_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_explain_bench(part, work, shared, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command(
+    "retrieval", epilog="Example: mezoroi bench retrieval ../shared/data/fruit_rotation"
+)
+def bench_retrieval(
+    fruit: Annotated[Path, typer.Argument(help="Folder fruit_rotation.")],
+    part: Annotated[
+        str, typer.Option(help="all, tables, grocery, speed, million or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of features and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    produce: Annotated[
+        Path | None, typer.Option(help="Folder grocery_produce20; default beside the first.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Of the backbone: package, or a timm checkpoint file.")
+    ] = "package",
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/retrieval.md"),
+    as_json: AsJson = False,
+) -> None:
+    """The Feature Tuning paper's tables, and the speed of references; hours, resumable."""
+    from mezoroi.bench.retrieval import run_retrieval_bench
+
+    console = Console(as_json)
+    beside = produce if produce is not None else fruit.parent / "grocery_produce20"
+    with console.progress() as report:
+        cells = run_retrieval_bench(part, fruit, beside, work, page, weights, report)
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
 
 

@@ -75,7 +75,7 @@ def score_maps(
     Both are compared at the network's input size. Observations without a mask for their grade are
     left out and counted.
     """
-    surface = grader.standard.surface_grades
+    surface = grader.bundle.trained_standard.surface_grades
     if not predictions.maps.shape[1]:
         return None
     size = (grader.bundle.size.height, grader.bundle.size.width)

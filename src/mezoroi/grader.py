@@ -21,10 +21,14 @@ from mezoroi.maps import grade_evidence, upsample_maps
 from mezoroi.models import GradingModel, ModelOutput
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.progress import Progress, silent
+from mezoroi.retrieval import Gallery, Neighbour
+from mezoroi.retrieval.gallery import REFERENCES
 from mezoroi.standard import GradingStandard
 from mezoroi.training import FruitImages
 
 Source = str | Path | np.ndarray
+NEIGHBOURS = 8
+"""How many reference fruits a grading names."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,22 @@ class Predictions:
         return self.similarity.argmax(axis=1)
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What the network makes of N fruits, for comparing them with others.
+
+    Attributes
+    ----------
+    fitted : N images at network size
+    embeddings : (N, D)
+    feature_maps : (N, K, h, w)
+    """
+
+    fitted: list[FittedImage]
+    embeddings: Tensor
+    feature_maps: Tensor
+
+
 class Grader:
     """Grades fruit with a trained bundle.
 
@@ -60,10 +80,14 @@ class Grader:
     ----------
     bundle : what `mezoroi.bundle.read_bundle` returns; usually through `Grader.load`
     device : where to run, such as ``cpu`` or ``cuda``; default the first GPU, if there is one
+    gallery : reference fruits that gradings name the most similar of
     """
 
-    def __init__(self, bundle: Bundle, device: str | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, device: str | None = None, gallery: Gallery | None = None
+    ) -> None:
         self.bundle = bundle
+        self.gallery = gallery
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         bundle.network.to(self.device)
         bundle.head.to(self.device)
@@ -78,15 +102,32 @@ class Grader:
         ]
 
     @classmethod
-    def load(cls, run_dir: str | Path, device: str | None = None) -> Grader:
+    def load(
+        cls,
+        run_dir: str | Path,
+        device: str | None = None,
+        references: str | Path | None = None,
+    ) -> Grader:
         """Load the bundle in a run folder.
+
+        Parameters
+        ----------
+        run_dir : what `mezoroi.train` wrote
+        device : as for `Grader`
+        references : a file or URI as `ReferenceIndex.open` takes it; default the run folder's own,
+            if it has any
 
         Raises
         ------
         MezoroiError
-            If the folder is no run folder, incomplete, damaged or of another version.
+            If the folder is no run folder, incomplete, damaged or of another version, or the
+            references are damaged or of another model.
         """
-        return cls(read_bundle(run_dir), device)
+        bundle, folder = read_bundle(run_dir), Path(run_dir)
+        gallery = None
+        if references is not None or (folder / REFERENCES).exists():
+            gallery = Gallery.open(folder, bundle.fingerprint, references)
+        return cls(bundle, device, gallery)
 
     @property
     def standard(self) -> GradingStandard:
@@ -111,7 +152,7 @@ class Grader:
         MezoroiError
             If the source cannot be read.
         """
-        return self._grade_batch([read_fruit(source, self.bundle.input_kind)])[0]
+        return self.grade_read(read_fruit(source, self.bundle.input_kind))
 
     def grade_many(
         self, sources: Iterable[Source], batch_size: int = 16
@@ -136,6 +177,24 @@ class Grader:
             graded = iter(self._grade_batch(fruits))
             for item in read:
                 yield item if isinstance(item, GradingFailure) else next(graded)
+
+    def grade_read(self, fruit: FruitInput) -> Grading:
+        """Grade a fruit that `read_fruit` read."""
+        return self._grade_batch([fruit])[0]
+
+    def embed(self, fruits: Sequence[FruitInput]) -> Embedded:
+        """Embeddings and feature maps of fruits that `read_fruit` read.
+
+        Raises
+        ------
+        MezoroiError
+            If an outline lacks what the grader was trained with.
+        """
+        fitted = self._fit(fruits)
+        rows = [self._outline_row(fruit) for fruit in fruits]
+        with torch.inference_mode():
+            output = self._run_fitted(fitted, rows)
+        return Embedded(fitted, output.embedding.float().cpu(), output.feature_map.float().cpu())
 
     def predict(
         self, dataset: Dataset, batch_size: int = 32, progress: Progress = silent
@@ -174,12 +233,10 @@ class Grader:
         if not fruits:
             return []
         size = self.bundle.size
-        fitted = [fit_image(fruit.image, size.height, size.width) for fruit in fruits]
+        fitted = self._fit(fruits)
         rows = [self._outline_row(fruit) for fruit in fruits]
-        known = [row if row is not None else self._mean_outline() for row in rows]
-        outlines = torch.stack(known) if self.bundle.outline_names else None
         with torch.inference_mode():
-            output = self._run(to_tensor([item.pixels for item in fitted]), outlines)
+            output = self._run_fitted(fitted, rows)
             similarity = self._similarity(output.embedding)
             for index, row in enumerate(rows):
                 if row is None and self._outline_grades:
@@ -190,7 +247,27 @@ class Grader:
                 maps = upsample_maps(maps, size.height, size.width, size.wraps)
             totals = evidence.mean(dim=(2, 3))
         arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals)]
-        return [self._grading(*item) for item in zip(fruits, fitted, *arrays, strict=True)]
+        neighbours = self._neighbours(output.embedding.float().cpu().numpy())
+        return [
+            self._grading(*item) for item in zip(fruits, fitted, *arrays, neighbours, strict=True)
+        ]
+
+    def _neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
+        if self.gallery is None:
+            return [[] for _ in embeddings]
+        return self.gallery.neighbours(embeddings, NEIGHBOURS)
+
+    def _fit(self, fruits: Sequence[FruitInput]) -> list[FittedImage]:
+        size = self.bundle.size
+        return [fit_image(fruit.image, size.height, size.width) for fruit in fruits]
+
+    def _run_fitted(
+        self, fitted: Sequence[FittedImage], rows: Sequence[Tensor | None]
+    ) -> ModelOutput:
+        """The network's output; a fruit without an outline counts as one of mean shape."""
+        known = [row if row is not None else self._mean_outline() for row in rows]
+        outlines = torch.stack(known) if self.bundle.outline_names else None
+        return self._run(to_tensor([item.pixels for item in fitted]), outlines)
 
     def _grading(
         self,
@@ -199,8 +276,9 @@ class Grader:
         similarity: np.ndarray,
         maps: np.ndarray,
         totals: np.ndarray,
+        neighbours: list[Neighbour],
     ) -> Grading:
-        grades, surface = self.standard.grades, self.standard.surface_grades
+        grades, surface = self.standard.grades, self.bundle.trained_standard.surface_grades
         shown = fitted.crop(maps)
         return Grading(
             source=fruit.name,
@@ -212,6 +290,7 @@ class Grader:
             outline=fruit.outline,
             surface=fruit.image,
             standard=self.standard,
+            neighbours=neighbours,
             notes=fruit.notes,
         )
 

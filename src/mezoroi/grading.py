@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mezoroi.files import atomic_path, file_name, nan_to_none, write_bytes, write_json, write_text
+from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import GradingStandard
 
 GRADING_JSON = "grading.json"
@@ -33,7 +34,8 @@ class Grading:
     map_grade : the surface grade with the most evidence in the maps, which may differ from `grade`
     reliability : in [0, 1], or None where it was not fitted
     adjusted_from : the grade before a reliability adjustment, or None
-    neighbours : the most similar reference fruits
+    neighbours : the most similar reference fruits, each with ``id``, ``grade``, ``similarity`` and
+        the path of its ``thumbnail``; empty where the run has no references
     outline : shape statistics by name, or None
     surface : (H, W, 3) uint8, what was graded
     notes : what a user should know about the capture, one line each
@@ -50,7 +52,7 @@ class Grading:
     standard: GradingStandard = field(repr=False)
     reliability: float | None = None
     adjusted_from: str | None = None
-    neighbours: list[Any] = field(default_factory=list)
+    neighbours: list[Neighbour] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
     @property
@@ -90,7 +92,7 @@ class Grading:
                 "map_differs": self.map_differs,
                 "reliability": self.reliability,
                 "adjusted_from": self.adjusted_from,
-                "neighbours": self.neighbours,
+                "neighbours": [asdict(item) for item in self.neighbours],
                 "outline": dict(self.outline) if self.outline is not None else None,
                 "notes": list(self.notes),
             }

@@ -1,4 +1,4 @@
-"""Maps from class channels, as pure tensor functions."""
+"""Maps from class channels, feature maps and occluded windows, as pure tensor functions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezoroi.errors import MezoroiError
+
+DISTANCE_FLOOR = 1e-6
+"""Least distance of two channels' means in Dist-CAM, whose reciprocal is a weight."""
 
 
 def grade_evidence(class_channels: Tensor, channels_per_grade: int) -> Tensor:
@@ -89,3 +92,65 @@ def upsample_maps(maps: Tensor, height: int, width: int, wraps: bool = False) ->
         padding_mode="border",
         align_corners=False,
     )
+
+
+def weighted_map(features: Tensor, weights: Tensor) -> Tensor:
+    """M = sum over k of W_k F_k: what CAM, Grad-CAM and Dist-CAM have in common.
+
+    Parameters
+    ----------
+    features : (N, K, h, w)
+    weights : (N, T, K)
+
+    Returns
+    -------
+    (N, T, h, w), signed
+    """
+    return torch.einsum("ntk,nkhw->nthw", weights, features)
+
+
+def distance_weights(pooled: Tensor, references: Tensor) -> Tensor:
+    """Dist-CAM's channel weights, equations 4 and 5 (Shen et al. 2021).
+
+    Parameters
+    ----------
+    pooled : (N, K) mean of the query's feature maps
+    references : (R, K) mean feature vectors of classes, or of gallery images
+
+    Returns
+    -------
+    (N, R, K): 1 / D with D = |reference - query| per channel, at least 1e-6, scaled to sum 1 over K
+    """
+    distance = (pooled[:, None] - references[None]).abs().clamp_min(DISTANCE_FLOOR)
+    weights = 1 / distance
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def window_starts(size: int, patch: int, stride: int) -> list[int]:
+    """First pixel of every window; the last one may reach beyond the edge."""
+    return [index * stride for index in range(-(-(size - patch) // stride) + 1)]
+
+
+def window_average(drops: Tensor, height: int, width: int, patch: int, stride: int) -> Tensor:
+    """Every pixel's mean over the windows that cover it.
+
+    Parameters
+    ----------
+    drops : (N, h, w), one value per window of `patch` x `patch` pixels, `stride` <= `patch` apart
+    height, width : of the image, each at least `patch`
+
+    Returns
+    -------
+    (N, height, width)
+    """
+    rows = _covered(height, patch, stride).to(drops)
+    columns = _covered(width, patch, stride).to(drops)
+    counts = rows.sum(dim=1)[:, None] * columns.sum(dim=1)
+    return rows @ drops @ columns.T / counts
+
+
+def _covered(size: int, patch: int, stride: int) -> Tensor:
+    """(size, windows): 1 where a window covers a pixel."""
+    starts = torch.tensor(window_starts(size, patch, stride))
+    offset = torch.arange(size)[:, None] - starts
+    return (offset >= 0) & (offset < patch)

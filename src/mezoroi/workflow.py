@@ -1,4 +1,4 @@
-"""What a verb does across rooms: train -> prototypes -> bundle."""
+"""What a verb does across rooms: train -> prototypes -> references -> bundle."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash, read_json, write_json, write_text
-from mezoroi.grader import Grader
+from mezoroi.grader import Grader, Predictions
 from mezoroi.progress import Progress, silent
+from mezoroi.references import fill_references
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
     GradingData,
@@ -98,9 +99,11 @@ def train(
             "content": {item.id: content_hash(item.image) for item in dataset},
         },
     )
-    bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, progress))
+    seen = Grader(bundle).predict(learning, progress=progress)
+    bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, seen))
+    gallery = fill_references(bundle, learning, seen.embeddings, run_dir, progress)
     write_bundle(bundle, run_dir)
-    return Grader(bundle)
+    return Grader(bundle, gallery=gallery)
 
 
 def effective_standard(dataset: Dataset) -> GradingStandard:
@@ -145,11 +148,14 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     )
 
 
-def _fit_prototypes(bundle: Bundle, dataset: Dataset, progress: Progress) -> Prototypes:
-    """Mean embeddings over the training observations, and likeness thresholds from the others."""
-    grader = Grader(bundle)
+def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prototypes:
+    """Mean embeddings over the training observations, and likeness thresholds from the others.
+
+    Parameters
+    ----------
+    seen : of the training observations
+    """
     learning = dataset.select("train")
-    seen = grader.predict(learning, progress=progress)
     grades = range(len(bundle.standard.grades))
 
     def means(values: np.ndarray) -> torch.Tensor:

@@ -1,6 +1,15 @@
 """Networks: a timm encoder, class channels, outline encoder and their embedding."""
 
 from mezoroi.models.encoder import Encoder
+from mezoroi.models.feature_tuner import FeatureTuner
 from mezoroi.models.grading_model import GradingModel, ModelOutput, OutlineEncoder
+from mezoroi.models.multi_layer import MultiLayerFeatures
 
-__all__ = ["Encoder", "GradingModel", "ModelOutput", "OutlineEncoder"]
+__all__ = [
+    "Encoder",
+    "FeatureTuner",
+    "GradingModel",
+    "ModelOutput",
+    "MultiLayerFeatures",
+    "OutlineEncoder",
+]

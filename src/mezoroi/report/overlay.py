@@ -88,8 +88,23 @@ def overlay_layer(
     return stream.getvalue()
 
 
-def legend_strip(width: int) -> Pixels:
-    """(h, width, 3) uint8: the colour scale from 0 to 1 with its three figures, on white."""
+def outline_region(picture: Pixels, mask: ArrayLike) -> None:
+    """Outline an expert's region in place, white with a black core.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8
+    mask : (H, W), non-zero inside
+    """
+    # A border of zeros closes the outline of a region that touches the picture's edge.
+    inside = np.pad(np.asarray(mask).astype(bool).astype(np.float32), 1)
+    framed = np.pad(picture, ((1, 1), (1, 1), (0, 0)))
+    _draw_contour(framed, inside, 0.5)
+    picture[:] = framed[1:-1, 1:-1]
+
+
+def legend_strip(width: int, top: float = 1.0) -> Pixels:
+    """(h, width, 3) uint8: the colour scale from 0 to `top` with its three figures, on white."""
     size = int(np.clip(width // 28, 10, 30))
     margin, bar = size, max(size * 2 // 3, 8)
     left, right = margin, max(width - margin, margin + 2)
@@ -100,10 +115,13 @@ def legend_strip(width: int) -> Pixels:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.truetype(str(font_path()), size)
     bottom = size // 4 + bar
-    for value, text in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
+    for value in (0.0, 0.5, 1.0):
         x = left + value * (right - 1 - left)
         draw.line([(x, bottom), (x, bottom + size // 4)], fill="black", width=max(size // 10, 1))
-        draw.text((x, bottom + size // 4), text, fill="black", font=font, anchor="ma")
+        # The outer figures end with the bar, so that long ones are not cut off.
+        anchor = {0.0: "la", 0.5: "ma", 1.0: "ra"}[value] if top != 1 else "ma"
+        text = f"{value * top:.2g}"
+        draw.text((x, bottom + size // 4), text, fill="black", font=font, anchor=anchor)
     return np.asarray(picture)
 
 

@@ -1,0 +1,263 @@
+"""docs/results/explain.md, rendered from the ledgers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import torch
+
+from mezoroi.bench import explain_melons, explain_real
+from mezoroi.bench.explain_ceiling import ceiling_settings
+from mezoroi.bench.explain_speed import EXACT_IMAGES, exact_settings, speed_settings
+from mezoroi.bench.ledger import Ledger, code_version
+from mezoroi.bench.melons import PER_GRADE, REPEATS, TEST_PER_GRADE
+from mezoroi.bench.page import MISSING
+from mezoroi.bench.tables import table
+from mezoroi.config import Config
+from mezoroi.explain import EXPLAINERS
+from mezoroi.metrics.intervals import bootstrap_interval
+
+Cell = Mapping[str, Any]
+_OURS, _BASE = "activation-map", "adapting-grad-cam"
+_HEAD = ["map", "mIoU at 0.5", "best threshold", "mIoU there", "pointing", "mass"]
+
+
+def explain_page(ledgers: Mapping[str, Ledger]) -> str:
+    """The whole page; cells that are not in the ledgers are marked so."""
+    return "\n".join(
+        [
+            "# Explanations\n",
+            "Written by `mezoroi bench explain` from its ledger; do not edit by hand. What the "
+            "methods and scores are: [explanations](../explain.md).\n",
+            f"Date {date.today().isoformat()}, code {code_version()}, torch {torch.__version__}, "
+            f"Python {platform.python_version()}, {platform.machine()}, "
+            f"{'GPU' if torch.cuda.is_available() else 'CPU only'}. "
+            "Intervals are 95 % bootstrap intervals by specimen.\n",
+            _melon_section(ledgers["melons"]),
+            _real_section(ledgers["real"]),
+            _ceiling_section(ledgers["ceiling"]),
+            _speed_section(ledgers["speed"]),
+            _exact_section(ledgers["exact"]),
+        ]
+    )
+
+
+def _melon_section(ledger: Ledger) -> str:
+    config = Config()
+
+    def cells(row: str) -> list[Cell]:
+        settings = [
+            explain_melons.melon_settings(row, number, config, PER_GRADE) for number in REPEATS
+        ]
+        return [cell for cell in map(ledger.find, settings) if cell]
+
+    trivial = cells(explain_melons.TRIVIAL)
+    names = list(trivial[0]) if trivial else []
+    found = {name: cells(name) for name in EXPLAINERS}
+    rows = [_row(name, found[name]) for name in EXPLAINERS]
+    rows += [_row(name, [cell[name] for cell in trivial], trivial=True) for name in names]
+    more = [
+        [name, _mean(found[name], "localization_error"), _checks(found[name]), _ms(found[name])]
+        for name in EXPLAINERS
+    ]
+    return "\n".join(
+        [
+            "## Made-up melons\n",
+            f"{TEST_PER_GRADE} melons of each grade judged on the surface test, graders of "
+            f"{len(REPEATS)} seeds; maps of the true grade against its mask. A surface image is "
+            "all fruit, so that *whole fruit* is *whole image*. CAM explains a grader trained "
+            "with softmax, the others one trained with MC-Loss and ArcFace; occlusion has windows "
+            "of 32 pixels, 16 apart. Best threshold: chosen on the validation melons. The paper, "
+            "on its own melons: LIME 0.30, Adapting Grad-CAM 0.36, activation map 0.62.\n",
+            table([*_HEAD, "D alone"], rows),
+            _margin(found, [cell[name] for name in names for cell in trivial], len(trivial)),
+            "*Localization error*: wrong grade, or a box with IoU below 0.5 (Dist-CAM's table 1: "
+            "CAM 56.2 %, Dist-CAM 54.7 %). *Shuffled*: rank correlation with the map after all "
+            "weights were shuffled, near 0 is good. *Noisy*: the same with 2 % noise on the "
+            "image, near 1 is good. *Deletion*, *insertion*: areas, low and high are good.\n",
+            table(
+                ["map", "localization error", "shuffled, noisy, deletion, insertion", "ms per map"],
+                more,
+            ),
+        ]
+    )
+
+
+def _real_section(ledger: Ledger) -> str:
+    text = [
+        "## Real defects\n",
+        "Photos of steel (`sd_saliency_900`) and of magnetic tiles (`magnetic_tile`, split by "
+        f"tile) with an expert's mask of the defect; settings {', '.join(explain_real.BUDGET)}. "
+        "*False alarm*: share of a defect-free tile marked for its likeliest defect, at the best "
+        "threshold on the raw values of the validation defects.\n",
+    ]
+    config = explain_real.real_config()
+    for name in explain_real.SETS:
+        trivial = ledger.find(explain_real.real_settings(name, explain_real.TRIVIAL, config))
+        rows = []
+        for method in EXPLAINERS:
+            cell = ledger.find(explain_real.real_settings(name, method, config))
+            cells = [cell] if cell else []
+            alarm = _mean(cells, "false_alarms") if cell and "false_alarms" in cell else ""
+            accuracy = f"{cell['accuracy']:.1%}" if cell else ""
+            rows.append([*_row(method, cells)[:-1], alarm, accuracy])
+        if trivial:
+            rows += [[*_row(one, [trivial[one]], trivial=True)[:-1], "", ""] for one in trivial]
+        text += [f"### {name}\n", table([*_HEAD, "false alarm", "accuracy"], rows)]
+    slow = ", ".join(f"{name} on every {step}." for name, step in explain_real.SLOW.items())
+    text.append(f"Slow methods see a part of the pictures: {slow}\n")
+    return "\n".join(text)
+
+
+def _ceiling_section(ledger: Ledger) -> str:
+    cell = ledger.find(ceiling_settings())
+    title = "## What experts reach\n"
+    if cell is None:
+        return f"{title}\n{MISSING}\n"
+    rows = [
+        [
+            label,
+            f"{cell[name]['mean']:.3f} ({cell[name]['low']:.3f} to {cell[name]['high']:.3f})",
+            ", ".join(f"{value:.2f}" for value in cell[name]["quartiles"]),
+        ]
+        for name, label in (("both", "both others"), ("either", "either of the others"))
+    ]
+    return "\n".join(
+        [
+            title,
+            f"`soybean_rust`: {cell['leaves']} leaves with the votes of three pathologists (median "
+            f"area {cell['area']:.1%} of the image). IoU of each with the majority of the other "
+            "two, from the votes alone; two are a majority together, and at the widest reading "
+            "each of them.\n",
+            table(["majority", "mean IoU", "quartiles of the leaves"], rows),
+        ]
+    )
+
+
+def _speed_section(ledger: Ledger) -> str:
+    cell = ledger.find(speed_settings())
+    title = "## Speed\n"
+    if cell is None:
+        return f"{title}\n{MISSING}\n"
+
+    def ratio(slow: str, fast: str) -> str:
+        return f"{cell[f'{slow} ms'] / cell[f'{fast} ms']:.2f} x"
+
+    rows = [
+        ["activation map faster than grad-cam's GradCAM", ratio("peer grad-cam", _OURS), "3 x"],
+        ["activation map faster than the lime package", ratio("peer lime", _OURS), "150 x"],
+        ["LIME faster than the lime package", ratio("peer lime", "lime"), "3 x"],
+        [
+            "occlusion of four grades faster than four calls of captum",
+            ratio("peer occlusion", "occlusion"),
+            "4 x",
+        ],
+        ["occlusion slower than its bare passes", ratio("occlusion", "bare passes"), "1.15 x"],
+        ["four methods of one pass slower than the pass", ratio("four together", "forward"), "1 x"],
+    ]
+    times = [[name[:-3], f"{value:.1f}"] for name, value in cell.items() if name.endswith(" ms")]
+    return "\n".join(
+        [
+            title,
+            "One network (`efficientnet_lite0` at stride 16, 224 pixels), batch 1, measured in "
+            "turns in one run; medians. The peers run the network as it comes from timm, channels "
+            "first and with gradients for its parameters; ours is as a run folder holds it. "
+            f" {torch.get_num_threads()} threads; LIME with 1,000 "
+            f"samples, occlusion with {cell['occlusion passes']:.0f} passes in batches of "
+            f"{cell['occlusion batch']:.0f}.\n",
+            table(["what", "ratio", "aim"], rows),
+            table(["what", "ms"], times),
+        ]
+    )
+
+
+def _exact_section(ledger: Ledger) -> str:
+    cells = [ledger.find(exact_settings(number)) for number in range(EXACT_IMAGES)]
+    done = [cell for cell in cells if cell]
+    title = "### Exact occlusion\n"
+    if not done:
+        return f"{title}\n{MISSING}\n"
+    worst = max(cell["difference"] for cell in done)
+    ours, theirs = (np.mean([cell[key] for cell in done]) for key in ("seconds", "peer_seconds"))
+    return (
+        f"{title}\nPatch 11, stride 2, {done[0]['passes']:,} passes an image, on {len(done)} of "
+        f"{EXACT_IMAGES} images: largest difference to captum's {worst:.1e}; {ours:.0f} s an "
+        f"image for all grades, captum {theirs:.0f} s for one.\n"
+    )
+
+
+def _row(name: str, cells: Sequence[Cell], trivial: bool = False) -> list[str]:
+    if not cells:
+        return [name, MISSING, *[""] * (len(_HEAD) - 1)]
+    thresholds = ", ".join(f"{cell['threshold']:.2f}" for cell in cells)
+    by_grade = [
+        value
+        for cell in cells
+        for value, grade in zip(cell["iou"], cell["grades"], strict=True)
+        if grade == "D" and value is not None
+    ]
+    return [
+        f"*{name}*" if trivial else name,
+        _mean(cells, "iou"),
+        thresholds,
+        _mean(cells, "iou_best"),
+        _mean(cells, "pointing"),
+        _mean(cells, "mass"),
+        f"{np.mean(by_grade):.3f}" if by_grade else "",
+    ]
+
+
+def _values(cells: Sequence[Cell], key: str) -> np.ndarray:
+    joined = [value for cell in cells for value in cell[key]]
+    return np.array([np.nan if value is None else value for value in joined], float)
+
+
+def _mean(cells: Sequence[Cell], key: str) -> str:
+    """Mean over all observations, with how many were undefined."""
+    if not cells:
+        return MISSING
+    values = _values(cells, key)
+    undefined = int(np.isnan(values).sum())
+    if undefined == len(values):
+        return "undefined"
+    return f"{np.nanmean(values):.3f}" + (f" ({undefined} undefined)" if undefined else "")
+
+
+def _checks(cells: Sequence[Cell]) -> str:
+    keys = ("randomised", "noisy", "deletion", "insertion")
+    return ", ".join(_mean(cells, key) for key in keys) if cells else MISSING
+
+
+def _ms(cells: Sequence[Cell]) -> str:
+    return f"{np.mean([cell['milliseconds'] for cell in cells]):.0f}" if cells else MISSING
+
+
+def _margin(found: Mapping[str, Sequence[Cell]], trivial: Sequence[Cell], repeats: int) -> str:
+    """The activation map beside Adapting Grad-CAM and the best trivial row."""
+    ours, base = found[_OURS], found[_BASE]
+    if not ours or not base or not trivial:
+        return f"Margins: {MISSING}.\n"
+    groups = [name for cell in ours for name in cell["specimens"]]
+    values = _values(ours, "iou")
+    best = max(
+        (trivial[start : start + repeats] for start in range(0, len(trivial), repeats)),
+        key=lambda cells: np.nanmean(_values(cells, "iou")),
+    )
+    lines = []
+    for label, other in ((_BASE, base), ("the best trivial row", best)):
+        theirs = _values(other, "iou")
+        if len(theirs) != len(values):
+            lines.append(f"activation map against {label}: {MISSING}")
+            continue
+        interval = bootstrap_interval(np.nanmean, groups, values - theirs)
+        share = np.nanmean(values) / max(float(np.nanmean(theirs)), 1e-9)
+        verdict = "" if interval.excludes_zero else ", so no difference is shown"
+        lines.append(
+            f"Activation map minus {label}: {interval.value:+.3f} ({interval.low:+.3f} to "
+            f"{interval.high:+.3f}{verdict}), {share:.2f} times as high"
+        )
+    return ". ".join(lines) + ".\n"

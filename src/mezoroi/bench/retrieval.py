@@ -1,0 +1,55 @@
+"""`mezoroi bench retrieval`: Feature Tuning's tables, the reference index's speed, their page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.retrieval_million import run_million
+from mezoroi.bench.retrieval_page import retrieval_page
+from mezoroi.bench.retrieval_speed import run_speed
+from mezoroi.bench.retrieval_tables import run_grocery, run_tables
+from mezoroi.errors import MezoroiError
+from mezoroi.files import write_text
+from mezoroi.progress import Progress, silent
+
+PARTS = ("tables", "grocery", "speed", "million")
+
+
+def run_retrieval_bench(
+    part: str,
+    fruit: Path,
+    produce: Path,
+    work: Path,
+    page: Path,
+    weights: str = "package",
+    progress: Progress = silent,
+) -> int:
+    """Run a part (``all``, one of `PARTS`, or ``page`` for none) and write the page.
+
+    Each part has a ledger of its own in `work`, so that parts can run side by side.
+
+    Parameters
+    ----------
+    fruit : the folder ``fruit_rotation``
+    produce : the folder ``grocery_produce20``, also the clutter behind the fruit
+    weights : of the backbone, as `MultiLayerFeatures` takes them
+
+    Returns
+    -------
+    number of cells in the ledgers
+    """
+    if part not in ("all", "page", *PARTS):
+        raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
+    ledgers = {name: Ledger(work / f"retrieval-{name}.jsonl") for name in PARTS}
+    made = work / "retrieval"
+    if part in ("all", "tables"):
+        run_tables(fruit, produce, made, ledgers["tables"], weights, progress)
+    if part in ("all", "grocery"):
+        run_grocery(produce, made, ledgers["grocery"], weights, progress)
+    if part in ("all", "speed"):
+        run_speed(made, ledgers["speed"], progress)
+    if part in ("all", "million"):
+        run_million(fruit, produce, made, ledgers["million"], weights, progress)
+    write_text(page, retrieval_page(ledgers, weights))
+    return sum(len(ledger) for ledger in ledgers.values())

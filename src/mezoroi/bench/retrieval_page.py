@@ -1,0 +1,257 @@
+"""docs/results/retrieval.md, rendered from the ledgers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+
+from mezoroi.bench import retrieval_million as million
+from mezoroi.bench import retrieval_speed as speed
+from mezoroi.bench import retrieval_tables as tables
+from mezoroi.bench.ledger import Ledger, code_version
+from mezoroi.bench.retrieval_data import SIDE
+from mezoroi.metrics.intervals import paired_difference
+
+Cell = Mapping[str, Any]
+MISSING = "not run yet"
+_LAYERS = ("conv2", "conv3", "conv4", "conv5", "GAP")
+_PAPER_NS = {"conv2": "3.20", "conv3": "3.38", "conv4": "3.83", "conv5": "3.97", "GAP": "3.98"}
+_PAPER_NORM = {"conv2": "4.44", "conv3": "2.25", "conv4": "2.47", "conv5": "32.3", "GAP": "47.9"}
+
+
+def retrieval_page(ledgers: Mapping[str, Ledger], weights: str) -> str:
+    """The whole page; cells that are not in the ledgers are marked so."""
+    parts = [
+        "# Retrieval\n",
+        "Written by `mezoroi bench retrieval` from its ledger; do not edit by hand.\n",
+        f"Date {date.today().isoformat()}, code {code_version()}, torch {torch.__version__}, "
+        f"FAISS {faiss.__version__}, Python {platform.python_version()}, {platform.machine()}. "
+        "Differences are paired, with a 95 % bootstrap interval by instance.\n",
+        _layer_section(ledgers["tables"], weights),
+        _kind_section(ledgers["tables"], weights),
+        _clutter_section(ledgers["tables"], weights),
+        _grocery_section(ledgers["grocery"], weights),
+        _speed_section(ledgers["speed"]),
+        _million_section(ledgers["million"]),
+    ]
+    return "\n".join(parts)
+
+
+def _layer_section(ledger: Ledger, weights: str) -> str:
+    rows = []
+    for layer in _LAYERS:
+        cell = ledger.find(tables.layer_settings(layer, weights))
+        figures = (
+            [MISSING] * 5
+            if cell is None
+            else [
+                str(cell["dim"]),
+                f"{cell['ns']:.2f}",
+                f"{cell['map']:.3f}",
+                f"{cell['recall_at_1']:.3f}",
+                f"{cell['norm']:.1f}",
+            ]
+        )
+        rows.append([layer, *figures, _PAPER_NS[layer], _PAPER_NORM[layer]])
+    head = ["layer", "features", "NS-score", "mAP", "recall@1", "mean norm"]
+    return (
+        "## Single layers (the paper's tables 1 and 4)\n\n"
+        "`fruit_rotation`: 36 mandarins, oranges and tomatoes, 12 to 19 views of one turn each, on "
+        f"black, {SIDE} px. The backbone is `efficientnet_lite0` with its ImageNet weights, not "
+        "trained further; the paper trains ResNet-18 on the pictures it searches. NS-score: four "
+        "evenly spaced views of each; the other figures: all views.\n\n"
+        + _table([*head, "paper: NS-score", "paper: norm"], rows)
+    )
+
+
+def _kind_section(ledger: Ledger, weights: str) -> str:
+    text = [
+        "## Feature kinds (the paper's tables 2 and 3)\n",
+        "The backbone stays as it is, so GAP and the two additions are the same for both losses; "
+        "the networks of Feature Tuning learn for 120 epochs as in section 4.1. *GAP tuned "
+        "alone*, which the paper does not have, is the 3-layer network on GAP only: what it "
+        "gains is the network's, not the layers'. Means over "
+        f"{len(tables.SEEDS)} seeds, each seed in brackets.\n",
+    ]
+    notes = {
+        tables.PUBLISHED: "All pictures are learned from, and searched among themselves.",
+        tables.OTHER_VIEWS: "Every other view is learned from; the rest are searched.",
+        tables.OTHER_FRUIT: "Two thirds of the fruits are learned from; the others are searched, "
+        "each third once.",
+    }
+    for protocol in tables.PROTOCOLS:
+        rows = [
+            [kind, loss, *_figures(ledger, protocol, kind, loss, weights)]
+            for kind, loss in tables.arms()
+        ]
+        head = ["features", "loss", "NS-score", "mAP", "recall@1", "MAP@R"]
+        text += [f"### {protocol.capitalize()}\n\n{notes[protocol]}\n", _table(head, rows)]
+        text += [
+            f"{kind}, {loss}, minus GAP, mAP: {_gain(ledger, protocol, kind, loss, weights)}.\n"
+            for loss in tables.LOSSES
+            for kind in (tables.TUNED3, tables.TUNED6)
+        ]
+    return "\n".join(text)
+
+
+def _figures(ledger: Ledger, protocol: str, kind: str, loss: str, weights: str) -> list[str]:
+    cells = _cells(ledger, protocol, kind, loss, weights)
+    return [
+        _mean(cells, name, digits)
+        for name, digits in (("ns", 2), ("map", 3), ("recall_at_1", 3), ("map_at_r", 3))
+    ]
+
+
+def _cells(ledger: Ledger, protocol: str, kind: str, loss: str, weights: str) -> list[Cell]:
+    found = (
+        ledger.find(tables.table_settings(kind, protocol, loss, seed, weights))
+        for seed in tables.SEEDS
+    )
+    return [cell for cell in found if cell is not None]
+
+
+def _gain(ledger: Ledger, protocol: str, kind: str, loss: str, weights: str) -> str:
+    ours = _cells(ledger, protocol, kind, loss, weights)
+    plain = _cells(ledger, protocol, tables.GAP, "-", weights)
+    if len(ours) != len(tables.SEEDS) or len(plain) != len(ours):
+        return MISSING
+    one, two, names = (
+        np.concatenate([cell[key] for cell in cells])
+        for cells, key in (
+            (ours, "ap_by_instance"),
+            (plain, "ap_by_instance"),
+            (ours, "instances"),
+        )
+    )
+    interval = paired_difference(_mean_of, names, np.zeros(len(one)), one, two)
+    verdict = "" if interval.excludes_zero else ", so no difference is shown"
+    return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f}{verdict})"
+
+
+def _mean_of(_truth: np.ndarray, values: np.ndarray) -> float:
+    return float(np.mean(values))
+
+
+def _clutter_section(ledger: Ledger, weights: str) -> str:
+    def row(name: str, loss: str, cells: Sequence[Cell]) -> list[str]:
+        keys = ("map_clean", "map_clutter", "map_crop")
+        return [name, loss, *(_mean(cells, key, 3) for key in keys)]
+
+    layers = [
+        row(name, "-", [cell] if cell is not None else [])
+        for name in _LAYERS
+        for cell in [ledger.find(tables.layer_settings(name, weights))]
+    ]
+    kinds = [
+        row(kind, loss, _cells(ledger, tables.PUBLISHED, kind, loss, weights))
+        for kind, loss in tables.arms()
+        if kind != tables.GAP
+    ]
+    head = ["features", "loss", "clean", "on a shelf", "cut to the fruit's box"]
+    return (
+        "## Cluttered backgrounds (the paper's section 4.5)\n\n"
+        "mAP of every picture as query against the clean ones; its own clean picture is junk. "
+        "*On a shelf*: the fruit, at about half the side, on a photo of a shop shelf. *Cut to "
+        "the fruit's box*: the same picture cropped to where the fruit is, corners of the shelf "
+        "left in. The networks learned from clean pictures only.\n\n" + _table(head, layers + kinds)
+    )
+
+
+def _grocery_section(ledger: Ledger, weights: str) -> str:
+    rows = []
+    arms = [arm for arm in tables.arms() if arm[0] != tables.GAP]
+    for name, loss in [*((layer, "-") for layer in _LAYERS), *arms]:
+        found = (
+            ledger.find(tables.grocery_settings(name, loss, seed, weights)) for seed in tables.SEEDS
+        )
+        cells = [cell for cell in found if cell is not None]
+        rows.append(
+            [name, loss, *(_mean(cells, key, 3) for key in ("recall_at_1", "recall_at_5", "map"))]
+        )
+    return (
+        "## Shop photos against icons\n\n"
+        "`grocery_produce20`: the 842 test photos of 20 kinds of produce against one shop picture "
+        "of each; the networks learn from the 860 train photos. Chance: recall@1 0.05.\n\n"
+        + _table(["features", "loss", "recall@1", "recall@5", "mAP"], rows)
+    )
+
+
+def _speed_section(ledger: Ledger) -> str:
+    rows = []
+    for size in speed.SIZES:
+        cell = ledger.find(speed.index_settings(size))
+        rows.append(
+            [f"{size:,}", *([MISSING] * 4)]
+            if cell is None
+            else [
+                f"{size:,}",
+                f"{cell['search_ms']:.2f} ms, {cell['search_ratio']:.2f} x",
+                f"{cell['batch_ms']:.1f} ms, {cell['batch_ratio']:.2f} x",
+                f"{cell['load_s']:.3f} s, {cell['load_ratio']:.2f} x",
+                f"{cell['one_add_ms']:.1f} ms",
+            ]
+        )
+    embedding = ledger.find(speed.embedding_settings())
+    line = (
+        MISSING
+        if embedding is None
+        else f"{embedding['add_per_s']:.1f} fruits/s, {embedding['ratio']:.2f} x the encoder alone "
+        f"on ready tensors ({embedding['bare_per_s']:.1f} images/s)"
+    )
+    return (
+        "## Speed\n\nExact index, 512 dimensions, medians taken in turns; ratios to bare FAISS "
+        "(`IndexFlatIP` with vectors scaled to length 1, written to a file and on disk). "
+        "Aim: at most 1.1.\n\n"
+        + _table(["vectors", "one search", "64 at once", "bulk load", "one durable add"], rows)
+        + f"\n`references add`, decoding and thumbnails included: {line}. Aim: at least 0.9.\n"
+    )
+
+
+def _million_section(ledger: Ledger) -> str:
+    rows = []
+    for kind in million.KINDS:
+        cell = ledger.find(million.million_settings(kind))
+        if cell is None:
+            rows.append([kind, *([MISSING] * 7)])
+            continue
+        files = sum(cell["file_bytes_per_vector"].values())
+        rows.append(
+            [
+                kind,
+                cell["kind"],
+                f"{cell['add_s']:.0f} s + {cell['build_s']:.0f} s",
+                f"{cell['load_s']:.1f} s",
+                f"{cell['recall_at_10']:.3f}",
+                f"{cell['p50_ms']:.2f} ms",
+                f"{cell['p99_ms']:.2f} ms",
+                f"{cell['memory_bytes_per_vector']:,.0f} B; {files:,.0f} B on disk",
+            ]
+        )
+    head = ["vectors", "kind", "add + build", "open", "recall@10", "p50", "p99", "per vector"]
+    return (
+        f"## A million vectors\n\n{million.COUNT:,} vectors of 512 dimensions. Aims for the first "
+        "row: recall@10 at least 0.95, p99 of one search at most 10 ms. The second row is the "
+        "worst case of any approximate index: no vector is near another.\n\n" + _table(head, rows)
+    )
+
+
+def _mean(cells: Sequence[Cell], name: str, digits: int) -> str:
+    if not cells:
+        return MISSING
+    values = [cell[name] for cell in cells]
+    mean = f"{np.mean(values):.{digits}f}"
+    if len(set(values)) == 1:
+        return mean
+    return f"{mean} [{', '.join(f'{value:.{digits}f}' for value in values)}]"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"

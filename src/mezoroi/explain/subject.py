@@ -1,0 +1,256 @@
+"""The model under explanation, which is left exactly as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezoroi.errors import MezoroiError
+from mezoroi.explain.targets import ClassScore, Similarity, Target
+from mezoroi.maps import grade_evidence
+from mezoroi.models import GradingModel
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about N images.
+
+    Attributes
+    ----------
+    outputs : (N, D) scores of a classifier, or embeddings; of a `GradingModel` the surface
+        embedding, since pictures explain nothing about the outline
+    scores : (N, C) one per class, or None where the model has no classes
+    class_channels : (N, S * xi, h, w), of a `GradingModel`
+    """
+
+    outputs: Tensor
+    scores: Tensor | None
+    class_channels: Tensor | None = None
+
+    def values(self, targets: Sequence[Target]) -> Tensor:
+        """(N, T) value of each target for every image."""
+        return _finite(torch.stack([self._column(target) for target in targets], dim=1))
+
+    def own_values(self, targets: Sequence[Sequence[Target]]) -> Tensor:
+        """(N, T) values of the T targets that each image has."""
+        rows = [
+            torch.stack([self._of(target, row) for target in own])
+            for row, own in enumerate(targets)
+        ]
+        return _finite(torch.stack(rows))
+
+    def _column(self, target: Target) -> Tensor:
+        if isinstance(target, ClassScore):
+            return self._class_scores(target.index)
+        if isinstance(target, Similarity):
+            return target(self.outputs)
+        return torch.stack([self._of(target, row) for row in range(len(self.outputs))])
+
+    def _of(self, target: Target, row: int) -> Tensor:
+        if isinstance(target, ClassScore):
+            return self._class_scores(target.index)[row]
+        value = target(self.outputs[row])
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise MezoroiError("a target must return one number: return a tensor of one element")
+        return value.reshape(())
+
+    def _class_scores(self, index: int) -> Tensor:
+        if self.scores is None:
+            raise MezoroiError(
+                "this network has no class scores: give targets as callables, such as "
+                "explain.Similarity(prototype)"
+            )
+        count = self.scores.shape[1]
+        if not 0 <= index < count:
+            raise MezoroiError(
+                f"target {index} is out of range: the model has classes 0 to {count - 1}"
+            )
+        return self.scores[:, index]
+
+
+def _finite(values: Tensor) -> Tensor:
+    if not bool(torch.isfinite(values).all()):
+        raise MezoroiError("the model's score is NaN or infinite: check its weights and images")
+    return values
+
+
+class Subject:
+    """A `GradingModel`, or any classifier or embedding model, seen through one interface.
+
+    Parameters
+    ----------
+    model : takes (N, 3, H, W) and returns (N, D); a `GradingModel` takes RGB in [0, 1], which is
+        prepared here
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        if not isinstance(model, nn.Module):
+            raise MezoroiError(
+                f"{type(model).__name__} is no torch module: give the network itself"
+            )
+        self.model = model
+
+    @property
+    def grading_model(self) -> GradingModel | None:
+        """The model, where it is this package's own."""
+        return self.model if isinstance(self.model, GradingModel) else None
+
+    def fill(self, baseline: float) -> float | Tensor:
+        """What stands for "nothing there" in an image, `baseline` on the network's own scale.
+
+        For a `GradingModel`, 0 is the mean colour of the images its backbone was trained with.
+        """
+        own = self.grading_model
+        if own is None:
+            return baseline
+        mean, deviation = torch.tensor(own.encoder.mean), torch.tensor(own.encoder.std)
+        return (mean + baseline * deviation).view(3, 1, 1)
+
+    def moved(self, images: Tensor) -> Tensor:
+        """A detached copy of (N, C, H, W) images on the model's device and in its precision.
+
+        Raises
+        ------
+        MezoroiError
+            If they are no finite floating-point images.
+        """
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
+            found = tuple(images.shape) if hasattr(images, "shape") else type(images).__name__
+            raise MezoroiError(f"images are {found}: give a tensor (N, 3, H, W) with N >= 1")
+        if not images.is_floating_point():
+            raise MezoroiError(f"images are {images.dtype}: give them as floating-point numbers")
+        if not bool(torch.isfinite(images).all()):
+            raise MezoroiError("an image holds NaN or infinity: correct or leave it out")
+        if self.grading_model is not None and images.shape[1] != 3:
+            raise MezoroiError(f"images have {images.shape[1]} channels: give RGB")
+        tensors = chain(self.model.parameters(), self.model.buffers())
+        like = next((tensor for tensor in tensors if tensor.is_floating_point()), images)
+        return images.detach().to(like.device, like.dtype, copy=True)
+
+    def margin(self, images: Tensor) -> float:
+        """Share of a prepared panorama's width that is repeated on either side."""
+        own = self.grading_model
+        if own is None:
+            return 0.0
+        whole = own.prepare(images[:1, :, :1]).shape[3]
+        return (whole - images.shape[3]) / 2 / whole
+
+    def front(self, images: Tensor) -> tuple[Answer, Tensor]:
+        """A Grader's network up to its feature map (N, K, h, w) and class channels.
+
+        What lies behind, down to the embedding, is not run, and the answer has no outputs.
+        """
+        own = self.grading_model
+        assert own is not None
+        features = without_margin(own.encoder(own.prepare(images)), self.margin(images))
+        none = features.new_empty(len(images), 0)
+        if own.class_channels is None:
+            return Answer(none, None), features
+        return _with_channels(own, none, own.class_channels(features)), features
+
+    def answer_for(self, images: Tensor, targets: Sequence[Target]) -> Answer:
+        """As `answer`, but of a Grader's network only what the targets need."""
+        own = self.grading_model
+        scores_only = all(isinstance(target, ClassScore) for target in targets)
+        if own is not None and own.class_channels is not None and scores_only:
+            return self.front(images)[0]
+        return self.answer(images)
+
+    def answer(self, images: Tensor) -> Answer:
+        """Run the model on images from `moved`.
+
+        Raises
+        ------
+        MezoroiError
+            If the model fails on them or returns no (N, D).
+        """
+        try:
+            own = self.grading_model
+            return _plain(self.model(images)) if own is None else _graded(own, images)
+        except MezoroiError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise MezoroiError(
+                f"the model cannot take images of {tuple(images.shape[1:])} ({reason}): "
+                "give them in the shape it was made for"
+            ) from error
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Evaluation mode without gradients inside; afterwards all is as before.
+
+        Mode of every module and the state of torch's generators come back, also after an error.
+        Gradients and `requires_grad` are never changed.
+        """
+        modes = [(module, module.training) for module in self.model.modules()]
+        devices = {p.device for p in self.model.parameters() if p.device.type == "cuda"}
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[device.index or 0 for device in devices]),
+        ):
+            try:
+                for module, _ in modes:
+                    module.training = False
+                yield
+            finally:
+                for module, mode in modes:
+                    module.training = mode
+
+
+def _plain(output: Any) -> Answer:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise MezoroiError(
+            f"the model returns {found}: wrap it to return scores or embeddings (N, D)"
+        )
+    return Answer(output, output)
+
+
+def _graded(model: GradingModel, images: Tensor) -> Answer:
+    outlines = None
+    if model.outline_encoder is not None:
+        outlines = model.outline_encoder.mean.expand(len(images), -1)
+    output = model(model.prepare(images), outlines)
+    embedding = output.embedding[:, : model.surface_dim]
+    if not model.channels_per_grade:
+        return Answer(embedding, None, output.class_channels)
+    return _with_channels(model, embedding, output.class_channels)
+
+
+def _with_channels(model: GradingModel, outputs: Tensor, channels: Tensor) -> Answer:
+    evidence = grade_evidence(channels, model.channels_per_grade)
+    return Answer(outputs, evidence.mean(dim=(2, 3)), channels)
+
+
+def without_margin(maps: Tensor, margin: float) -> Tensor:
+    """Maps (…, h, w) less the share `margin` of their columns on the left and on the right."""
+    cells = round(margin * maps.shape[-1])
+    return maps[..., cells:-cells] if cells else maps
+
+
+def parts_of(values: Tensor, size: int) -> list[Tensor]:
+    """`values` cut into parts of at most `size` rows."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def part_size(images: Tensor) -> int:
+    """How many images pass through a model at a time, however many there are.
+
+    On a CPU few images at a time are faster: what lies between the layers stays in its cache.
+    """
+    return 4 if images.device.type == "cpu" else 32
+
+
+def budget_bytes(megabytes: float | None, images: Tensor) -> int:
+    """Bytes of perturbed images made at a time: as given, else 2 MB on a CPU and 64 elsewhere."""
+    if megabytes is None:
+        megabytes = 2 if images.device.type == "cpu" else 64
+    return int(megabytes * (1 << 20))

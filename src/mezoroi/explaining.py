@@ -1,0 +1,335 @@
+"""What `explain` writes: per fruit a contact sheet of methods and their raw maps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mezoroi.capture.images import SURFACE_NAME
+from mezoroi.capture.sources import find_sources
+from mezoroi.datasets import Dataset, Observation, load_dataset
+from mezoroi.datasets.folders import MASKS_FOLDER
+from mezoroi.datasets.manifest import MANIFEST_NAMES, TABLE_SUFFIXES
+from mezoroi.errors import MezoroiError
+from mezoroi.explain import (
+    EXPLAINERS,
+    Explainer,
+    PassExplainer,
+    Similarity,
+    create,
+    explain_together,
+)
+from mezoroi.explain.adapting import AdaptingGradCAM
+from mezoroi.files import atomic_path, folder_names, write_bytes, write_json
+from mezoroi.grader import Grader
+from mezoroi.grading import Grading, GradingFailure
+from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.progress import Progress, silent
+from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png
+from mezoroi.training import FruitImages
+
+EXPLAIN_JSON = "explain.json"
+MAPS_NPZ = "maps.npz"
+SHEET_PNG = "methods.png"
+BANK_PER_GRADE = 50
+_SCALE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was found for one fruit.
+
+    Attributes
+    ----------
+    source : path of the fruit
+    folder : where its sheet and maps are
+    decided, map_grade : the grade given, and the one its activation maps point at
+    map_differs : True where these two disagree
+    grade : the surface grade that the maps are of
+    milliseconds : by method; methods that share a pass have the same figure
+    """
+
+    source: str
+    folder: str
+    decided: str
+    map_grade: str | None
+    map_differs: bool
+    grade: str
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """What was found, for people."""
+        differs = f", but the map points at {self.map_grade}" if self.map_differs else ""
+        return f"{self.source}: {self.decided}{differs}; {self.folder}/{SHEET_PNG}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**vars(self), "milliseconds": dict(self.milliseconds)}
+
+
+def explain_to_folder(
+    grader: Grader,
+    sources: Iterable[str | Path],
+    out: str | Path,
+    explainers: Mapping[str, Explainer],
+    *,
+    grade: str | None = None,
+    language: str = "ja",
+    progress: Progress = silent,
+) -> list[Explained | GradingFailure]:
+    """Explain fruits by several methods; a folder per fruit.
+
+    Parameters
+    ----------
+    grader : a loaded grader
+    sources : paths as `find_sources` takes them, or datasets with masks, whose outlines are drawn
+    out : receives ``NAME/methods.png``, ``NAME/maps.npz`` and ``explain.json``
+    explainers : by name, from `make_explainers`
+    grade : the grade to explain; default the one decided, or, where that is judged on the outline,
+        the most similar surface grade
+    language : ``ja`` or ``en``, of the sheets
+
+    Raises
+    ------
+    MezoroiError
+        For a grade without a place on the surface, or sources that hold no fruit.
+    """
+    surface = grader.standard.surface_grades
+    if grade is not None and grade not in surface:
+        raise MezoroiError(
+            f"grade `{grade}` has no place on the surface: explain one of {', '.join(surface)}"
+        )
+    fruits = _fruits(sources, grader)
+    out = Path(out)
+    names = folder_names([path for path, _, _ in fruits])
+    results: list[Explained | GradingFailure] = []
+    tops: dict[str, list[float]] = {name: [] for name in explainers}
+    for number, (path, _, _) in enumerate(fruits):
+        graded = next(iter(grader.grade_many([path], batch_size=1)))
+        if isinstance(graded, GradingFailure):
+            results.append(graded)
+        else:
+            maps, found = _explain(grader, explainers, graded, grade, out / names[number])
+            for name, values in maps.items():
+                tops[name].append(float(values.max()))
+            results.append(found)
+        progress("explaining", number + 1, len(fruits))
+    scales = {name: _scale(name, values) for name, values in tops.items()}
+    for number, (result, (path, item, dataset)) in enumerate(zip(results, fruits, strict=True)):
+        if isinstance(result, Explained):
+            grading = grader.grade(path)
+            mask = dataset.mask_of(item, result.grade) if dataset and item else None
+            sheet = _sheet(grader, explainers, result, grading, scales, mask)
+            write_bytes(Path(result.folder) / SHEET_PNG, contact_sheet_png(sheet, language))
+        progress("drawing", number + 1, len(fruits))
+    write_json(
+        out / EXPLAIN_JSON,
+        {"scales": scales, "results": [result.to_dict() for result in results]},
+    )
+    return results
+
+
+def choose_explainers(
+    grader: Grader,
+    methods: str,
+    training: Dataset | None,
+    options: Mapping[str, Mapping[str, Any]],
+    progress: Progress = silent,
+) -> tuple[dict[str, Explainer], list[str]]:
+    """Explainers by their names with commas between them, or ``all`` that suit the grader.
+
+    Returns
+    -------
+    the explainers, and a line on each that does not suit
+    """
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    if names != ["all"]:
+        if not names:
+            raise MezoroiError(f"no method is named: use {', '.join(EXPLAINERS)}")
+        return make_explainers(grader, names, training, options, progress), []
+    explainers: dict[str, Explainer] = {}
+    skipped = []
+    for name in EXPLAINERS:
+        try:
+            explainers |= make_explainers(grader, [name], training, options, progress)
+        except MezoroiError as error:
+            skipped.append(f"{name} is left out: {error}")
+    return explainers, skipped
+
+
+def make_explainers(
+    grader: Grader,
+    methods: Sequence[str],
+    training: Dataset | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Explainer]:
+    """Explainers of a grader's network, whose class numbers are its surface grades.
+
+    Raises
+    ------
+    MezoroiError
+        As `create`, and where adapting-grad-cam has nothing to learn from.
+    """
+    rows = [grader.standard.grades.index(grade) for grade in grader.standard.surface_grades]
+    given: dict[str, dict[str, Any]] = {
+        "dist-cam": {"reference": grader.bundle.prototypes.features[rows].to(grader.device)}
+    }
+    if "cam" in methods:
+        given["cam"] = {"head": head_weights(grader)[rows]}
+    explainers = {}
+    for name in methods:
+        chosen = {**given.get(name, {}), **(options or {}).get(name, {})}
+        explainers[name] = create(name, grader.network, **chosen)
+    learner = explainers.get("adapting-grad-cam")
+    if isinstance(learner, AdaptingGradCAM) and learner.bank is None:
+        if training is None:
+            raise MezoroiError(
+                "adapting-grad-cam learns from training fruits: give them with --training, "
+                f"or use {', '.join(name for name in EXPLAINERS if name != learner.name)}"
+            )
+        images, labels = _training_images(grader, training)
+        progress("learning", 0, 1)
+        learner.fit(images, labels)
+        progress("learning", 1, 1)
+    return explainers
+
+
+def grade_target(grader: Grader, grade: str) -> Similarity:
+    """Similarity of a surface with a surface grade, as a target for every method."""
+    number = grader.standard.grades.index(grade)
+    reference = grader.bundle.prototypes.embeddings[number, : grader.network.surface_dim]
+    return Similarity(reference, grader.standard.surface_grades.index(grade))
+
+
+def head_weights(grader: Grader) -> torch.Tensor:
+    """(G, D) weights of the trained head's scores on the embedding, up to a factor per grade."""
+    with torch.inference_mode():
+        head, width = grader.bundle.head, grader.network.embedding_dim
+        axes = torch.eye(width, device=grader.device)
+        # Scores are linear in the embedding, or in its direction: differences give the weights.
+        scores = head.get_logits(axes) - head.get_logits(-axes)  # type: ignore[operator]
+        return (scores / 2).T.clone()
+
+
+def _training_images(grader: Grader, training: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Up to `BANK_PER_GRADE` training fruits of each surface grade, with its number."""
+    surface = grader.standard.surface_grades
+    known = [item for item in training if item.grade in surface]
+    learning = [item for item in known if item.split in (None, "train")] or known
+    rows = [
+        item
+        for grade in surface
+        for item in [one for one in learning if one.grade == grade][:BANK_PER_GRADE]
+    ]
+    size = grader.bundle.size
+    chosen = Dataset(tuple(rows), training.standard, training.root)
+    images = FruitImages(chosen, size.height, size.width, megabytes=0).images(
+        list(range(len(rows)))
+    )
+    return images, torch.tensor([surface.index(item.grade) for item in rows])
+
+
+def _fruits(
+    sources: Iterable[str | Path], grader: Grader
+) -> list[tuple[Path, Observation | None, Dataset | None]]:
+    """Every fruit below the sources, with its row where they are a dataset."""
+    found: list[tuple[Path, Observation | None, Dataset | None]] = []
+    for source in map(Path, sources):
+        if _is_dataset(source):
+            dataset = load_dataset(source, trainable=False)
+            found += [(_fruit_path(item), item, dataset) for item in dataset]
+        else:
+            paths = find_sources([source], grader.bundle.input_kind)
+            found += [(path, None, None) for path in paths]
+    return found
+
+
+def _fruit_path(item: Observation) -> Path:
+    return item.image.parent if item.image.name == SURFACE_NAME else item.image
+
+
+def _is_dataset(path: Path) -> bool:
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return path.is_file()
+    return (path / MASKS_FOLDER).is_dir() or any((path / name).is_file() for name in MANIFEST_NAMES)
+
+
+def _explain(
+    grader: Grader,
+    explainers: Mapping[str, Explainer],
+    grading: Grading,
+    grade: str | None,
+    folder: Path,
+) -> tuple[dict[str, np.ndarray], Explained]:
+    surface = grader.standard.surface_grades
+    if grade is None:
+        similar = {name: value for name, value in grading.similarity.items() if name in surface}
+        grade = grading.grade if grading.grade in surface else max(similar, key=similar.__getitem__)
+    size = grader.bundle.size
+    image = to_tensor([fit_image(grading.surface, size.height, size.width).pixels])
+    target = grade_target(grader, grade)
+    maps: dict[str, np.ndarray] = {}
+    times: dict[str, float] = {}
+    sharing = [name for name, one in explainers.items() if isinstance(one, PassExplainer)]
+    for group in (sharing, *([name] for name in explainers if name not in sharing)):
+        start = time.perf_counter()
+        chosen = {name: explainers[name] for name in group}
+        found = explain_together(chosen, image, {name: [target] for name in group})
+        spent = 1000 * (time.perf_counter() - start)
+        for name, values in found.items():
+            maps[name], times[name] = values[0].cpu().numpy(), spent
+    with atomic_path(folder / MAPS_NPZ) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **maps)
+    differs = grading.map_grade if grading.map_differs else None
+    return maps, Explained(
+        source=grading.source,
+        folder=str(folder),
+        decided=grading.grade,
+        map_grade=grading.map_grade,
+        map_differs=differs is not None,
+        grade=grade,
+        milliseconds={name: times[name] for name in explainers},
+    )
+
+
+def _scale(method: str, tops: Sequence[float]) -> float:
+    """The value shown brightest: 1 for probabilities, else what nine of ten maps stay below."""
+    if method == "activation-map":
+        return 1.0
+    positive = [top for top in tops if top > 0]
+    return float(np.quantile(positive, _SCALE_SHARE)) if positive else 1.0
+
+
+def _sheet(
+    grader: Grader,
+    explainers: Mapping[str, Explainer],
+    result: Explained,
+    grading: Grading,
+    scales: Mapping[str, float],
+    mask: np.ndarray | None,
+) -> Sheet:
+    size = grader.bundle.size
+    fitted = fit_image(grading.surface, size.height, size.width)
+    panels = []
+    with np.load(Path(result.folder) / MAPS_NPZ) as stored:
+        for name, explainer in explainers.items():
+            raw = torch.from_numpy(stored[name])[None]
+            values = explainer.to_pixels(raw, size.height, size.width)[0].numpy()
+            panels.append(Panel(name, fitted.crop(values), scales[name]))
+    path = Path(result.source)
+    return Sheet(
+        name=path.name,
+        photo=grading.surface,
+        panels=panels,
+        grade=result.grade,
+        decided=result.decided,
+        map_grade=result.map_grade if result.map_differs else None,
+        mask=mask,
+    )

@@ -1,0 +1,216 @@
+"""Feature Tuning (Tani and Wada, section 3.2): a small network that weighs the layers anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from pytorch_metric_learning.losses import CosFaceLoss
+from torch import Tensor, nn
+
+from mezoroi.errors import MezoroiError
+
+COSFACE_MARGIN = 0.45
+COSFACE_SCALE = 60.0
+_HIDDEN = 512
+# CosFace sees directions only: a first step that is too long makes the vectors so large that later
+# steps no longer turn them.
+_LONGEST_GRADIENT = 10.0
+_MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the network is trained, with stochastic gradient descent of momentum 0.9.
+
+    Attributes
+    ----------
+    epochs, batch_size : passes over the features; features per step
+    lr : first learning rate
+    drops : epochs at which it is multiplied by `factor`
+    weight_decay : the paper's "momentum 5e-4"
+    """
+
+    epochs: int
+    drops: tuple[int, ...]
+    batch_size: int = 64
+    lr: float = 0.01
+    factor: float = 0.2
+    weight_decay: float = 5e-4
+
+
+SCHEDULES = {
+    # Section 4.1.
+    "paper": Schedule(120, (60, 90, 110)),
+    # A quarter of it, for trials.
+    "quick": Schedule(30, (15, 22, 27)),
+}
+
+
+class FeatureTuner:
+    """Learns an index vector from features of several layers.
+
+    The features are scaled by one common number, so that they have a mean square of 1: the balance
+    between layers is left for the network to learn, as in the paper, but does not hang on the
+    scale that a backbone happens to have. Inner layers are 512 wide, which the paper does not say,
+    and a gradient longer than 10 is cut to that.
+
+    Parameters
+    ----------
+    in_features : length of the features of all layers together
+    num_classes : number of classes or instances to tell apart
+    layers : 3 or 6, fully connected layers counting the last (the paper's figures 5 and 6)
+    dim : length of the index vector, which is what enters the last layer
+    loss : ``softmax``, or ``cosface`` (margin 0.45, scale 60)
+    schedule : ``paper`` or ``quick``, see `SCHEDULES`
+    seed : of the first weights and the order of the features
+
+    Attributes
+    ----------
+    network_ : the layers but the last, after `fit`
+    losses_ : mean loss of each epoch
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        layers: Literal[3, 6] = 3,
+        dim: int = 512,
+        loss: Literal["softmax", "cosface"] = "softmax",
+        schedule: str = "paper",
+        seed: int = 0,
+    ) -> None:
+        self.in_features = in_features
+        self.num_classes = num_classes
+        self.layers = layers
+        self.dim = dim
+        self.loss = loss
+        self.schedule = schedule
+        self.seed = seed
+
+    def fit(self, features: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FeatureTuner:
+        """Learn from features (N, in_features) and classes (N,), from 0 to num_classes - 1.
+
+        Raises
+        ------
+        MezoroiError
+            If a parameter, a shape or a label is wrong, a feature is NaN, or the training diverges.
+        """
+        self._check_parameters()
+        rows = self._checked(features)
+        targets = torch.as_tensor(np.asarray(labels)).long()
+        if targets.shape != (len(rows),):
+            raise MezoroiError(f"labels have shape {tuple(targets.shape)} for {len(rows)} features")
+        if len(rows) < 2 or targets.min() < 0 or targets.max() >= self.num_classes:
+            raise MezoroiError(
+                f"labels must be 0 to {self.num_classes - 1}, of at least 2 features"
+            )
+        schedule = SCHEDULES[self.schedule]
+        generator = torch.Generator().manual_seed(self.seed)
+        scale = rows.square().mean().sqrt().clamp_min(1e-12)
+        network = self._network(generator)
+        head = self._head(generator)
+        parameters = [*network.parameters(), *head.parameters()]
+        optimizer = torch.optim.SGD(
+            parameters,
+            lr=schedule.lr,
+            momentum=_MOMENTUM,
+            weight_decay=schedule.weight_decay,
+        )
+        steps = torch.optim.lr_scheduler.MultiStepLR(
+            optimizer, list(schedule.drops), schedule.factor
+        )
+        losses = []
+        for _ in range(schedule.epochs):
+            total = 0.0
+            order = torch.randperm(len(rows), generator=generator)
+            for chosen in torch.split(order, schedule.batch_size):
+                loss = head(network(rows[chosen] / scale), targets[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
+                optimizer.step()
+                total += float(loss.detach()) * len(chosen)
+            steps.step()
+            losses.append(total / len(rows))
+        if not np.isfinite(losses[-1]):
+            raise MezoroiError("the training diverged: give features without outliers")
+        self.network_, self.scale_, self.losses_ = network.eval(), scale, losses
+        return self
+
+    def transform(self, features: ArrayLike | Tensor) -> np.ndarray:
+        """(N, in_features) features -> (N, dim) float32 index vectors, compared by cosine.
+
+        Raises
+        ------
+        MezoroiError
+            If not fitted yet, or a shape is wrong or a feature NaN.
+        """
+        if not hasattr(self, "network_"):
+            raise MezoroiError("this FeatureTuner is not fitted: call fit first")
+        rows = self._checked(features)
+        with torch.inference_mode():
+            vectors: Tensor = self.network_(rows / self.scale_)
+        return vectors.numpy()
+
+    def _checked(self, features: ArrayLike | Tensor) -> Tensor:
+        rows = torch.as_tensor(np.asarray(features), dtype=torch.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.in_features:
+            raise MezoroiError(
+                f"features have shape {tuple(rows.shape)}, not (N, {self.in_features})"
+            )
+        if not bool(rows.isfinite().all()):
+            raise MezoroiError("a feature is NaN or infinite: leave that picture out")
+        return rows
+
+    def _check_parameters(self) -> None:
+        if self.layers not in (3, 6):
+            raise MezoroiError(f"layers is {self.layers}: use 3 or 6")
+        if self.loss not in ("softmax", "cosface"):
+            raise MezoroiError(f"unknown loss `{self.loss}`: use softmax or cosface")
+        if self.schedule not in SCHEDULES:
+            raise MezoroiError(f"unknown schedule `{self.schedule}`: use {' or '.join(SCHEDULES)}")
+        if min(self.in_features, self.dim) < 1 or self.num_classes < 2:
+            raise MezoroiError("in_features and dim are at least 1, num_classes at least 2")
+
+    def _network(self, generator: torch.Generator) -> nn.Sequential:
+        """Every layer but the last, each followed by ReLU."""
+        widths = [self.in_features, *[_HIDDEN] * (self.layers - 2), self.dim]
+        parts: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            parts += [_linear(before, after, generator), nn.ReLU()]
+        return nn.Sequential(*parts)
+
+    def _head(self, generator: torch.Generator) -> Any:
+        if self.loss == "softmax":
+            return _SoftmaxHead(_linear(self.dim, self.num_classes, generator))
+        with torch.random.fork_rng(devices=[]):  # its own first weights, which are not used
+            head = CosFaceLoss(
+                self.num_classes, self.dim, margin=COSFACE_MARGIN, scale=COSFACE_SCALE
+            )
+        nn.init.normal_(head.W, generator=generator)
+        return head
+
+
+class _SoftmaxHead(nn.Module):
+    """The last layer and its cross-entropy."""
+
+    def __init__(self, last: nn.Linear) -> None:
+        super().__init__()
+        self.last = last
+
+    def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self.last(vectors), labels)
+
+
+def _linear(before: int, after: int, generator: torch.Generator) -> nn.Linear:
+    """A layer whose first weights come from `generator` and keep the scale through ReLU."""
+    layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer

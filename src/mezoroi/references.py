@@ -1,0 +1,293 @@
+"""What happens to a run's reference fruits: filled, added to, and new grades made from a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mezoroi.bundle import Bundle, Prototypes, write_bundle
+from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
+from mezoroi.datasets import Dataset, load_dataset
+from mezoroi.datasets.manifest import TABLE_SUFFIXES
+from mezoroi.errors import MezoroiError
+from mezoroi.grader import Grader
+from mezoroi.grading import GradingFailure
+from mezoroi.models.preprocess import FittedImage, fit_image
+from mezoroi.progress import Progress, silent
+from mezoroi.retrieval import Gallery
+from mezoroi.retrieval.gallery import REFERENCES
+from mezoroi.standard import GradeDescription, GradingStandard
+
+MOST_EXAMPLES = 5
+_BATCH = 16
+_FILL_BATCH = 128
+_KEPT_COLUMNS = ("date", "orchard")
+
+
+@dataclass(frozen=True)
+class NewReference:
+    """A fruit to be added.
+
+    Attributes
+    ----------
+    id : unique among the references
+    source : as `read_fruit` takes it
+    metadata : ``grade``, ``date`` and ``orchard``, where known
+    """
+
+    id: str
+    source: Path
+    metadata: Mapping[str, Any]
+
+
+def fill_references(
+    bundle: Bundle,
+    dataset: Dataset,
+    embeddings: np.ndarray,
+    run_dir: Path,
+    progress: Progress = silent,
+) -> Gallery:
+    """Make the references of a run from its training fruits and their embeddings (N, D).
+
+    References that an interrupted training left are replaced.
+    """
+    for name in (REFERENCES, f"{REFERENCES}-journal"):
+        (run_dir / name).unlink(missing_ok=True)
+    gallery = Gallery.create(run_dir, embeddings.shape[1], bundle.fingerprint)
+    size = (bundle.size.height, bundle.size.width)
+    for start in range(0, len(dataset), _FILL_BATCH):
+        items = dataset.observations[start : start + _FILL_BATCH]
+        images = (read_image(item.image, max_side=2 * max(size)) for item in items)
+        gallery.add(
+            [item.id for item in items],
+            embeddings[start : start + _FILL_BATCH],
+            [shown_part(fit_image(image, *size)) for image in images],
+            [{**_columns(item.extra), "grade": item.grade} for item in items],
+        )
+        progress("filling references", start + len(items), len(dataset))
+    gallery.index.rebuild()
+    return gallery
+
+
+def find_new(
+    grader: Grader, sources: Sequence[str | Path], metadata: Mapping[str, Any]
+) -> list[NewReference]:
+    """The fruits below `sources`, each with what is known of it.
+
+    A manifest, or a folder with a folder for each of several grades, brings its grades; all others
+    get `metadata`, whose values count before those of a manifest.
+
+    Raises
+    ------
+    MezoroiError
+        If a source holds no fruit, a manifest is faulty, or a grade is not in the standard.
+    """
+    known = set(grader.standard.grades)
+    grade = metadata.get("grade")
+    if grade is not None and grade not in known:
+        raise MezoroiError(
+            f"unknown grade `{grade}`: the standard has {', '.join(grader.standard.grades)}; "
+            "`add-grade` adds one"
+        )
+    found: list[NewReference] = []
+    for path in map(Path, sources):
+        folders = {item.name for item in path.iterdir() if item.is_dir()} if path.is_dir() else ()
+        if path.suffix.lower() in TABLE_SUFFIXES or (folders and known.issuperset(folders)):
+            dataset = load_dataset(path, trainable=False)
+            foreign = set(dataset.standard.grades) - known
+            if foreign:
+                raise MezoroiError(
+                    f"{path} has grade `{min(foreign)}`: the standard has "
+                    f"{', '.join(grader.standard.grades)}; `add-grade` adds one"
+                )
+            found += [
+                NewReference(
+                    item.id, item.image, {**_columns(item.extra), "grade": item.grade, **metadata}
+                )
+                for item in dataset
+            ]
+        else:
+            found += [
+                NewReference(_relative(each, path), each, metadata)
+                for each in find_sources([path], grader.bundle.input_kind)
+            ]
+    return found
+
+
+def add_references(
+    grader: Grader, fruits: Sequence[NewReference], progress: Progress = silent
+) -> list[GradingFailure]:
+    """Embed fruits and add them to the grader's references.
+
+    Returns
+    -------
+    the fruits that could not be read, or whose id is taken; all others are added
+    """
+    gallery = gallery_of(grader)
+    taken = {item.id for item in gallery.index.references([fruit.id for fruit in fruits])}
+    failures = [
+        GradingFailure(str(fruit.source), f"`{fruit.id}` is in the references already")
+        for fruit in fruits
+        if fruit.id in taken
+    ]
+    new = list({fruit.id: fruit for fruit in fruits if fruit.id not in taken}.values())
+    batches = [new[start : start + _BATCH] for start in range(0, len(new), _BATCH)]
+    done = 0
+    # One thread decodes the next batch while the network looks at this one.
+    with ThreadPoolExecutor(1) as reader:
+        pending = [reader.submit(_read, grader, batch) for batch in batches[:1]]
+        for number, batch in enumerate(batches):
+            read, failed = pending.pop().result()
+            pending += [reader.submit(_read, grader, each) for each in batches[number + 1 :][:1]]
+            failures += failed
+            if read:
+                seen = grader.embed([fruit for _, fruit in read])
+                gallery.add(
+                    [entry.id for entry, _ in read],
+                    seen.embeddings.numpy(),
+                    [shown_part(item) for item in seen.fitted],
+                    [entry.metadata for entry, _ in read],
+                )
+            done += len(batch)
+            progress("adding references", done, len(new))
+    return failures
+
+
+def add_grade(
+    grader: Grader, run_dir: str | Path, grade: str, sources: Sequence[str | Path]
+) -> Grader:
+    """Add a grade from 1 to 5 examples, without training.
+
+    Its prototype is the examples' mean embedding, as the Dist-CAM paper makes classes in few-shot
+    learning; it comes last in the standard and first in precedence. A fruit resembles it from the
+    median of the other grades' thresholds on, or from the least similarity of an example with the
+    mean of the others, if that is lower, but not below all other grades' thresholds. The examples
+    become references.
+
+    Returns
+    -------
+    the grader with the new grade, written to `run_dir`
+
+    Raises
+    ------
+    MezoroiError
+        If the grade exists, there are not 1 to 5 examples, or one cannot be read.
+    """
+    standard = _with_grade(grader.standard, grade)
+    found = find_sources(sources, grader.bundle.input_kind)
+    if not 1 <= len(found) <= MOST_EXAMPLES:
+        raise MezoroiError(
+            f"{len(found)} examples of `{grade}`: give 1 to {MOST_EXAMPLES}, or train with all"
+        )
+    fruits = [read_fruit(path, grader.bundle.input_kind) for path in found]
+    seen = grader.embed(fruits)
+    old = grader.bundle.prototypes
+    threshold = _few_shot_threshold(seen.embeddings, old.thresholds)
+    prototypes = Prototypes(
+        torch.cat([old.embeddings.cpu(), seen.embeddings.mean(dim=0, keepdim=True)]),
+        torch.cat([old.features.cpu(), seen.feature_maps.mean(dim=(0, 2, 3))[None]]),
+        torch.cat([old.thresholds.cpu(), threshold[None]]),
+    )
+    entries = [NewReference(f"{grade}/{path.name}", path, {"grade": grade}) for path in found]
+    # Before the grade: after an interruption the same command finds them added and goes on.
+    add_references(grader, entries)
+    bundle = replace(
+        grader.bundle,
+        standard=standard,
+        prototypes=prototypes,
+        added_grades=(*grader.bundle.added_grades, grade),
+    )
+    write_bundle(bundle, Path(run_dir))
+    return Grader(bundle, str(grader.device), grader.gallery)
+
+
+def with_gallery(grader: Grader, run_dir: str | Path, place: str | None = None) -> Grader:
+    """The grader itself, or one with new, empty references where it has none.
+
+    Parameters
+    ----------
+    place : of new references, as in `ReferenceIndex.create`; default the run folder
+    """
+    if grader.gallery is not None:
+        return grader
+    bundle = grader.bundle
+    dim = bundle.network.embedding_dim
+    gallery = Gallery.create(Path(run_dir), dim, bundle.fingerprint, place)
+    return Grader(bundle, str(grader.device), gallery)
+
+
+def gallery_of(grader: Grader) -> Gallery:
+    """The grader's reference fruits.
+
+    Raises
+    ------
+    MezoroiError
+        If it has none.
+    """
+    if grader.gallery is None:
+        raise MezoroiError(
+            "this run has no references: add some with `mezoroi references RUN add FOLDER`"
+        )
+    return grader.gallery
+
+
+def shown_part(fitted: FittedImage) -> np.ndarray:
+    """(h, w, 3) uint8: the image at network size without what was repeated around it."""
+    rows = slice(fitted.top, fitted.top + fitted.height)
+    return fitted.pixels[rows, fitted.left : fitted.left + fitted.width]
+
+
+def _read(
+    grader: Grader, batch: Iterable[NewReference]
+) -> tuple[list[tuple[NewReference, FruitInput]], list[GradingFailure]]:
+    read, failures = [], []
+    for entry in batch:
+        try:
+            read.append((entry, read_fruit(entry.source, grader.bundle.input_kind)))
+        except MezoroiError as error:
+            failures.append(GradingFailure(str(entry.source), str(error)))
+    return read, failures
+
+
+def _few_shot_threshold(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Least similarity at which a fruit resembles a grade known from N examples (N, D)."""
+    known = others.cpu()[~others.cpu().isnan()]
+    count = len(embeddings)
+    if count == 1:
+        return known.median() if len(known) else torch.tensor(float("nan"))
+    rest = (embeddings.sum(dim=0) - embeddings) / (count - 1)
+    own = F.cosine_similarity(embeddings, rest, dim=1).min()
+    return own.clamp(known.min(), known.median()) if len(known) else own
+
+
+def _with_grade(standard: GradingStandard, grade: str) -> GradingStandard:
+    if grade in standard.grades:
+        raise MezoroiError(
+            f"grade `{grade}` is in the standard already: add its fruits with `references RUN add "
+            f"--grade {grade}`"
+        )
+    if not grade.strip():
+        raise MezoroiError("the new grade has no name: give one")
+    return replace(
+        standard,
+        grades=(*standard.grades, grade),
+        precedence=(grade, *standard.precedence),
+        descriptions={**standard.descriptions, grade: GradeDescription({}, {})},
+    )
+
+
+def _columns(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: extra[name] for name in _KEPT_COLUMNS if extra.get(name) not in (None, "")}
+
+
+def _relative(path: Path, base: Path) -> str:
+    """Path below the folder that was given, with that folder's name."""
+    return path.name if path == base else f"{base.name}/{path.relative_to(base).as_posix()}"

@@ -1,0 +1,175 @@
+"""The FAISS index beside the truth: which kind, its file, and search in it.
+
+The file is what `faiss.write_index` writes, followed by one line of JSON that states the kind and
+which state of the truth it was made from, and that line's length. FAISS reads the file as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+
+from mezoroi.files import atomic_path
+
+Kind = Literal["exact", "hnsw", "ivf-pq"]
+KINDS: tuple[Kind, ...] = ("exact", "hnsw", "ivf-pq")
+EXACT_UP_TO = 100_000
+"""Most vectors that are searched exactly."""
+GRAPH_UP_TO = 2_000_000
+"""Most vectors that go into a graph, which holds them in memory; more are compressed."""
+FILE_FORMAT = 1
+_GRAPH_LINKS = 24
+_GRAPH_BUILD = 80
+_GRAPH_SEARCH = 96
+_LISTS_SEARCHED = 64
+_PART = 8
+_TRAINING_PER_LIST = 64
+_TAIL = 8
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What an index file says about itself.
+
+    Attributes
+    ----------
+    kind : ``exact``, ``hnsw`` (a graph) or ``ivf-pq`` (compressed, in lists)
+    vectors : how many it holds
+    last : the largest number among them
+    generation, fingerprint, dim : of the truth it was made from
+    faiss, file_format : versions
+    """
+
+    kind: Kind
+    vectors: int
+    last: int
+    generation: str
+    fingerprint: str
+    dim: int
+    faiss: str = faiss.__version__
+    file_format: int = FILE_FORMAT
+
+
+def kind_for(count: int) -> Kind:
+    """Exact while that is fast, then a graph, then what fits into memory."""
+    if count <= EXACT_UP_TO:
+        return "exact"
+    return "hnsw" if count <= GRAPH_UP_TO else "ivf-pq"
+
+
+def build(kind: Kind, dim: int, sample: np.ndarray, count: int) -> Any:
+    """An empty FAISS index that returns the numbers its vectors are added with.
+
+    Parameters
+    ----------
+    kind : of the index
+    dim : length of a vector
+    sample : (M, dim) vectors that ``ivf-pq`` learns its lists and codes from
+    count : how many vectors will be added
+    """
+    if kind == "exact":
+        inner = faiss.IndexFlatIP(dim)
+    elif kind == "hnsw":
+        inner = faiss.IndexHNSWFlat(dim, _GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
+        inner.hnsw.efConstruction = _GRAPH_BUILD
+    else:
+        part = math.gcd(dim, _PART)
+        lists = max(1, min(round(4 * math.sqrt(count)), len(sample) // _TRAINING_PER_LIST))
+        coarse = faiss.IndexFlatIP(dim)
+        inner = faiss.IndexIVFPQ(coarse, dim, lists, dim // part, 8, faiss.METRIC_INNER_PRODUCT)
+        inner.train(sample)
+    return faiss.IndexIDMap(inner)
+
+
+def training_sample(count: int) -> int:
+    """How many vectors `build` should be given to learn from."""
+    return min(count, _TRAINING_PER_LIST * round(4 * math.sqrt(count)))
+
+
+def search(
+    index: Any, kind: Kind, vectors: np.ndarray, k: int, selector: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, k) similarities and numbers, best first; -1 where the index found too few.
+
+    Parameters
+    ----------
+    vectors : (N, dim) float32, contiguous
+    selector : a FAISS selector of the numbers that may be found, or None for all
+    """
+    options: Any
+    if kind == "exact":
+        options = faiss.SearchParameters(sel=selector)
+    elif kind == "hnsw":
+        options = faiss.SearchParametersHNSW(sel=selector, efSearch=max(_GRAPH_SEARCH, 2 * k))
+    else:
+        options = faiss.SearchParametersIVF(sel=selector, nprobe=_LISTS_SEARCHED)
+    similarity = np.empty((len(vectors), k), dtype=np.float32)
+    numbers = np.empty((len(vectors), k), dtype=np.int64)
+    # Not `index.search`: where another package has loaded faiss.contrib.torch_utils, that one
+    # takes no parameters any more.
+    index.search_c(
+        len(vectors),
+        faiss.swig_ptr(vectors),
+        k,
+        faiss.swig_ptr(similarity),
+        faiss.swig_ptr(numbers),
+        options,
+    )
+    return similarity, numbers
+
+
+def write_file(index: Any, statement: Statement, path: Path) -> None:
+    """Write an index with its statement, whole or not at all.
+
+    Raises
+    ------
+    MezoroiError
+        If it cannot be written.
+    """
+    line = json.dumps(asdict(statement)).encode() + b"\n"
+    with atomic_path(path) as temporary:
+        try:
+            faiss.write_index(index, str(temporary))
+        except RuntimeError as error:
+            raise OSError(str(error).splitlines()[-1]) from error
+        with temporary.open("ab") as stream:
+            stream.write(line + len(line).to_bytes(_TAIL, "little"))
+
+
+def read_file(path: Path) -> tuple[Any, Statement] | None:
+    """The index in a file and its statement; None if it is missing, damaged or of another version.
+
+    Nothing is lost then: the truth is elsewhere.
+    """
+    statement = read_statement(path)
+    if statement is None:
+        return None
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError:
+        return None
+    return (index, statement) if index.ntotal == statement.vectors else None
+
+
+def read_statement(path: Path) -> Statement | None:
+    """What an index file says about itself; None if it does not or is of another version."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _TAIL))
+            length = int.from_bytes(stream.read(_TAIL), "little")
+            if not 0 < length <= min(size - _TAIL, 1 << 16):
+                return None
+            stream.seek(size - _TAIL - length)
+            statement = Statement(**json.loads(stream.read(length)))
+    except (OSError, ValueError, TypeError):
+        return None
+    same = (statement.faiss, statement.file_format) == (faiss.__version__, FILE_FORMAT)
+    return statement if same else None

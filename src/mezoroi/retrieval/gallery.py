@@ -1,0 +1,114 @@
+"""The reference fruits of a run: an index, and a small picture of each beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mezoroi.retrieval.index import ReferenceIndex
+from mezoroi.retrieval.reference import Neighbour, Reference
+
+REFERENCES = "references.sqlite"
+THUMBNAILS = "reference-thumbnails"
+_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Reference fruits and their pictures.
+
+    Attributes
+    ----------
+    index : the references
+    root : folder that their thumbnails' paths are relative to
+    """
+
+    index: ReferenceIndex
+    root: Path
+
+    @classmethod
+    def create(
+        cls, root: Path, dim: int, fingerprint: str, place: str | Path | None = None
+    ) -> Gallery:
+        """An empty gallery in a run folder; `place` as in `ReferenceIndex.create`, if elsewhere."""
+        return cls(ReferenceIndex.create(place or root / REFERENCES, dim, fingerprint), root)
+
+    @classmethod
+    def open(cls, root: Path, fingerprint: str, place: str | Path | None = None) -> Gallery:
+        """The gallery of a run folder.
+
+        Raises
+        ------
+        MezoroiError
+            If there is none, it is damaged, or its vectors are of another model.
+        """
+        index = ReferenceIndex.open(place or root / REFERENCES)
+        index.check_fingerprint(fingerprint)
+        return cls(index, root)
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: np.ndarray,
+        pictures: Sequence[np.ndarray],
+        metadata: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Add fruits as `ReferenceIndex.add` does, with (H, W, 3) uint8 pictures of them."""
+        taken = {reference.id for reference in self.index.references(ids)}
+        (self.root / THUMBNAILS).mkdir(parents=True, exist_ok=True)
+        for name, picture in zip(ids, pictures, strict=True):
+            if name not in taken:  # or its picture would change although the fruit is refused
+                _write_jpeg(self.root / thumbnail_of(name), picture)
+        entries = [
+            {**entry, "thumbnail": thumbnail_of(name)}
+            for name, entry in zip(ids, metadata, strict=True)
+        ]
+        self.index.add(ids, vectors, entries)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove fruits with their pictures."""
+        found = self.index.references(ids)
+        self.index.remove(ids)
+        for reference in found:
+            if reference.thumbnail is not None:
+                (self.root / reference.thumbnail).unlink(missing_ok=True)
+
+    def neighbours(
+        self, vectors: np.ndarray, k: int, where: Mapping[str, Any] | None = None
+    ) -> list[list[Neighbour]]:
+        """The `k` fruits most similar to each vector (N, D), as `ReferenceIndex.search`."""
+        ids, similarity = self.index.search(vectors, k, where)
+        wanted = list(dict.fromkeys(name for row in ids for name in row))
+        known = {reference.id: reference for reference in self.index.references(wanted)}
+        return [
+            [
+                self._neighbour(known[name], float(value))
+                for name, value in zip(row, values, strict=True)
+                if name in known  # another program may just have removed it
+            ]
+            for row, values in zip(ids, similarity, strict=True)
+        ]
+
+    def _neighbour(self, reference: Reference, similarity: float) -> Neighbour:
+        picture = reference.thumbnail
+        path = None if picture is None else str(self.root.absolute() / picture)
+        return Neighbour(reference.id, reference.grade, similarity, path)
+
+
+def thumbnail_of(name: str) -> str:
+    """Path of a fruit's picture, relative to the gallery's root: safe whatever the id is."""
+    return f"{THUMBNAILS}/{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:20]}.jpg"
+
+
+def _write_jpeg(path: Path, picture: np.ndarray) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=_QUALITY)
+    # Not synchronised to disk one by one: that would take longer than the network.
+    path.write_bytes(stream.getvalue())

@@ -1,0 +1,232 @@
+"""ReferenceIndex: the most similar reference fruits, from one file or from a Milvus server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mezoroi.errors import MezoroiError
+from mezoroi.retrieval.local import LocalStore, create_local
+from mezoroi.retrieval.reference import Filter, Reference, as_filter, as_references
+from mezoroi.retrieval.truth import Truth
+
+
+class Store(Protocol):
+    """Where references are kept; it gets checked arguments and vectors of length 1."""
+
+    @property
+    def place(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def add(self, references: Sequence[Reference], vectors: np.ndarray) -> None: ...
+    def remove(self, ids: Sequence[str]) -> None: ...
+    def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]: ...
+    def search(
+        self, vectors: np.ndarray, k: int, chosen: Filter | None
+    ) -> tuple[list[list[str]], np.ndarray]: ...
+    def rebuild(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+class ReferenceIndex:
+    """Vectors of reference fruits, searched by cosine similarity.
+
+    Made by `create` or `open`; usable as a context manager, and from several threads.
+
+    Attributes
+    ----------
+    place : the file or URI
+    dim : length of a vector
+    fingerprint : of the model whose vectors these are
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = Lock()
+        self.place = store.place
+        self.dim = store.dim
+        self.fingerprint = store.fingerprint
+
+    @classmethod
+    def create(cls, path_or_uri: str | Path, dim: int, fingerprint: str) -> ReferenceIndex:
+        """Make an empty index.
+
+        Parameters
+        ----------
+        path_or_uri : a file (SQLite, with a FAISS index beside it); or, for Milvus, a name ending
+            in ``.db`` (in this process) or ``http://`` or ``https://`` with a server's address,
+            after which ``#NAME`` chooses a collection
+        dim : length of a vector, at least 1
+        fingerprint : of the model whose vectors will be added, see `check_fingerprint`
+
+        Raises
+        ------
+        MezoroiError
+            If something is there already, or the server does not answer within 5 seconds.
+        """
+        if dim < 1:
+            raise MezoroiError(f"dim is {dim}: give the length of the vectors")
+        if _is_milvus(path_or_uri):
+            from mezoroi.retrieval.milvus import MilvusStore
+
+            return cls(MilvusStore.create(str(path_or_uri), dim, fingerprint))
+        return cls(create_local(Path(path_or_uri), dim, fingerprint))
+
+    @classmethod
+    def open(cls, path_or_uri: str | Path) -> ReferenceIndex:
+        """Open what `create` made.
+
+        Raises
+        ------
+        MezoroiError
+            If it is missing, damaged, no reference index or of another version, or the server
+            does not answer within 5 seconds.
+        """
+        if _is_milvus(path_or_uri):
+            from mezoroi.retrieval.milvus import MilvusStore
+
+            return cls(MilvusStore.open(str(path_or_uri)))
+        return cls(LocalStore(Truth(Path(path_or_uri))))
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._store)
+
+    def __enter__(self) -> ReferenceIndex:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file or connection; everything added is kept already."""
+        with self._lock:
+            self._store.close()
+
+    def check_fingerprint(self, fingerprint: str) -> None:
+        """Refuse vectors of another model: their similarities would mean nothing.
+
+        Raises
+        ------
+        MezoroiError
+            If the index was made for another model.
+        """
+        if fingerprint != self.fingerprint:
+            raise MezoroiError(
+                f"the references in {self.place} are of another model "
+                f"({self.fingerprint[:12]}, not {fingerprint[:12]}): use those of this grader, or "
+                "fill new ones"
+            )
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: ArrayLike,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add fruits: all of them, kept for good when this returns, or none.
+
+        Parameters
+        ----------
+        ids : N texts, unique in the index
+        vectors : (N, dim) finite, none of them zero; kept at length 1
+        metadata : for each fruit ``grade``, ``date`` (``YYYY-MM-DD``), ``orchard``, ``thumbnail``
+            and anything else that JSON can hold; all optional
+
+        Raises
+        ------
+        MezoroiError
+            If an id is taken or given twice, or a vector is of another length, NaN, infinite or
+            zero.
+        """
+        references = as_references(ids, metadata)
+        rows = self._unit_vectors(vectors)
+        if len(rows) != len(references):
+            raise MezoroiError(f"{len(rows)} vectors for {len(references)} ids: give one each")
+        if references:
+            with self._lock:
+                self._store.add(references, rows)
+
+    def search(
+        self, vectors: ArrayLike, k: int, where: Mapping[str, Any] | None = None
+    ) -> tuple[list[list[str]], np.ndarray]:
+        """The `k` most similar fruits of each query, best first.
+
+        Parameters
+        ----------
+        vectors : (N, dim), as in `add`
+        k : at least 1
+        where : only fruits of a ``grade`` or ``orchard`` (a name or several) and of a ``date`` (a
+            day, or first and last day, either None)
+
+        Returns
+        -------
+        N lists of ids, and (N, k) float32 similarities in [-1, 1]. Where fewer than `k` fruits are
+        in the index, or pass the filter, both have as many columns as there are.
+
+        Raises
+        ------
+        MezoroiError
+            If `k` is below 1, the filter unknown, or the vectors are unusable.
+        """
+        if k < 1:
+            raise MezoroiError(f"k is {k}: ask for at least 1 fruit")
+        chosen, rows = as_filter(where), self._unit_vectors(vectors)
+        with self._lock:
+            ids, similarity = self._store.search(rows, k, chosen)
+        return ids, similarity.clip(-1.0, 1.0)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove fruits: all of them or, where one is not there, none.
+
+        Raises
+        ------
+        MezoroiError
+            If an id is not in the index.
+        """
+        if isinstance(ids, str):
+            raise MezoroiError("give a list of ids, also for a single one")
+        with self._lock:
+            self._store.remove(list(dict.fromkeys(ids)))
+
+    def references(
+        self, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> list[Reference]:
+        """What is known of the fruits: of all, of those with given `ids`, or of a filter's."""
+        chosen = as_filter(where)
+        with self._lock:
+            return self._store.references(ids, chosen)
+
+    def rebuild(self) -> None:
+        """Drop what was removed for good, and make the search structure anew."""
+        with self._lock:
+            self._store.rebuild()
+
+    def _unit_vectors(self, vectors: ArrayLike) -> np.ndarray:
+        """(N, dim) float32 of length 1."""
+        rows = np.asarray(vectors, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.dim:
+            raise MezoroiError(
+                f"vectors have shape {rows.shape}, the index takes (N, {self.dim}): "
+                "use the model it was made for"
+            )
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+        if len(bad):
+            raise MezoroiError(
+                f"vector {bad[0]} is NaN, infinite or zero and has no direction: leave it out"
+            )
+        return np.ascontiguousarray(rows / lengths[:, None])
+
+
+def _is_milvus(path_or_uri: str | Path) -> bool:
+    text = str(path_or_uri)
+    return text.startswith(("http://", "https://")) or text.partition("#")[0].endswith(".db")

@@ -1,0 +1,249 @@
+"""References in one SQLite file with a FAISS index beside it, which can always be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from mezoroi.errors import MezoroiError
+from mezoroi.progress import Progress, silent
+from mezoroi.retrieval import faiss_index
+from mezoroi.retrieval.faiss_index import Kind, Statement
+from mezoroi.retrieval.reference import Filter, Reference
+from mezoroi.retrieval.truth import Truth
+
+INDEX_SUFFIX = ".faiss"
+_SCAN_UP_TO = 20_000
+"""A filter that lets fewer through than this is answered by looking at each of them."""
+_STALE_SHARE = 0.02
+_STALE_COUNT = 1000
+_HOLES_SHARE = 0.1
+_CANDIDATES = 8
+"""Compressed vectors looked up exactly, per neighbour asked for."""
+_CHUNK = 20_000
+
+
+class LocalStore:
+    """What `ReferenceIndex` does for a file.
+
+    The FAISS index is loaded, brought up to date or made anew when first searched.
+
+    Parameters
+    ----------
+    truth : the opened SQLite file
+    """
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self.place = str(truth.path)
+        self.dim = truth.dim
+        self.fingerprint = truth.fingerprint
+        self.index_path = truth.path.with_suffix(INDEX_SUFFIX)
+        self._index: Any = None
+        self._kind: Kind = "exact"
+        self._last = 0
+        self._unsaved = 0
+        self._generation = ""
+        self._seen_changes = 0
+        self._holes = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def close(self) -> None:
+        if self._index is not None:
+            self._keep_if_stale()
+        self._index = None
+        self.truth.close()
+
+    def add(self, references: Sequence[Reference], vectors: np.ndarray) -> None:
+        first = self.truth.add(references, vectors)
+        if self._index is not None and first == self._last + 1:
+            self._append(np.arange(first, first + len(vectors)), vectors)
+            self._give_up_if_unfit()
+
+    def remove(self, ids: Sequence[str]) -> None:
+        removed = self.truth.remove(ids)
+        if self._index is not None:
+            self._holes = np.union1d(self._holes, np.array(removed, dtype=np.int64))
+            self._give_up_if_unfit()
+
+    def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]:
+        if ids is None:
+            return list(self.truth.references(chosen=chosen).values())
+        found = {reference.id: reference for reference in self.truth.find(ids).values()}
+        return [found[name] for name in ids if name in found]
+
+    def search(
+        self, vectors: np.ndarray, k: int, chosen: Filter | None
+    ) -> tuple[list[list[str]], np.ndarray]:
+        self._refresh()
+        selector, allowed = None, None
+        if chosen is not None:
+            allowed = self.truth.numbers(chosen)
+            selector = faiss.IDSelectorBatch(allowed)
+        elif len(self._holes):
+            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._holes))
+        there = self._index.ntotal - len(self._holes) if allowed is None else len(allowed)
+        k = min(k, there)
+        if k == 0:
+            return [[] for _ in vectors], np.empty((len(vectors), 0), dtype=np.float32)
+        if allowed is not None and self._kind != "exact" and there <= _SCAN_UP_TO:
+            similarity, numbers = self._scan(vectors, k, allowed)
+        else:
+            similarity, numbers = self._search_index(vectors, k, selector)
+            short = np.flatnonzero((numbers < 0).any(axis=1))
+            if len(short):  # a graph may lose its way behind a filter
+                everyone = self.truth.numbers() if allowed is None else allowed
+                similarity[short], numbers[short] = self._scan(vectors[short], k, everyone)
+        names = self.truth.ids(np.unique(numbers).tolist())
+        return [[names[n] for n in row] for row in numbers.tolist()], similarity
+
+    def rebuild(self, progress: Progress = silent) -> Statement:
+        """Leave out what was removed and make the index file anew from the truth."""
+        self.truth.compact()
+        self._make(progress)
+        return self._write()
+
+    @property
+    def statement(self) -> Statement | None:
+        """What the index file says about itself, if there is a usable one."""
+        return faiss_index.read_statement(self.index_path)
+
+    def _search_index(
+        self, vectors: np.ndarray, k: int, selector: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._kind != "ivf-pq":
+            return faiss_index.search(self._index, self._kind, vectors, k, selector)
+        wanted = min(_CANDIDATES * k, self._index.ntotal)
+        _, found = faiss_index.search(self._index, self._kind, vectors, wanted, selector)
+        similarity = np.full((len(vectors), k), -np.inf, dtype=np.float32)
+        numbers = np.full((len(vectors), k), -1, dtype=np.int64)
+        for row, candidates in enumerate(found):
+            known = np.sort(candidates[candidates >= 0])
+            best = min(k, len(known))
+            similarity[row, :best], numbers[row, :best] = (
+                part[0] for part in self._scan(vectors[row : row + 1], best, known)
+            )
+        return similarity, numbers
+
+    def _scan(
+        self, vectors: np.ndarray, k: int, allowed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Exact search among the fruits with these ascending numbers, read from the truth."""
+        best = faiss.ResultHeap(len(vectors), k, keep_max=True)
+        for start in range(0, len(allowed), _CHUNK):
+            part = allowed[start : start + _CHUNK]
+            similarity, places = faiss.knn(
+                vectors, self.truth.vectors(part), min(k, len(part)), faiss.METRIC_INNER_PRODUCT
+            )
+            best.add_result(similarity, part[places])
+        best.finalize()
+        return best.D, best.I
+
+    def _refresh(self) -> None:
+        """Load the index, or take over what others have written since."""
+        changes = self.truth.changes_of_others
+        if self._index is not None and changes == self._seen_changes:
+            return
+        if self._index is None or self.truth.generation != self._generation:
+            self._load()
+        self._catch_up()
+        if self._index.ntotal - len(self._holes) != len(self.truth):
+            self._find_holes()
+        if self._is_unfit():
+            self._make(silent)
+        self._keep_if_stale()
+        self._seen_changes = changes
+
+    def _is_unfit(self) -> bool:
+        """True when the index is of a kind for fewer fruits, or many in it were removed."""
+        live = self._index.ntotal - len(self._holes)
+        wanted = faiss_index.kind_for(live)
+        outgrown = faiss_index.KINDS.index(wanted) > faiss_index.KINDS.index(self._kind)
+        return outgrown or len(self._holes) > max(_STALE_COUNT, _HOLES_SHARE * live)
+
+    def _give_up_if_unfit(self) -> None:
+        if self._is_unfit():
+            self._index = None
+
+    def _load(self) -> None:
+        """The index from its file, or an empty one where that does not fit the truth."""
+        found = faiss_index.read_file(self.index_path)
+        self._generation = self.truth.generation
+        self._holes = np.empty(0, dtype=np.int64)
+        if found is not None:
+            index, statement = found
+            ours = (self._generation, self.fingerprint, self.dim)
+            if (statement.generation, statement.fingerprint, statement.dim) == ours:
+                self._index, self._kind, self._last = index, statement.kind, statement.last
+                self._unsaved = 0
+                return
+        self._make(silent)
+
+    def _make(self, progress: Progress) -> None:
+        """A new index of every fruit in the truth."""
+        numbers = self.truth.numbers()
+        self._generation = self.truth.generation
+        self._holes = np.empty(0, dtype=np.int64)
+        self._kind = faiss_index.kind_for(len(numbers))
+        sample = np.empty((0, self.dim), dtype=np.float32)
+        if self._kind == "ivf-pq":
+            rng = np.random.default_rng(0)
+            size = faiss_index.training_sample(len(numbers))
+            sample = self.truth.vectors(np.sort(rng.choice(numbers, size, replace=False)))
+        self._index = faiss_index.build(self._kind, self.dim, sample, len(numbers))
+        self._last = self._unsaved = 0
+        for start in range(0, len(numbers), _CHUNK):
+            part = numbers[start : start + _CHUNK]
+            self._append(part, self.truth.vectors(part))
+            progress("indexing", start + len(part), len(numbers))
+
+    def _catch_up(self) -> None:
+        """Add what the truth has beyond the index."""
+        numbers = self.truth.numbers(after=self._last)
+        for start in range(0, len(numbers), _CHUNK):
+            part = numbers[start : start + _CHUNK]
+            self._append(part, self.truth.vectors(part))
+
+    def _append(self, numbers: np.ndarray, vectors: np.ndarray) -> None:
+        self._index.add_with_ids(vectors, numbers)
+        self._last = int(numbers[-1])
+        self._unsaved += len(numbers)
+
+    def _find_holes(self) -> None:
+        held = faiss.vector_to_array(self._index.id_map)
+        self._holes = np.setdiff1d(held, self.truth.numbers(), assume_unique=True)
+
+    def _keep_if_stale(self) -> None:
+        if self._unsaved <= max(_STALE_COUNT, _STALE_SHARE * self._index.ntotal):
+            return
+        try:
+            self._write()
+        except MezoroiError:
+            # A run folder may be read-only; the next process then makes the index again.
+            return
+
+    def _write(self) -> Statement:
+        statement = Statement(
+            self._kind,
+            self._index.ntotal,
+            self._last,
+            self._generation,
+            self.fingerprint,
+            self.dim,
+        )
+        faiss_index.write_file(self._index, statement, self.index_path)
+        self._unsaved = 0
+        return statement
+
+
+def create_local(path: Path, dim: int, fingerprint: str) -> LocalStore:
+    """An empty store in a new file; an index file left by an earlier one goes."""
+    store = LocalStore(Truth.create(path, dim, fingerprint))
+    store.index_path.unlink(missing_ok=True)
+    return store

@@ -1,0 +1,170 @@
+"""What is known of a reference fruit besides its vector, and how references are filtered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from mezoroi.errors import MezoroiError
+
+_NAMED = ("grade", "date", "orchard", "thumbnail")
+FILTERS = ("grade", "date", "orchard")
+
+
+class Reference(NamedTuple):
+    """One fruit in a reference index; a tuple, since a bulk load makes a million of them.
+
+    Attributes
+    ----------
+    id : unique in the index
+    grade, orchard : names, or None where unknown
+    date : ``YYYY-MM-DD``, or None
+    thumbnail : path of a small picture, relative to the folder of the index, or None
+    more : anything else that was given, as JSON can hold it
+    """
+
+    id: str
+    grade: str | None = None
+    date: str | None = None
+    orchard: str | None = None
+    thumbnail: str | None = None
+    more: Mapping[str, Any] = MappingProxyType({})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**self._asdict(), "more": dict(self.more)}
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A reference fruit that looks like the query.
+
+    Attributes
+    ----------
+    id : of the reference
+    grade : its grade, or None where unknown
+    similarity : cosine of the two embeddings, in [-1, 1]
+    thumbnail : path of its picture, or None
+    """
+
+    id: str
+    grade: str | None
+    similarity: float
+    thumbnail: str | None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which references may answer; None means any.
+
+    Attributes
+    ----------
+    grades, orchards : names of which one must match
+    since, until : first and last day, ``YYYY-MM-DD``; a fruit without a date does not match
+    """
+
+    grades: tuple[str, ...] | None = None
+    orchards: tuple[str, ...] | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+def as_filter(where: Mapping[str, Any] | None) -> Filter | None:
+    """A checked filter, or None where there is nothing to filter by.
+
+    Parameters
+    ----------
+    where : ``grade`` and ``orchard``: a name or several; ``date``: one day, or the first and the
+        last, either of which may be None
+
+    Raises
+    ------
+    MezoroiError
+        For another key, or a date that is none.
+    """
+    if not where:
+        return None
+    unknown = sorted(set(where) - set(FILTERS))
+    if unknown:
+        raise MezoroiError(f"cannot filter by `{unknown[0]}`: use {', '.join(FILTERS)}")
+    since, until = _days(where.get("date"))
+    return Filter(_names(where.get("grade")), _names(where.get("orchard")), since, until)
+
+
+def as_references(
+    ids: Sequence[str], metadata: Sequence[Mapping[str, Any] | None] | None
+) -> list[Reference]:
+    """One checked `Reference` per id.
+
+    Raises
+    ------
+    MezoroiError
+        If an id is empty, no text or given twice, or metadata do not match the ids or JSON.
+    """
+    entries = [None] * len(ids) if metadata is None else list(metadata)
+    if len(entries) != len(ids):
+        raise MezoroiError(f"{len(entries)} metadata for {len(ids)} ids: give one each")
+    seen: set[str] = set()
+    for name in ids:
+        if not isinstance(name, str) or not name:
+            raise MezoroiError(f"id {name!r} is no text: give every fruit an id of its own")
+        if name in seen:
+            raise MezoroiError(f"id `{name}` is given twice: give every fruit an id of its own")
+        seen.add(name)
+    if metadata is None:
+        return [Reference(name) for name in ids]
+    return [_reference(name, entry or {}) for name, entry in zip(ids, entries, strict=True)]
+
+
+def _reference(name: str, entry: Mapping[str, Any]) -> Reference:
+    more = {key: value for key, value in entry.items() if key not in _NAMED}
+    try:
+        json.dumps(more, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise MezoroiError(
+            f"metadata of `{name}` cannot be kept ({error}): give text and numbers"
+        ) from error
+    day = entry.get("date")
+    return Reference(
+        name,
+        _text(entry.get("grade")),
+        None if day is None or day == "" else _day(day),
+        _text(entry.get("orchard")),
+        _text(entry.get("thumbnail")),
+        more,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(str(name) for name in value)
+
+
+def _days(value: Any) -> tuple[str | None, str | None]:
+    if value is None:
+        return None, None
+    if isinstance(value, str | date) or not isinstance(value, Iterable):
+        return _day(value), _day(value)
+    ends = list(value)
+    if len(ends) != 2:
+        raise MezoroiError(f"a date filter is one day, or the first and the last, not {ends}")
+    since, until = (None if end is None else _day(end) for end in ends)
+    return since, until
+
+
+def _day(value: Any) -> str:
+    """``YYYY-MM-DD`` of a date, a time or their text."""
+    text = value.isoformat() if isinstance(value, date) else str(value)
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError as error:
+        raise MezoroiError(f"`{value}` is no date: write it as 2026-07-31") from error

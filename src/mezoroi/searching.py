@@ -1,0 +1,148 @@
+"""What `search` writes: per fruit a sheet of the reference fruits most like it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
+from mezoroi.errors import MezoroiError
+from mezoroi.files import folder_names, write_bytes, write_json
+from mezoroi.grader import Embedded, Grader
+from mezoroi.grading import GradingFailure
+from mezoroi.maps import distance_weights, upsample_maps, weighted_map
+from mezoroi.progress import Progress, silent
+from mezoroi.references import gallery_of, shown_part
+from mezoroi.report.neighbours import NeighbourView, neighbours_png
+from mezoroi.retrieval import Neighbour
+
+SEARCH_JSON = "search.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer for one fruit.
+
+    Attributes
+    ----------
+    source : its path
+    grade : the grade it was given
+    sheet : path of its contact sheet
+    neighbours : the fruits found, best first
+    """
+
+    source: str
+    grade: str
+    sheet: str
+    neighbours: Sequence[Neighbour]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "neighbours": [asdict(item) for item in self.neighbours]}
+
+
+def search_to_folder(
+    grader: Grader,
+    sources: Iterable[str | Path],
+    out: str | Path,
+    *,
+    k: int = 8,
+    where: Mapping[str, Any] | None = None,
+    language: str = "ja",
+    progress: Progress = silent,
+) -> list[Found | GradingFailure]:
+    """Find the `k` reference fruits most like each fruit, and draw a sheet of them.
+
+    Parameters
+    ----------
+    grader : with references
+    sources : as `find_sources` takes them
+    out : receives ``NAME.png`` for each fruit, and ``search.json``
+    where : as in `ReferenceIndex.search`
+
+    Returns
+    -------
+    One result per fruit in order; a fruit that cannot be read is a `GradingFailure`.
+
+    Raises
+    ------
+    MezoroiError
+        If the run has no references, none at all or none that the filter lets through.
+    """
+    gallery = gallery_of(grader)
+    if not len(gallery.index):
+        raise MezoroiError(
+            f"{gallery.index.place} holds no fruits: add some with `mezoroi references RUN add`"
+        )
+    paths = find_sources(sources, grader.bundle.input_kind)
+    results: list[Found | GradingFailure] = []
+    for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
+        try:
+            fruit = read_fruit(path, grader.bundle.input_kind)
+            seen = grader.embed([fruit])
+        except MezoroiError as error:
+            results.append(GradingFailure(str(path), str(error)))
+        else:
+            (found,) = gallery.neighbours(seen.embeddings.numpy(), k, where)
+            if not found:
+                raise MezoroiError(f"no reference fruit passes the filter {dict(where or {})}")
+            grade = grader.grade_read(fruit).grade
+            views = _views(grader, seen, found)
+            sheet = Path(out) / f"{name}.png"
+            photo = shown_part(seen.fitted[0])
+            write_bytes(sheet, neighbours_png(path.name, grade, photo, views, language))
+            results.append(Found(str(path), grade, str(sheet), found))
+        progress("searching", number, len(paths))
+    write_json(Path(out) / SEARCH_JSON, [item.to_dict() for item in results])
+    return results
+
+
+def _views(grader: Grader, seen: Embedded, found: Sequence[Neighbour]) -> list[NeighbourView]:
+    """The neighbours with their pictures and with Dist-CAM on both fruits of each pair."""
+    photos = [_picture(item) for item in found]
+    shown = [photo for photo in photos if photo is not None]
+    if not shown:
+        return [NeighbourView(item.id, item.grade, item.similarity) for item in found]
+    others = grader.embed([FruitInput("", photo) for photo in shown])
+    pair_maps = zip(*_pair_maps(grader, seen, others), strict=True)
+    views = []
+    for item, photo in zip(found, photos, strict=True):
+        maps = (None, None) if photo is None else next(pair_maps)
+        views.append(NeighbourView(item.id, item.grade, item.similarity, photo, *maps))
+    return views
+
+
+def _pair_maps(
+    grader: Grader, seen: Embedded, others: Embedded
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Dist-CAM of the query against each other fruit, and of each of those against the query."""
+    size = grader.bundle.size
+    query, rest = seen.feature_maps, others.feature_maps
+    weights = distance_weights(query.mean(dim=(2, 3)), rest.mean(dim=(2, 3)))
+    on_query = weighted_map(query, weights)[0]
+    # The distance of two fruits is the same from either side, and so are the weights.
+    on_rest = torch.stack(
+        [weighted_map(one[None], weights[:, [n]])[0, 0] for n, one in enumerate(rest)]
+    )
+    maps = upsample_maps(
+        torch.cat([on_query, on_rest])[:, None], size.height, size.width, size.wraps
+    )
+    planes = maps[:, 0].numpy()
+    count = len(rest)
+    return (
+        [seen.fitted[0].crop(plane) for plane in planes[:count]],
+        [item.crop(plane) for item, plane in zip(others.fitted, planes[count:], strict=True)],
+    )
+
+
+def _picture(item: Neighbour) -> np.ndarray | None:
+    """A neighbour's thumbnail; None where it has none any more."""
+    if item.thumbnail is None or not Path(item.thumbnail).is_file():
+        return None
+    return read_image(item.thumbnail)

@@ -1,0 +1,147 @@
+"""The pieces of `mezoroi bench explain` that need no hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi.bench import explain_melons, explain_real, explain_speed
+from mezoroi.bench.explain import PARTS, run_explain_bench
+from mezoroi.bench.explain_checks import check_method
+from mezoroi.bench.explain_page import explain_page
+from mezoroi.bench.explain_score import false_alarms, maps_of, marked, score_method, score_trivial
+from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.page import MISSING
+from mezoroi.config import Config
+from mezoroi.errors import MezoroiError
+from mezoroi.explaining import make_explainers
+from mezoroi.metrics import mean_iou
+
+
+def test_the_page_says_what_was_not_run(tmp_path: Path) -> None:
+    page = explain_page({name: Ledger(tmp_path / f"{name}.jsonl") for name in PARTS})
+    assert page.count(MISSING) > 10
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MezoroiError, match="unknown part `x`"):
+        run_explain_bench("x", tmp_path, tmp_path, tmp_path / "page.md")
+    with pytest.raises(MezoroiError, match="has no votes"):
+        run_explain_bench("ceiling", tmp_path, tmp_path, tmp_path / "page.md")
+
+
+def test_the_ceiling_of_experts_who_agree(tmp_path: Path) -> None:
+    folder = tmp_path / "soybean_rust" / "votes"
+    folder.mkdir(parents=True)
+    votes = np.zeros((8, 8), np.uint8)
+    votes[:4] = 255
+    for name in "ab":
+        Image.fromarray(votes).save(folder / f"{name}.png")
+    assert run_explain_bench("ceiling", tmp_path, tmp_path, tmp_path / "page.md") == 1
+    assert "1.000 (1.000 to 1.000)" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_maps_are_scored_against_the_masks_of_their_grade(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    items = marked(grader, dataset)
+    assert set(items.grades) <= {"A", "B", "D"} and items.masks.any(axis=(1, 2)).all()
+    explainer = make_explainers(grader, ["activation-map"])["activation-map"]
+    maps, milliseconds = maps_of(grader, "activation-map", explainer, items)
+    assert maps.shape == items.masks.shape and milliseconds > 0
+    right = ([True] * len(items),) * 2
+    row = score_method("activation-map", maps, items, maps, items, right)
+    assert np.mean(row["iou"]) == pytest.approx(mean_iou(maps, items.masks))
+    assert np.mean(row["iou_best"]) >= np.mean(row["iou"]) - 1e-9
+    assert len(row["localization_error"]) == len(items)
+    few = items.every(4)
+    assert list(few.ids) == list(items.ids)[::4] and len(few.images) == len(few.masks)
+    trivial = score_trivial(items, few)
+    assert trivial["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).tolist())
+
+
+@pytest.mark.parametrize("name", ["dist-cam", "adapting-grad-cam"])
+def test_checks_of_a_method(name: str, grader: mz.Grader, dataset: mz.Dataset) -> None:
+    learning = dataset.with_splits({item.id: "train" for item in dataset})
+    items = marked(grader, dataset)
+    explainer = make_explainers(grader, [name], learning)[name]
+    maps, _ = maps_of(grader, name, explainer, items)
+    before = {key: value.clone() for key, value in grader.network.state_dict().items()}
+    checks = check_method(grader, name, learning, items, maps, {})
+    assert all(value.equal(before[key]) for key, value in grader.network.state_dict().items())
+    assert set(checks) == {"randomised", "noisy", "deletion", "insertion"}
+    assert all(len(values) == len(items.every(len(items) // 9)) for values in checks.values())
+    for name in ("randomised", "noisy"):
+        assert np.nanmin(checks[name]) >= -1 and np.nanmax(checks[name]) <= 1
+
+
+def test_false_alarms_use_one_scale() -> None:
+    masks = np.zeros((2, 4, 4), bool)
+    masks[:, 0] = True
+    val = np.where(masks, 3.0, -1.0)
+    quiet, loud = np.full((1, 4, 4), -1.0), np.full((1, 4, 4), 3.0)
+    assert false_alarms(np.concatenate([quiet, loud]), val, masks) == [0.0, 1.0]
+
+
+def _defects(folder: Path) -> Path:
+    """A made-up set in the layout of `magnetic_tile`: dark spots on grey tiles."""
+    rng = np.random.default_rng(0)
+    lines = ["id,class,group,suggested_split,mask_fraction,width,height"]
+    for grade in ("free", "hole", "line"):
+        for kind in ("images", "masks"):
+            (folder / kind / grade).mkdir(parents=True)
+        for number in range(8):
+            image = rng.integers(110, 140, (40, 60), np.uint8)
+            mask = np.zeros((40, 60), np.uint8)
+            if grade == "hole":
+                mask[10:20, 20:30] = 255
+            if grade == "line":
+                mask[25:28] = 255
+            image[mask > 0] = 20
+            name = f"{grade}-{number}"
+            Image.fromarray(image).save(folder / "images" / grade / f"{name}.jpg")
+            Image.fromarray(mask).save(folder / "masks" / grade / f"{name}.png")
+            split = "test" if number >= 6 else "train"
+            lines.append(f"{name},{grade},{name},{split},0,60,40")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_real_cell(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    _defects(tmp_path / "magnetic_tile")
+    monkeypatch.setattr(explain_real, "SETS", ("magnetic_tile",))
+    monkeypatch.setattr(explain_real, "EXPLAINERS", ("activation-map", "cam"))
+    config = tiny("train.epochs=1")
+    ledger = Ledger(tmp_path / "real.jsonl")
+    explain_real.run_real(tmp_path, tmp_path, ledger, config=config)
+    assert len(ledger) == 3
+    cell = ledger.find(explain_real.real_settings("magnetic_tile", "cam", config))
+    assert cell is not None
+    assert len(cell["iou"]) == 4 and len(cell["false_alarms"]) == 2
+    with pytest.raises(MezoroiError, match="has no labels"):
+        explain_real.load_defects(tmp_path)
+
+
+def test_a_melon_cell(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain_melons, "EXPLAINERS", ("activation-map", "adapting-grad-cam"))
+    monkeypatch.setattr(explain_melons, "REPEATS", (0,))
+    config: Config = tiny("train.epochs=1")
+    ledger = Ledger(tmp_path / "melons.jsonl")
+    explain_melons.run_melons(tmp_path, ledger, config=config, per_grade=8)
+    assert len(ledger) == 3
+    settings = explain_melons.melon_settings("activation-map", 0, config, 8)
+    cell = ledger.find(settings)
+    assert cell is not None and len(cell["iou"]) == 6 and cell["milliseconds"] > 0
+
+
+def test_the_speed_part_measures_against_the_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("captum.attr")
+    pytest.importorskip("pytorch_grad_cam")
+    monkeypatch.setattr(explain_speed, "ROUNDS", 1)
+    image = explain_speed.torch.from_numpy(explain_speed._picture(7)).permute(2, 0, 1)[None]
+    times = explain_speed._cams(explain_speed._network(), image.float())
+    assert times["activation-map ms"] > 0 and times["peer grad-cam ms"] > 0

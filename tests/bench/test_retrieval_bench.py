@@ -1,0 +1,150 @@
+"""The retrieval bench on a few made-up pictures: it runs, resumes and renders its page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezoroi import MezoroiError
+from mezoroi.bench import (
+    retrieval_data,
+    retrieval_million,
+    retrieval_speed,
+    retrieval_tables,
+)
+from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.retrieval import PARTS, run_retrieval_bench
+from mezoroi.bench.retrieval_data import Pictures, fruit_rotation, grocery, on_clutter
+from mezoroi.models import feature_tuner
+from mezoroi.models.feature_tuner import Schedule
+
+VIEWS = 12
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six instances of 12 views on black, and produce of 2 kinds."""
+    root = tmp_path_factory.mktemp("shared")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        folder = root / f"fruit_rotation/kind/obj{number:04d}"
+        folder.mkdir(parents=True)
+        colour = rng.integers(60, 255, 3)
+        for view in range(VIEWS):
+            picture = np.zeros((40, 40, 3), np.uint8)
+            picture[5:35, 5:35] = colour
+            picture[5:35, 5 + 2 * view : 8 + 2 * view] = 255 - colour
+            Image.fromarray(picture).save(folder / f"im{view:02d}.png")
+    lines = ["path,label,class,coarse_class,split"]
+    for kind in ("Apple", "Lime"):
+        for split in ("train", "test"):
+            for number in range(3):
+                path = root / f"grocery_produce20/{split}/{kind}/{number}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                noise = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(path)
+                relative = path.relative_to(root / "grocery_produce20").as_posix()
+                lines.append(f"{relative},0,{kind},fruit,{split}")
+        icon = root / f"grocery_produce20/iconic/{kind}.jpg"
+        icon.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)).save(icon)
+    (root / "grocery_produce20/labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_tables, "SCHEDULE", "quick")
+    monkeypatch.setattr(retrieval_tables, "SEEDS", (0, 1))
+    monkeypatch.setattr(retrieval_data, "SIDE", 64)
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
+    monkeypatch.setitem(feature_tuner.SCHEDULES, "quick", Schedule(2, (1,)))
+    monkeypatch.setattr(retrieval_speed, "SIZES", (50,))
+    monkeypatch.setattr(retrieval_speed, "_ROUNDS", 2)
+    monkeypatch.setattr(retrieval_speed, "_SINGLES", 3)
+
+
+def test_tables_run_once_and_fill_the_page(shared: Path, tmp_path: Path, small: None) -> None:
+    def run(part: str) -> str:
+        run_retrieval_bench(
+            part,
+            shared / "fruit_rotation",
+            shared / "grocery_produce20",
+            tmp_path,
+            tmp_path / "page.md",
+        )
+        return (tmp_path / "page.md").read_text(encoding="utf-8")
+
+    empty = run("page")
+    assert "not run yet" in empty
+    run("tables")
+    page = run("grocery")
+    sections = page.split("## Speed")
+    assert "not run yet" not in sections[0]
+    assert "not run yet" in sections[1]
+    before = [path.read_bytes() for path in sorted(tmp_path.glob("*.jsonl"))]
+    run("tables")
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*.jsonl"))] == before
+    with pytest.raises(MezoroiError, match="unknown part"):
+        run("half")
+    assert set(PARTS) == {"tables", "grocery", "speed", "million"}
+
+
+def test_protocols_keep_learning_and_testing_apart(shared: Path) -> None:
+    pictures = fruit_rotation(shared / "fruit_rotation")
+    assert (len(pictures.labels), set(pictures.labels)) == (72, set(range(6)))
+    for seed in retrieval_tables.SEEDS:
+        learning, testing = retrieval_tables.split_of(pictures, retrieval_tables.OTHER_VIEWS, seed)
+        assert not (learning & testing).any()
+        assert set(pictures.labels[learning]) == set(pictures.labels[testing])
+        learning, testing = retrieval_tables.split_of(pictures, retrieval_tables.OTHER_FRUIT, seed)
+        assert not set(pictures.labels[learning]) & set(pictures.labels[testing])
+    four = pictures.evenly_spaced(np.ones(72, bool))
+    assert np.bincount(pictures.labels[four]).tolist() == [4] * 6
+    assert pictures.views[four & (pictures.labels == 0)].tolist() == [0, 3, 6, 9]
+
+
+def test_produce_is_read_by_split(shared: Path) -> None:
+    tests: Pictures = grocery(shared / "grocery_produce20", "test")
+    icons = grocery(shared / "grocery_produce20", "iconic")
+    assert tests.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [path.stem for path in icons.paths] == ["Apple", "Lime"]
+
+
+def test_clutter_is_around_the_fruit_alone() -> None:
+    fruit = np.zeros((60, 40, 3), np.uint8)
+    fruit[10:50, 5:35] = (200, 120, 40)
+    behind = np.full((100, 100, 3), 77, np.uint8)
+    picture, rows, columns = on_clutter(fruit, behind, 3)
+    box = picture[rows, columns]
+    assert (box[len(box) // 2, box.shape[1] // 2] == (200, 120, 40)).all()
+    outside = picture.copy()
+    outside[rows, columns] = 77
+    assert (outside == 77).all()
+    np.testing.assert_array_equal(on_clutter(fruit, behind, 3)[0], picture)
+
+
+def test_speed_of_the_index(tmp_path: Path, small: None) -> None:
+    found = retrieval_speed._index_speed(tmp_path, 50)
+    assert all(value > 0 for value in found.values())
+
+
+def test_a_small_million(shared: Path, tmp_path: Path, small: None) -> None:
+    ledger = Ledger(tmp_path / "million.jsonl")
+    retrieval_million.run_million(
+        shared / "fruit_rotation",
+        shared / "grocery_produce20",
+        tmp_path,
+        ledger,
+        "package",
+        count=2000,
+    )
+    for kind in retrieval_million.KINDS:
+        cell = ledger.find(retrieval_million.million_settings(kind, 2000))
+        assert cell is not None
+        assert cell["recall_at_10"] > 0.99
+        assert cell["kind"] == "exact"
+    assert not (tmp_path / "million").exists()

@@ -1,0 +1,112 @@
+"""Scores that need no mask, boxes and the experts' ceiling, on maps with known answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from mezoroi.errors import MezoroiError
+from mezoroi.metrics import (
+    best_share,
+    best_threshold,
+    deletion_auc,
+    expert_ceiling,
+    insertion_auc,
+    map_boxes,
+    map_correlation,
+    mask_boxes,
+    mean_iou,
+)
+
+
+def first_half(images: np.ndarray) -> np.ndarray:
+    """A score that reads the left half alone."""
+    return images[:, 0, :, :2].mean(axis=(1, 2))
+
+
+IMAGE = np.ones((1, 2, 4), np.float32)
+GOOD = np.array([[4.0, 3, 1, 0], [4, 3, 1, 0]])
+
+
+def test_deletion_and_insertion_by_hand() -> None:
+    # Four steps of two pixels: the score falls to 0 over the first two, or over the last two.
+    assert deletion_auc(first_half, IMAGE, GOOD, 0.0, steps=4) == pytest.approx(0.25)
+    assert deletion_auc(first_half, IMAGE, -GOOD, 0.0, steps=4) == pytest.approx(0.75)
+    assert insertion_auc(first_half, IMAGE, GOOD, 0.0, steps=4) == pytest.approx(0.75)
+    assert insertion_auc(first_half, IMAGE, -GOOD, 0.0, steps=4) == pytest.approx(0.25)
+
+
+def test_a_score_that_does_not_fall_is_undefined() -> None:
+    assert math.isnan(deletion_auc(first_half, IMAGE, GOOD, 1.0))
+    with pytest.raises(MezoroiError, match="at least one step"):
+        deletion_auc(first_half, IMAGE, GOOD[:1], 0.0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_map_correlation_is_spearmans(seed: int) -> None:
+    maps = np.random.default_rng(seed).integers(0, 9, (2, 3, 5, 6)).astype(float)
+    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(*maps, strict=True)]
+    np.testing.assert_allclose(map_correlation(*maps), expected)
+
+
+def test_map_correlation_of_a_constant_map_is_undefined() -> None:
+    maps = np.stack([np.zeros((2, 2)), np.arange(4.0).reshape(2, 2)])
+    np.testing.assert_array_equal(map_correlation(maps, maps[[1, 1]]), [np.nan, 1])
+    with pytest.raises(MezoroiError, match="do not match"):
+        map_correlation(maps, maps[:1])
+
+
+def test_best_threshold_is_the_best_of_those_given() -> None:
+    masks = np.zeros((1, 4, 4), bool)
+    masks[0, :, :2] = True
+    maps = np.where(masks, 0.4, 0.2)
+    threshold, value = best_threshold(maps, masks, raw=False)
+    assert 0.2 <= threshold < 0.4 and value == 1
+    assert value == mean_iou(maps, masks, threshold)
+    assert all(math.isnan(one) for one in best_threshold(maps, np.zeros_like(masks)))
+
+
+def test_boxes_take_the_largest_region() -> None:
+    maps = np.zeros((3, 8, 8))
+    maps[0, 1:4, 2:6] = 5
+    maps[0, 7, 7] = 9
+    maps[1] = -1
+    maps[2, 0, 0] = 1
+    boxes = map_boxes(maps, 0.5)
+    np.testing.assert_array_equal(boxes[0], [2, 1, 6, 4])
+    assert np.isnan(boxes[1]).all()
+    np.testing.assert_array_equal(boxes[2], [0, 0, 1, 1])
+    np.testing.assert_array_equal(map_boxes(maps, 0.6)[0], [7, 7, 8, 8])
+    np.testing.assert_array_equal(mask_boxes(maps > 4)[0], [2, 1, 6, 4])
+    share = best_share(maps[:1], [[2, 1, 6, 4]], [True])
+    np.testing.assert_array_equal(map_boxes(maps, share)[0], [2, 1, 6, 4])
+    with pytest.raises(MezoroiError, match="0 < share < 1"):
+        map_boxes(maps, 1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.integers(2, 6), st.booleans())
+def test_the_ceiling_needs_only_the_votes(seed: int, experts: int, ties: bool) -> None:
+    """Votes give what the experts' own masks give, added up over the experts."""
+    masks = np.random.default_rng(seed).random((experts, 2, 6, 7)) < 0.3
+    overlap, union = np.zeros(2), np.zeros(2)
+    for number, mask in enumerate(masks):
+        others = np.delete(masks, number, axis=0).sum(axis=0)
+        majority = 2 * others >= experts - 1 if ties else 2 * others > experts - 1
+        overlap += (mask & majority).sum(axis=(1, 2))
+        union += (mask | majority).sum(axis=(1, 2))
+    found = expert_ceiling(masks.sum(axis=0), experts, ties=ties)
+    np.testing.assert_allclose(found, overlap / union)
+
+
+def test_a_leaf_that_nobody_marked_is_undefined() -> None:
+    votes = np.stack([np.zeros((2, 2), int), np.full((2, 2), 3)])
+    np.testing.assert_array_equal(expert_ceiling(votes), [np.nan, 1])
+    with pytest.raises(MezoroiError, match="there are 2 experts"):
+        expert_ceiling(votes, 2)

@@ -1,0 +1,189 @@
+"""Features of several layers, and the network that weighs them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mezoroi import MezoroiError
+from mezoroi.metrics import mean_average_precision
+from mezoroi.models import FeatureTuner, MultiLayerFeatures, feature_tuner
+from mezoroi.models.feature_tuner import SCHEDULES
+from mezoroi.models.multi_layer import normalized_addition, one_layer
+
+
+def images(size: int = 64, count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dims"),
+    [
+        ("resnet18", {"conv2": 64, "conv3": 128, "conv4": 256, "conv5": 512, "GAP": 512}),
+        ("efficientnet_lite0", {"conv2": 24, "conv3": 40, "conv4": 112, "conv5": 320, "GAP": 1280}),
+        (
+            "mobilenetv3_small_050",
+            {"conv2": 8, "conv3": 16, "conv4": 24, "conv5": 288, "GAP": 1024},
+        ),
+    ],
+)
+def test_layers_of_backbones(backbone: str, dims: dict[str, int]) -> None:
+    extractor = MultiLayerFeatures(backbone, "none").eval()
+    assert extractor.dims == dims
+    with torch.no_grad():
+        features = extractor(extractor.prepare(images()))
+    assert features.shape == (2, sum(dims.values()))
+
+
+def test_resnet_layers_are_what_the_paper_takes() -> None:
+    extractor = MultiLayerFeatures("resnet18", "none").eval()
+    assert sum(extractor.dims.values()) == 1472
+    network = extractor.network
+    with torch.no_grad():
+        # timm starts the last norm of a block at 0, so that the block passes its input on.
+        network.layer4[1].bn2.weight.fill_(3.0)
+        batch = extractor.prepare(images())
+        features = extractor(batch)
+        values = network.maxpool(network.act1(network.bn1(network.conv1(batch))))
+        for layer in (network.layer1, network.layer2, network.layer3):
+            values = layer(values)
+        first, last = network.layer4
+        values = first(values)
+        residual = last.bn2(last.conv2(last.act1(last.bn1(last.conv1(values)))))
+        total = residual + values
+    conv5 = one_layer(features, extractor.dims, "conv5")
+    gap = one_layer(features, extractor.dims, "GAP")
+    torch.testing.assert_close(conv5, total.mean(dim=(2, 3)))
+    torch.testing.assert_close(gap, total.relu().mean(dim=(2, 3)))
+    assert (conv5 < 0).any()
+
+
+def test_leaves_no_hook_behind_even_after_an_error() -> None:
+    extractor = MultiLayerFeatures("resnet18", "none").eval()
+    with pytest.raises(RuntimeError):
+        extractor(torch.rand(1, 4, 64, 64))
+    with torch.no_grad():
+        extractor(images())
+    hooks = [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in extractor.modules()]
+    assert not any(hooks)
+
+
+def test_packaged_weights_make_features() -> None:
+    extractor = MultiLayerFeatures().eval()
+    with torch.no_grad():
+        features = extractor(extractor.prepare(images()))
+    assert bool(features.isfinite().all())
+    assert (one_layer(features, extractor.dims, "GAP") >= 0).all()
+
+
+def test_normalized_addition_by_hand() -> None:
+    features = torch.tensor([[3.0, 4.0, 0.0, 5.0, 12.0]])
+    found = normalized_addition(features, {"conv2": 2, "GAP": 3})
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8, 0.0, 5 / 13, 12 / 13]]))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "reason"),
+    [
+        ("no_such_net", "none", "unknown backbone"),
+        ("resnet18", "package", "only `efficientnet_lite0` has packaged weights"),
+        ("resnet18", "missing.pth", "do not exist"),
+    ],
+)
+def test_unusable_backbones(backbone: str, weights: str, reason: str) -> None:
+    with pytest.raises(MezoroiError, match=reason):
+        MultiLayerFeatures(backbone, weights)
+
+
+@pytest.fixture(scope="module")
+def clouds() -> tuple[np.ndarray, np.ndarray]:
+    """240 features of 6 classes, told apart by a few weak features among strong noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(240) % 6
+    features = rng.normal(size=(240, 30)).astype(np.float32) * 5
+    features[:, :6] = 2 * np.eye(6)[labels] + 0.5 * rng.normal(size=(240, 6))
+    return features, labels
+
+
+@pytest.mark.parametrize("loss", ["softmax", "cosface"])
+@pytest.mark.parametrize("layers", [3, 6])
+def test_learns_what_tells_classes_apart(
+    clouds: tuple[np.ndarray, np.ndarray],
+    layers: Any,
+    loss: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features, labels = clouds
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 64)
+    tuner = FeatureTuner(30, 6, layers, dim=32, loss=loss)
+    assert tuner.fit(features, labels) is tuner
+    vectors = tuner.transform(features)
+    assert vectors.shape == (240, 32)
+    assert (vectors >= 0).all()
+    plain = mean_average_precision(features, labels)
+    assert mean_average_precision(vectors, labels) > 2 * plain
+    assert tuner.losses_[-1] < tuner.losses_[0]
+
+
+@pytest.mark.parametrize("layers", [3, 6])
+def test_network_is_the_papers(layers: Any) -> None:
+    tuner = FeatureTuner(1472, 10, layers, schedule="quick").fit(
+        np.eye(20, 1472), np.arange(20) % 10
+    )
+    parts = list(tuner.network_)
+    linear, others = parts[::2], parts[1::2]
+    assert len(linear) == layers - 1  # the last one is the head's
+    assert all(isinstance(part, nn.ReLU) for part in others)
+    assert (linear[0].in_features, linear[-1].out_features) == (1472, 512)
+
+
+def test_papers_schedule() -> None:
+    paper = SCHEDULES["paper"]
+    assert (paper.epochs, paper.batch_size, paper.lr, paper.factor) == (120, 64, 0.01, 0.2)
+    assert paper.drops == (60, 90, 110)
+
+
+def test_same_seed_same_vectors_and_no_global_generator(
+    clouds: tuple[np.ndarray, np.ndarray],
+    rng_state: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 64)
+    before = rng_state()
+
+    def vectors(seed: int) -> np.ndarray:
+        tuner = FeatureTuner(30, 6, dim=8, loss="cosface", schedule="quick", seed=seed)
+        return tuner.fit(*clouds).transform(clouds[0])
+
+    np.testing.assert_array_equal(vectors(1), vectors(1))
+    assert not np.allclose(vectors(1), vectors(2))
+    assert rng_state() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "features", "labels", "reason"),
+    [
+        ({"layers": 4}, np.ones((4, 3)), [0, 1, 0, 1], "layers is 4"),
+        ({"loss": "hinge"}, np.ones((4, 3)), [0, 1, 0, 1], "unknown loss"),
+        ({"schedule": "long"}, np.ones((4, 3)), [0, 1, 0, 1], "unknown schedule"),
+        ({}, np.ones((4, 5)), [0, 1, 0, 1], "shape"),
+        ({}, np.full((4, 3), np.nan), [0, 1, 0, 1], "NaN"),
+        ({}, np.ones((4, 3)), [0, 1, 0], "labels have shape"),
+        ({}, np.ones((4, 3)), [0, 1, 0, 2], "labels must be 0 to 1"),
+    ],
+)
+def test_bad_use_is_one_line(
+    options: dict[str, Any], features: np.ndarray, labels: list[int], reason: str
+) -> None:
+    with pytest.raises(MezoroiError, match=reason):
+        FeatureTuner(3, 2, **options).fit(features, labels)
+
+
+def test_not_fitted() -> None:
+    with pytest.raises(MezoroiError, match="not fitted"):
+        FeatureTuner(3, 2).transform(np.ones((1, 3)))

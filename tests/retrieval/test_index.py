@@ -1,0 +1,188 @@
+"""What a reference index promises, wherever it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mezoroi import MezoroiError
+from mezoroi.retrieval import Reference, ReferenceIndex
+from tests.retrieval.conftest import COUNT, DIM, MODEL
+
+
+@pytest.fixture
+def index(
+    place: str, ids: list[str], vectors: np.ndarray, metadata: list[Any]
+) -> Iterator[ReferenceIndex]:
+    with ReferenceIndex.create(place, DIM, MODEL) as made:
+        made.add(ids, vectors, metadata)
+        yield made
+
+
+def test_finds_the_most_similar_first(
+    index: ReferenceIndex,
+    ids: list[str],
+    vectors: np.ndarray,
+    nearest: Callable[..., list[int]],
+) -> None:
+    found, similarity = index.search(vectors[:5] * 7, k=4)
+    for query, row in enumerate(found):
+        assert row == [ids[number] for number in nearest(vectors[query], 4)]
+    assert similarity.shape == (5, 4)
+    assert similarity.dtype == np.float32
+    np.testing.assert_allclose(similarity[:, 0], 1, atol=1e-6)
+    assert (np.diff(similarity, axis=1) <= 0).all()
+    assert len(index) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("where", "passes"),
+    [
+        ({"grade": "B"}, lambda item: item["grade"] == "B"),
+        ({"grade": ["A", "B"]}, lambda item: True),
+        ({"orchard": '南 "2"'}, lambda item: item["orchard"] == '南 "2"'),
+        ({"date": "2026-07-09"}, lambda item: item["date"] == "2026-07-09"),
+        ({"date": ("2026-07-09", None)}, lambda item: item["date"] >= "2026-07-09"),
+        (
+            {"date": ("2026-07-02", "2026-07-11"), "grade": "A", "orchard": "north"},
+            lambda item: (
+                "2026-07-02" <= item["date"] <= "2026-07-11"
+                and item["grade"] == "A"
+                and item["orchard"] == "north"
+            ),
+        ),
+        ({"grade": "none such"}, lambda item: False),
+    ],
+)
+def test_filters(
+    index: ReferenceIndex,
+    vectors: np.ndarray,
+    metadata: list[Any],
+    ids: list[str],
+    nearest: Callable[..., list[int]],
+    where: dict[str, Any],
+    passes: Callable[[Any], bool],
+) -> None:
+    allowed = [number for number, item in enumerate(metadata) if passes(item)]
+    (found,), similarity = index.search(vectors[:1], 5, where)
+    assert found == [ids[number] for number in nearest(vectors[0], 5, allowed)] if allowed else True
+    assert similarity.shape == (1, min(5, len(allowed)))
+    assert len(index.references(where=where)) == len(allowed)
+
+
+def test_removed_fruits_are_not_found(
+    index: ReferenceIndex, ids: list[str], vectors: np.ndarray, nearest: Callable[..., list[int]]
+) -> None:
+    gone = nearest(vectors[0], 3)[:2]
+    index.search(vectors[:1], 1)
+    index.remove([ids[number] for number in gone])
+    rest = [number for number in range(COUNT) if number not in gone]
+    expected = [ids[number] for number in nearest(vectors[0], 4, rest)]
+    assert index.search(vectors[:1], 4)[0] == [expected]
+    index.rebuild()
+    assert index.search(vectors[:1], 4)[0] == [expected]
+    assert len(index) == COUNT - 2
+    index.add([ids[gone[0]]], vectors[gone[:1]])
+    assert index.search(vectors[gone[0]][None], 1)[0] == [[ids[gone[0]]]]
+
+
+def test_keeps_what_is_known_of_a_fruit(index: ReferenceIndex, ids: list[str]) -> None:
+    assert index.references([ids[3], "unknown", ids[1]]) == [
+        Reference(ids[3], "B", "2026-07-04", '南 "2"', "thumbnails/3.jpg", {"lot": 3}),
+        Reference(ids[1], "B", "2026-07-02", "north", "thumbnails/1.jpg", {"lot": 1}),
+    ]
+    index.add(["bare"], np.ones((1, DIM)))
+    assert index.references(["bare"]) == [Reference("bare")]
+    assert len(index.references()) == COUNT + 1
+
+
+def test_more_neighbours_than_fruits(index: ReferenceIndex, vectors: np.ndarray) -> None:
+    found, similarity = index.search(vectors[:2], 10 * COUNT)
+    assert [len(row) for row in found] == [COUNT, COUNT]
+    assert similarity.shape == (2, COUNT)
+
+
+def test_an_empty_index_answers_with_nothing(place: str) -> None:
+    with ReferenceIndex.create(place, DIM, MODEL) as index:
+        assert len(index) == 0
+        found, similarity = index.search(np.ones((2, DIM)), 3)
+        assert found == [[], []]
+        assert similarity.shape == (2, 0)
+        index.add([], np.empty((0, DIM)))
+        assert index.references() == []
+        index.rebuild()
+
+
+def test_opening_again(place: str, ids: list[str], vectors: np.ndarray) -> None:
+    with ReferenceIndex.create(place, DIM, MODEL) as index:
+        index.add(ids[:200], vectors[:200])
+    with ReferenceIndex.open(place) as index:
+        assert (index.dim, index.fingerprint, len(index)) == (DIM, MODEL, 200)
+        index.add(ids[200:], vectors[200:])
+        assert index.search(vectors[250:251], 1)[0] == [[ids[250]]]
+    with ReferenceIndex.open(place) as index:
+        assert index.search(vectors[299:], 1)[0] == [[ids[299]]]
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "reason"),
+    [
+        (["new", "new"], np.ones((2, DIM)), "given twice"),
+        (["new", "果実-7"], np.ones((2, DIM)), "`果実-7` is in the references already"),
+        (["new"], np.full((1, DIM), np.nan), "NaN"),
+        (["new"], np.full((1, DIM), np.inf), "infinite"),
+        (["new"], np.zeros((1, DIM)), "zero"),
+        (["new"], np.ones((1, DIM + 1)), "shape"),
+        (["new"], np.ones(DIM), "shape"),
+        (["new"], np.ones((2, DIM)), "2 vectors for 1 ids"),
+        ([""], np.ones((1, DIM)), "no text"),
+        ([3], np.ones((1, DIM)), "no text"),
+    ],
+)
+def test_refuses_and_adds_nothing(
+    index: ReferenceIndex, names: list[Any], rows: np.ndarray, reason: str
+) -> None:
+    with pytest.raises(MezoroiError, match=reason) as error:
+        index.add(names, rows)
+    assert "\n" not in str(error.value)
+    assert len(index) == COUNT
+    assert index.references(["new"]) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda index, row: index.search(row, 0), "k is 0"),
+        (lambda index, row: index.search(row, 1, {"colour": "red"}), "cannot filter by `colour`"),
+        (lambda index, row: index.search(row, 1, {"date": "yesterday"}), "no date"),
+        (lambda index, row: index.search(row, 1, {"date": ("2026-01-01",)}), "first and the last"),
+        (lambda index, row: index.remove(["果実-1", "unknown"]), "`unknown` is not in"),
+        (lambda index, row: index.remove("果実-1"), "list of ids"),
+        (lambda index, row: index.add(["new"], row, [{"date": "31.7."}]), "no date"),
+        (lambda index, row: index.add(["new"], row, [{"photo": object()}]), "cannot be kept"),
+        (lambda index, row: index.add(["new"], row, []), "0 metadata for 1 ids"),
+        (lambda index, row: index.check_fingerprint("another"), "of another model"),
+    ],
+)
+def test_bad_use_is_one_line(
+    index: ReferenceIndex, vectors: np.ndarray, call: Callable[..., Any], reason: str
+) -> None:
+    with pytest.raises(MezoroiError, match=reason) as error:
+        call(index, vectors[:1])
+    assert "\n" not in str(error.value)
+    assert len(index) == COUNT
+
+
+def test_does_not_overwrite_or_invent(place: str, index: ReferenceIndex, tmp_path: Path) -> None:
+    with pytest.raises(MezoroiError, match="already exists"):
+        ReferenceIndex.create(place, DIM, MODEL)
+    with pytest.raises(MezoroiError, match="dim is 0"):
+        ReferenceIndex.create(tmp_path / "new.sqlite", 0, MODEL)
+    missing = tmp_path / ("new.db" if place.endswith(".db") else "new.sqlite")
+    with pytest.raises(MezoroiError, match="create the reference"):
+        ReferenceIndex.open(missing)
+    index.check_fingerprint(MODEL)

@@ -1,0 +1,256 @@
+"""The file: durable, and its FAISS index always replaceable."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from mezoroi import MezoroiError
+from mezoroi.retrieval import ReferenceIndex, faiss_index, local
+from mezoroi.retrieval.faiss_index import read_statement
+from tests.retrieval.conftest import COUNT, DIM, MODEL
+
+ADDER = """
+import sys
+import numpy as np
+from mezoroi.retrieval import ReferenceIndex
+
+index = ReferenceIndex.open(sys.argv[1])
+rng = np.random.default_rng(0)
+for number in range(10_000):
+    size = 1 + number % 50
+    names = [f"{number}/{place}/{size}" for place in range(size)]
+    index.add(names, rng.normal(size=(size, index.dim)))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [1, 17, 40])
+def test_a_kill_loses_nothing_and_leaves_nothing_half_written(path: Path, wait: int) -> None:
+    ReferenceIndex.create(path, 4096, MODEL).close()
+    with subprocess.Popen(
+        [sys.executable, "-c", ADDER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as adder:
+        assert adder.stdout is not None
+        for line in adder.stdout:
+            done = int(line)
+            if done >= wait:
+                break
+        adder.send_signal(signal.SIGKILL)
+    with ReferenceIndex.open(path) as index:
+        present = [reference.id.split("/") for reference in index.references()]
+        sizes = {int(number): int(size) for number, _, size in present}
+        assert set(range(done + 1)) <= set(sizes)
+        assert len(sizes) <= done + 30
+        assert len(present) == sum(sizes.values())
+        found, _ = index.search(np.ones((1, 4096)), len(present))
+        assert len(set(found[0])) == len(present)
+        index.add(["after"], np.ones((1, 4096)))
+
+
+def test_the_index_file_states_what_it_is_and_faiss_reads_it(
+    filled: Path, vectors: np.ndarray
+) -> None:
+    with ReferenceIndex.open(filled) as index:
+        index.rebuild()
+    statement = read_statement(filled.with_suffix(".faiss"))
+    assert statement is not None
+    assert (statement.kind, statement.vectors, statement.dim) == ("exact", COUNT, DIM)
+    assert statement.fingerprint == MODEL
+    assert faiss.read_index(str(filled.with_suffix(".faiss"))).ntotal == COUNT
+
+
+def _rewritten(path: Path, **changes: Any) -> None:
+    found = faiss_index.read_file(path)
+    assert found is not None
+    index, statement = found
+    changed = faiss_index.Statement(**{**vars(statement), **changes})
+    faiss_index.write_file(index, changed, path)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-200]),
+        lambda path: path.write_bytes(path.read_bytes()[200:]),
+        lambda path: path.write_bytes(bytes(1000)),
+        lambda path: _rewritten(path, faiss="1.0.0"),
+        lambda path: _rewritten(path, file_format=99),
+        lambda path: _rewritten(path, generation="of another time"),
+        lambda path: _rewritten(path, vectors=3),
+        lambda path: _rewritten(path, last=10**6),
+    ],
+)
+def test_an_unusable_index_file_is_made_again(
+    filled: Path,
+    vectors: np.ndarray,
+    ids: list[str],
+    nearest: Callable[..., list[int]],
+    harm: Callable[[Path], Any],
+) -> None:
+    with ReferenceIndex.open(filled) as index:
+        index.rebuild()
+    harm(filled.with_suffix(".faiss"))
+    with ReferenceIndex.open(filled) as index:
+        assert index.search(vectors[:1], 5)[0] == [[ids[n] for n in nearest(vectors[0], 5)]]
+
+
+def test_index_file_of_an_earlier_state(
+    filled: Path, vectors: np.ndarray, ids: list[str], nearest: Callable[..., list[int]]
+) -> None:
+    with ReferenceIndex.open(filled) as index:
+        index.rebuild()
+        first, *rest = nearest(vectors[0], 5)
+        index.remove([ids[first]])
+        index.add(["new"], vectors[:1])
+    with ReferenceIndex.open(filled) as index:
+        assert index.search(vectors[:1], 5)[0] == [["new", *(ids[n] for n in rest)]]
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:40_000]), "truncated|damaged"),
+        (lambda path: path.write_bytes(b"no database" * 100), "damaged"),
+        (lambda path: path.write_bytes(b""), "no reference index"),
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: _set(path, "PRAGMA application_id = 7"), "no reference index"),
+        (lambda path: _set(path, "PRAGMA user_version = 9"), "format 9"),
+        (lambda path: _set(path, "DELETE FROM about"), "damaged"),
+        (lambda path: _set(path, "DROP TABLE about"), "cannot be used|damaged"),
+    ],
+)
+def test_an_unusable_truth_is_one_line(
+    filled: Path, harm: Callable[[Path], Any], reason: str
+) -> None:
+    harm(filled)
+    with pytest.raises(MezoroiError, match=reason) as error:
+        ReferenceIndex.open(filled)
+    assert "\n" not in str(error.value)
+
+
+def _set(path: Path, statement: str) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(statement)
+    db.close()
+
+
+def test_two_programs_see_each_others_changes(
+    filled: Path, vectors: np.ndarray, ids: list[str]
+) -> None:
+    with ReferenceIndex.open(filled) as one, ReferenceIndex.open(filled) as two:
+        query = np.ones((1, DIM))
+        one.search(query, 1)
+        two.search(query, 1)
+        one.add(["one"], query)
+        assert two.search(query, 1)[0] == [["one"]]
+        two.remove(["one"])
+        assert one.search(query, 1)[0] != [["one"]]
+        two.rebuild()
+        one.add(["again"], query)
+        assert two.search(query, 1)[0] == one.search(query, 1)[0] == [["again"]]
+        for number in (5, 250):
+            assert one.search(vectors[number : number + 1], 1)[0] == [[ids[number]]]
+
+
+def test_threads_may_share_an_index(filled: Path, vectors: np.ndarray, ids: list[str]) -> None:
+    wrong: list[Any] = []
+    with ReferenceIndex.open(filled) as index:
+
+        def work(start: int) -> None:
+            for number in range(start, start + 40):
+                index.add([f"{number}"], -vectors[number : number + 1])
+                found, _ = index.search(vectors[number : number + 1], 1)
+                if found != [[ids[number]]]:
+                    wrong.append((number, found))
+
+        threads = [threading.Thread(target=work, args=(start,)) for start in (0, 100, 200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert len(index) == COUNT + 120
+
+
+def test_a_copied_folder_is_a_whole_index(filled: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(filled, copy)
+    with ReferenceIndex.open(copy) as index:
+        assert len(index) == COUNT
+
+
+@pytest.mark.parametrize(("exact", "graph"), [(100, 10_000), (100, 200)])
+def test_larger_indexes_are_of_another_kind(
+    path: Path, monkeypatch: pytest.MonkeyPatch, exact: int, graph: int
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_UP_TO", exact)
+    monkeypatch.setattr(faiss_index, "GRAPH_UP_TO", graph)
+    monkeypatch.setattr(local, "_SCAN_UP_TO", 50)
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(3000, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = [str(number) for number in range(3000)]
+    queries = vectors[:100] + 0.05 * rng.normal(size=(100, DIM))
+    with ReferenceIndex.create(path, DIM, MODEL) as index:
+        index.add(names[:90], vectors[:90], [{"grade": "A"}] * 90)
+        index.search(queries, 1)
+        index.add(names[90:], vectors[90:], [{"grade": "BC"[n % 2]} for n in range(90, 3000)])
+        for where, among in (
+            (None, np.arange(3000)),
+            ({"grade": "A"}, np.arange(90)),
+            ({"grade": "B"}, np.arange(90, 3000, 2)),
+        ):
+            found, similarity = index.search(queries, 10, where)
+            true = np.argsort(-(queries @ vectors[among].T), axis=1)[:, :10]
+            hits = [
+                len(set(row) & {names[among[n]] for n in best})
+                for row, best in zip(found, true, strict=True)
+            ]
+            assert np.mean(hits) >= (9.5 if graph > 3000 else 8.5)
+            assert (np.diff(similarity, axis=1) <= 0).all()
+        index.remove(names[:5])
+        assert not {name for row in index.search(queries, 20)[0] for name in row} & set(names[:5])
+    statement = read_statement(path.with_suffix(".faiss"))
+    assert statement is not None
+    assert statement.kind == ("hnsw" if graph > 3000 else "ivf-pq")
+    with ReferenceIndex.open(path) as index:
+        assert index.search(vectors[7:8], 1)[0] == [["7"]]
+        assert len(index.search(queries[:1], 4000)[0][0]) == 2995
+
+
+def test_many_removals_make_a_new_index(filled: Path, ids: list[str], vectors: np.ndarray) -> None:
+    with ReferenceIndex.open(filled) as index:
+        index.search(vectors[:1], 1)
+        index.remove(ids[:290])
+        found, _ = index.search(vectors[:1], 300)
+        assert sorted(found[0]) == sorted(ids[290:])
+        size = filled.stat().st_size
+        index.rebuild()
+        assert len(index.search(vectors[:1], 300)[0][0]) == 10
+        assert filled.stat().st_size <= size
+
+
+def test_a_read_only_folder_can_be_searched(
+    filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise MezoroiError("cannot write")
+
+    monkeypatch.setattr(faiss_index, "write_file", refuse)
+    monkeypatch.setattr(local, "_STALE_COUNT", 1)
+    with ReferenceIndex.open(filled) as index:
+        assert len(index.search(vectors[:1], 3)[0][0]) == 3

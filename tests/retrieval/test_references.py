@@ -1,0 +1,251 @@
+"""A run's reference fruits: filled by training, named by gradings, searched, added to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi import cli
+from mezoroi.maps import distance_weights
+from mezoroi.references import add_grade, add_references, find_new, gallery_of, with_gallery
+from mezoroi.retrieval import ReferenceIndex
+from mezoroi.searching import search_to_folder
+
+
+@pytest.fixture
+def run(run_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run, to be changed."""
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    return copy
+
+
+@pytest.fixture
+def photos(melons: Path, tmp_path: Path) -> Path:
+    """Five surface images by plain names."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for number in range(1, 6):
+        shutil.copy(melons / f"captures/melon-{number:04d}/surface.png", folder / f"n{number}.png")
+    return folder
+
+
+def command(*words: Any) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(word) for word in words])
+    return int(stop.value.code or 0)
+
+
+def test_training_fills_the_references(run_dir: Path, dataset: mz.Dataset) -> None:
+    grader = mz.Grader.load(run_dir)
+    splits = grader.bundle.data["splits"]
+    learned = {name for name, split in splits.items() if split == "train"}
+    references = gallery_of(grader).index.references()
+    assert {item.id for item in references} == learned
+    grades = {item.id: item.grade for item in dataset}
+    assert all(item.grade == grades[item.id] for item in references)
+    for item in references:
+        picture = Image.open(run_dir / str(item.thumbnail))
+        size = grader.bundle.size
+        assert picture.size == (size.width, size.height)
+
+
+def test_a_grading_names_its_neighbours(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    learned = grader.bundle.data["splits"]
+    item = next(item for item in dataset if learned[item.id] == "train")
+    grading = grader.grade(item.image.parent)
+    first = grading.neighbours[0]
+    assert (first.id, first.grade) == (item.id, item.grade)
+    assert first.similarity == pytest.approx(1, abs=1e-3)
+    assert Path(str(first.thumbnail)).is_file()
+    similarity = [found.similarity for found in grading.neighbours]
+    assert similarity == sorted(similarity, reverse=True)
+    assert len(grading.neighbours) == 8
+    grading.save(tmp_path)
+    written = json.loads((tmp_path / "grading.json").read_text(encoding="utf-8"))
+    assert written["neighbours"][0].keys() == {"id", "grade", "similarity", "thumbnail"}
+
+
+def test_a_run_without_references_still_grades(run: Path, melons: Path) -> None:
+    (run / "references.sqlite").unlink()
+    grader = mz.Grader.load(run)
+    assert grader.grade(melons / "captures/melon-0001").neighbours == []
+    with pytest.raises(mz.MezoroiError, match="no references"):
+        search_to_folder(grader, [melons / "captures/melon-0001"], run / "out")
+
+
+def test_references_of_another_model_are_refused(run: Path) -> None:
+    index = run / "references.sqlite"
+    dim = mz.Grader.load(run).network.embedding_dim
+    index.unlink()
+    ReferenceIndex.create(index, dim, "another model").close()
+    with pytest.raises(mz.MezoroiError, match="of another model"):
+        mz.Grader.load(run)
+
+
+def test_fingerprint_is_of_the_embedding(run: Path, photos: Path) -> None:
+    grader = mz.Grader.load(run)
+    assert mz.Grader.load(run).bundle.fingerprint == grader.bundle.fingerprint
+    grown = add_grade(grader, run, "E", [photos / "n1.png"])
+    assert grown.bundle.fingerprint == grader.bundle.fingerprint
+    weight = next(grader.network.parameters())
+    weight.data[0] += 1
+    assert grown.bundle.fingerprint != mz.Grader.load(run).bundle.fingerprint
+
+
+def test_adding_photos_and_a_folder_of_grades(run: Path, photos: Path) -> None:
+    grader = mz.Grader.load(run)
+    gallery = gallery_of(grader)
+    before = len(gallery.index)
+    (photos / "broken.png").write_bytes(b"no picture")
+    fruits = find_new(grader, [photos], {"grade": "B", "date": "2026-07-01", "orchard": "北"})
+    failures = add_references(grader, fruits)
+    assert [Path(item.source).name for item in failures] == ["broken.png"]
+    assert len(gallery.index) == before + 5
+    (added,) = gallery.index.references(["new/n2.png"])
+    assert (added.grade, added.date, added.orchard) == ("B", "2026-07-01", "北")
+    again = add_references(grader, find_new(grader, [photos], {}))
+    assert len(again) == 6
+    assert "already" in again[0].error
+
+    sorted_photos = photos.parent / "sorted"
+    for grade in "AD":
+        (sorted_photos / grade).mkdir(parents=True)
+        shutil.copy(photos / "n1.png", sorted_photos / grade / f"{grade}.png")
+    assert not add_references(grader, find_new(grader, [sorted_photos], {}))
+    grades = {item.id: item.grade for item in gallery.index.references()}
+    assert (grades["A/A.png"], grades["D/D.png"]) == ("A", "D")
+    with pytest.raises(mz.MezoroiError, match="unknown grade `Z`"):
+        find_new(grader, [photos], {"grade": "Z"})
+
+
+def test_references_elsewhere(run: Path, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("milvus_lite", reason="the extra `milvus` is not installed")
+    (run / "references.sqlite").unlink()
+    place = str(tmp_path / "all.db")
+    grader = with_gallery(mz.Grader.load(run), run, place)
+    add_references(grader, find_new(grader, [photos], {"grade": "A"}))
+    gallery_of(grader).index.close()
+    opened = mz.Grader.load(run, references=place)
+    neighbours = opened.grade(photos / "n3.png").neighbours
+    assert (neighbours[0].id, len(neighbours)) == ("new/n3.png", 5)
+    gallery_of(opened).index.close()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_grade_from_a_few_examples(run: Path, photos: Path, melons: Path, count: int) -> None:
+    grader = mz.Grader.load(run)
+    examples = sorted(photos.iterdir())[:count]
+    grown = add_grade(grader, run, "E", examples)
+    loaded = mz.Grader.load(run)
+    for each in (grown, loaded):
+        assert each.standard.grades == ("A", "B", "C", "D", "E")
+        assert each.standard.precedence[0] == "E"
+        assert each.bundle.trained_standard.grades == ("A", "B", "C", "D")
+        grading = each.grade(melons / "captures/melon-0001")
+        assert set(grading.similarity) == set("ABCDE")
+        assert set(grading.activation_maps) == set("ABD")
+        thresholds = [grading.thresholds[grade] for grade in "ABCD"]
+        assert min(thresholds) <= grading.thresholds["E"] <= np.median(thresholds) + 1e-6
+    # The example itself, looked at as it was given: a photo without an outline.
+    alone = loaded.grade(examples[0])
+    if count == 1:
+        assert alone.grade == "E"
+        assert alone.similarity["E"] == pytest.approx(1, abs=1e-4)
+    assert alone.neighbours[0].grade == "E"
+    assert "E" in alone.resembles
+
+
+def test_an_interrupted_add_grade_can_be_repeated(
+    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mezoroi import bundle
+
+    def stop(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle, "write_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            add_grade(mz.Grader.load(run), run, "E", [photos / "n1.png"])
+    between = mz.Grader.load(run)
+    assert between.standard.grades == ("A", "B", "C", "D")
+    add_grade(between, run, "E", [photos / "n1.png"])
+    assert mz.Grader.load(run).standard.grades[-1] == "E"
+
+
+def test_bad_new_grades(run: Path, photos: Path) -> None:
+    grader = mz.Grader.load(run)
+    shutil.copy(photos / "n1.png", photos / "n6.png")
+    for name, sources, reason in (
+        ("A", [photos / "n1.png"], "in the standard already"),
+        ("E", [photos], "6 examples"),
+        (" ", [photos / "n1.png"], "no name"),
+        ("E", [photos / "none.png"], "none.png"),
+    ):
+        with pytest.raises(mz.MezoroiError, match=reason):
+            add_grade(grader, run, name, sources)
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D")
+
+
+def test_search_draws_a_sheet(grader: mz.Grader, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    _, failed = search_to_folder(
+        grader, [photos / "n1.png", photos / "broken.png"], tmp_path / "out", k=3
+    )
+    assert "broken.png" in failed.source
+    sheet = np.asarray(Image.open(tmp_path / "out" / "n1.png").convert("RGB"))
+    assert sheet.std() > 10
+    content = json.loads((tmp_path / "out" / "search.json").read_text(encoding="utf-8"))
+    assert len(content[0]["neighbours"]) == 3
+    assert content[1].keys() == {"source", "error"}
+    only = search_to_folder(grader, [photos / "n1.png"], tmp_path, k=50, where={"grade": "D"})[0]
+    assert {item.grade for item in only.neighbours} == {"D"}  # type: ignore[union-attr]
+    with pytest.raises(mz.MezoroiError, match="passes the filter"):
+        search_to_folder(grader, [photos / "n1.png"], tmp_path, where={"orchard": "none"})
+
+
+def test_shared_maps_weigh_what_two_fruits_have_in_common() -> None:
+    import torch
+
+    pooled, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.5, 0.1]])
+    np.testing.assert_allclose(distance_weights(pooled, other)[0, 0], [1 / 6, 5 / 6], rtol=1e-5)
+
+
+def test_the_command_line(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "n5.png").unlink()
+    assert command("references", run, "add", photos, "--grade", "B", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 4
+    assert command("references", run, "add", photos) == 1
+    capsys.readouterr()
+    assert command("references", run, "list", "--grade", "B", "--json") == 0
+    listed = {item["id"] for item in json.loads(capsys.readouterr().out)}
+    assert {f"new/n{number}.png" for number in range(1, 5)} <= listed
+    assert command("references", run, "remove", "new/n1.png", "new/n2.png") == 0
+    assert command("references", run, "remove", "new/n1.png") == 2
+    assert command("references", run, "rebuild") == 0
+    assert command("references", run, "add-grade", "E", photos) == 0
+    assert "E" in capsys.readouterr().out
+    assert command("search", run, photos / "n1.png", "-k", "8", "-o", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "n1.png").is_file()
+    for words in (
+        ("references", run, "add"),
+        ("references", run, "add-grade", "F"),
+        ("references", run, "burn"),
+        ("references", tmp_path, "list"),
+        ("search", run, photos / "n1.png", "-o", tmp_path, "--since", "soon"),
+    ):
+        capsys.readouterr()
+        assert command(*words) == 2
+        assert capsys.readouterr().err.startswith("error: ")
