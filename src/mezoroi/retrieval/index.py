@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -26,7 +26,9 @@ class Store(Protocol):
     @property
     def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
-    def add(self, references: Sequence[Reference], vectors: np.ndarray) -> None: ...
+    def add(
+        self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray
+    ) -> None: ...
     def remove(self, ids: Sequence[str]) -> None: ...
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]: ...
     def search(
@@ -149,11 +151,11 @@ class ReferenceIndex:
         """
         references = as_references(ids, metadata)
         rows = self._unit_vectors(vectors)
-        if len(rows) != len(references):
-            raise MezoroiError(f"{len(rows)} vectors for {len(references)} ids: give one each")
-        if references:
+        if len(rows) != len(ids):
+            raise MezoroiError(f"{len(rows)} vectors for {len(ids)} ids: give one each")
+        if len(ids):
             with self._lock:
-                self._store.add(references, rows)
+                self._store.add(ids, references, rows)
 
     def search(
         self, vectors: ArrayLike, k: int, where: Mapping[str, Any] | None = None
@@ -224,7 +226,7 @@ class ReferenceIndex:
             raise MezoroiError(
                 f"vector {bad[0]} is NaN, infinite or zero and has no direction: leave it out"
             )
-        return np.ascontiguousarray(rows / lengths[:, None])
+        return np.multiply(rows, (1 / lengths)[:, None], order="C")
 
 
 def _is_milvus(path_or_uri: str | Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ class LocalStore:
         self._index = None
         self.truth.close()
 
-    def add(self, references: Sequence[Reference], vectors: np.ndarray) -> None:
-        first = self.truth.add(references, vectors)
+    def add(self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray) -> None:
+        first = self.truth.add(ids, references, vectors)
         if self._index is not None and first == self._last + 1:
             self._append(np.arange(first, first + len(vectors)), vectors)
             self._give_up_if_unfit()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,8 +122,8 @@ class MilvusStore:
 
             server_manager_instance.release_server(_address(self.place)[0])
 
-    def add(self, references: Sequence[Reference], vectors: np.ndarray) -> None:
-        taken = self.references([reference.id for reference in references], None)
+    def add(self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray) -> None:
+        taken = self.references(ids, None)
         if taken:
             raise MezoroiError(
                 f"`{taken[0].id}` is in the references already: remove it first, or give another id"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
@@ -97,13 +97,14 @@ def as_filter(where: Mapping[str, Any] | None) -> Filter | None:
 
 def as_references(
     ids: Sequence[str], metadata: Sequence[Mapping[str, Any] | None] | None
-) -> list[Reference]:
-    """One checked `Reference` per id.
+) -> Iterator[Reference]:
+    """One checked `Reference` per id, made as they are asked for: of a bulk load there are many.
 
     Raises
     ------
     MezoroiError
-        If an id is empty, no text or given twice, or metadata do not match the ids or JSON.
+        If an id is empty, no text or given twice, or metadata do not match the ids; and, from the
+        iterator, if metadata do not match JSON.
     """
     entries = [None] * len(ids) if metadata is None else list(metadata)
     if len(entries) != len(ids):
@@ -116,8 +117,8 @@ def as_references(
             raise MezoroiError(f"id `{name}` is given twice: give every fruit an id of its own")
         seen.add(name)
     if metadata is None:
-        return [Reference(name) for name in ids]
-    return [_reference(name, entry or {}) for name, entry in zip(ids, entries, strict=True)]
+        return map(Reference, ids)
+    return (_reference(name, entry or {}) for name, entry in zip(ids, entries, strict=True))
 
 
 def _reference(name: str, entry: Mapping[str, Any]) -> Reference:

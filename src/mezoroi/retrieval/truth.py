@@ -124,7 +124,7 @@ class Truth:
         with self._readable():
             return int(self._db.execute("SELECT count(*) FROM fruits").fetchone()[0])
 
-    def add(self, references: Sequence[Reference], vectors: np.ndarray) -> int:
+    def add(self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray) -> int:
         """Store fruits with their vectors (N, D) float32 of length 1; all of them or none.
 
         Returns
@@ -145,7 +145,7 @@ class Truth:
                     ((first + index, *_row(item)) for index, item in enumerate(references)),
                 )
         except sqlite3.IntegrityError as error:
-            taken = self.find(reference.id for reference in references)
+            taken = self.find(ids)
             raise MezoroiError(
                 f"`{next(iter(taken.values())).id}` is in the references already: remove it "
                 "first, or give another id"
@@ -260,7 +260,7 @@ class Truth:
         self._db.executemany(
             "INSERT INTO vectors VALUES (?, ?)",
             (
-                (first + start, content[start : start + _BLOCK].tobytes())
+                (first + start, content[start : start + _BLOCK].data)
                 for start in range(0, len(content), _BLOCK)
             ),
         )
