@@ -100,7 +100,7 @@ def explain_to_folder(
     MezoroiError
         For a grade without a place on the surface, or sources that hold no fruit.
     """
-    surface = grader.standard.surface_grades
+    surface = grader.bundle.trained_standard.surface_grades
     if grade is not None and grade not in surface:
         raise MezoroiError(
             f"grade `{grade}` has no place on the surface: explain one of {', '.join(surface)}"
@@ -177,7 +177,8 @@ def make_explainers(
     MezoroiError
         As `create`, and where adapting-grad-cam has nothing to learn from.
     """
-    rows = [grader.standard.grades.index(grade) for grade in grader.standard.surface_grades]
+    standard = grader.bundle.trained_standard
+    rows = [standard.grades.index(grade) for grade in standard.surface_grades]
     given: dict[str, dict[str, Any]] = {
         "dist-cam": {"reference": grader.bundle.prototypes.features[rows].to(grader.device)}
     }
@@ -203,9 +204,10 @@ def make_explainers(
 
 def grade_target(grader: Grader, grade: str) -> Similarity:
     """Similarity of a surface with a surface grade, as a target for every method."""
-    number = grader.standard.grades.index(grade)
+    standard = grader.bundle.trained_standard
+    number = standard.grades.index(grade)
     reference = grader.bundle.prototypes.embeddings[number, : grader.network.surface_dim]
-    return Similarity(reference, grader.standard.surface_grades.index(grade))
+    return Similarity(reference, standard.surface_grades.index(grade))
 
 
 def head_weights(grader: Grader) -> torch.Tensor:
@@ -220,7 +222,7 @@ def head_weights(grader: Grader) -> torch.Tensor:
 
 def _training_images(grader: Grader, training: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """Up to `BANK_PER_GRADE` training fruits of each surface grade, with its number."""
-    surface = grader.standard.surface_grades
+    surface = grader.bundle.trained_standard.surface_grades
     known = [item for item in training if item.grade in surface]
     learning = [item for item in known if item.split in (None, "train")] or known
     rows = [
@@ -268,7 +270,7 @@ def _explain(
     grade: str | None,
     folder: Path,
 ) -> tuple[dict[str, np.ndarray], Explained]:
-    surface = grader.standard.surface_grades
+    surface = grader.bundle.trained_standard.surface_grades
     if grade is None:
         similar = {name: value for name, value in grading.similarity.items() if name in surface}
         grade = grading.grade if grading.grade in surface else max(similar, key=similar.__getitem__)
