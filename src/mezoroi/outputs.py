@@ -224,5 +224,6 @@ def _report_item(result: Grading | GradingFailure) -> ReportItem:
         is_unlike_all=result.is_unlike_all,
         map_grade=result.map_grade if result.map_differs else None,
         reliability=result.reliability,
+        neighbours=result.neighbours,
         notices=result.notes,
     )

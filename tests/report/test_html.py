@@ -12,6 +12,7 @@ from PIL import Image
 
 from mezoroi.errors import MezoroiError
 from mezoroi.report.html import ReportItem, batch_report, decision_gap
+from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import GradingStandard
 
 MELON = GradingStandard.melon()
@@ -211,3 +212,19 @@ def test_bad_items(changes):
 def test_unknown_language():
     with pytest.raises(MezoroiError, match="language"):
         page(language="fr")
+
+
+def test_neighbours_with_their_pictures(tmp_path):
+    picture = tmp_path / "thumbnail.jpg"
+    Image.fromarray(PHOTO).save(picture)
+    found = [
+        Neighbour("first", "B", 0.93, str(picture)),
+        Neighbour("second", None, 0.41, str(tmp_path / "gone.jpg")),
+        *(Neighbour(f"more {n}", "A", 0.1, None) for n in range(5)),
+    ]
+    html = batch_report([item(neighbours=found)], MELON, title="t")
+    assert "よく似た見本" in html and "first" in html
+    assert '<span lang="ja">類似度 </span><span lang="en">similarity </span>.93' in html
+    assert base64.b64encode(picture.read_bytes()).decode() in html
+    assert "second" in html and "more 1" in html and "more 2" not in html
+    assert "よく似た見本" not in batch_report([item()], MELON, title="t")

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from mezoroi.report.radar import (
     similarity_table_html,
     texts_in,
 )
+from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import MAX_GRADES, GradingStandard
 
 _FONT_PLACE = "/* embedded font */"
 CLEAR_GAP = 0.1  # cosine between the two best grades from which a decision is called clear
 PHOTO_WIDTH, LAYER_WIDTH = 1024, 512  # pixels; larger images are scaled down to keep the file small
+NEIGHBOURS_SHOWN = 4
 SURE, FAIRLY_SURE = 0.9, 0.7  # reliability from which it is put into these words
 
 
@@ -49,6 +52,7 @@ class ReportItem:
     map_grade : the grade the activation maps point at, or None
     reliability : in [0, 1], or None if unknown
     error : one line if the grading failed; the item is then listed with it
+    neighbours : the reference fruits most like it, the first of which are shown
     notices : further lines to show as they are
     """
 
@@ -63,6 +67,7 @@ class ReportItem:
     map_grade: str | None = None
     reliability: float | None = None
     error: str | None = None
+    neighbours: Sequence[Neighbour] = ()
     notices: Sequence[str] = ()
 
 
@@ -138,6 +143,7 @@ def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str,
         "photo": None if item.image is None else _photo(item.image),
         "notices": item.notices,
         "layers": [],
+        "neighbours": [],
         "radar": None,
     }
     if item.error is not None:
@@ -158,6 +164,7 @@ def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str,
         "map_differs": None not in (item.map_grade, item.grade) and item.map_grade != item.grade,
         "on_outline": on_outline,
         "reliability": _reliability(item.reliability),
+        "neighbours": [_neighbour(each) for each in item.neighbours[:NEIGHBOURS_SHOWN]],
         "layers": _layers(item, standard) if item.image is not None else [],
         "radar": {
             name: radar_svg(*chart, grade=item.grade, language=name, size=380) for name in TEXTS
@@ -172,6 +179,19 @@ def _second(similarity: Mapping[str, float]) -> str | None:
     judged = [grade for grade, value in similarity.items() if not math.isnan(value)]
     ranked = sorted(judged, key=lambda grade: -similarity[grade])
     return ranked[1] if len(ranked) > 1 else None
+
+
+def _neighbour(neighbour: Neighbour) -> dict[str, Any]:
+    source = None
+    if neighbour.thumbnail is not None and Path(neighbour.thumbnail).is_file():
+        encoded = base64.b64encode(Path(neighbour.thumbnail).read_bytes()).decode("ascii")
+        source = f"data:image/jpeg;base64,{encoded}"
+    return {
+        "id": neighbour.id,
+        "grade": neighbour.grade,
+        "figure": figure(neighbour.similarity),
+        "source": source,
+    }
 
 
 def _reliability(value: float | None) -> dict[str, Any] | None:
