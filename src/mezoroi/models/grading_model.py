@@ -11,6 +11,8 @@ from mezoroi.models.encoder import Encoder, normalise
 
 # Cells of the other side that are shown beyond each edge of a panorama, at least.
 _WRAP_CELLS = 2
+OUTLINE_RESOLUTION = 0.005
+"""Difference in a shape statistic below which silhouettes from a video say nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,13 @@ class OutlineEncoder(nn.Module):
         )
 
     def fit_scale(self, outlines: Tensor) -> None:
-        """Take mean and deviation from the training outlines (N, F); constants count as 1."""
+        """Take mean and deviation from the training outlines (N, F).
+
+        Deviations count as at least `OUTLINE_RESOLUTION`: exact outlines of smooth fruit hardly
+        differ in some statistics, and what a video adds to these is no shape.
+        """
         self.mean.copy_(outlines.mean(dim=0))
-        deviation = outlines.std(dim=0, correction=0)
-        self.deviation.copy_(torch.where(deviation > 1e-8, deviation, torch.ones_like(deviation)))
+        self.deviation.copy_(outlines.std(dim=0, correction=0).clamp(min=OUTLINE_RESOLUTION))
 
     def forward(self, outlines: Tensor) -> Tensor:
         # A statistic far outside the training range says no more than one at its edge.
