@@ -39,6 +39,7 @@ HOUSE = (
     "bench",
     "console",
     "cli_options",
+    "cli_bench",
     "cli_references",
     "cli",
     "__main__",

@@ -1,0 +1,114 @@
+"""The verbs below `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mezoroi.cli_options import AsJson
+from mezoroi.console import Console
+
+bench_app = typer.Typer(
+    help="Measure Mezoroi: the papers' tables and the speed tables.", no_args_is_help=True
+)
+
+
+@bench_app.command("grading", epilog="Example: mezoroi bench grading --part melons")
+def bench_grading(
+    part: Annotated[
+        str, typer.Option(help="all, melons, tomatoes, remedies, speed or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledger; an earlier one resumes.")
+    ] = Path("bench-work"),
+    tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
+        "../shared/data/fgrade4/manifest.csv"
+    ),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/grading.md"),
+    as_json: AsJson = False,
+) -> None:
+    """The melon paper's tables, real tomatoes, and speed; hours, resumable."""
+    from mezoroi.bench.grading import run_grading_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_grading_bench(part, work, tomatoes, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledger; {page}")
+
+
+@bench_app.command("capture", epilog="Example: mezoroi bench capture --part fruit")
+def bench_capture(
+    part: Annotated[
+        str, typer.Option(help="all, fruit, maps, melons, grading, speed or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    shared: Annotated[Path, typer.Option(help="Folder with fruit_rotation and fsmap_gt.")] = Path(
+        "../shared/data"
+    ),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/capture.md"),
+    as_json: AsJson = False,
+) -> None:
+    """Unrolling real fruit and made-up melons, grading from video, and speed; hours, resumable."""
+    from mezoroi.bench.capture import run_capture_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_capture_bench(part, work, shared, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command("explain", epilog="Example: mezoroi bench explain --part ceiling")
+def bench_explain(
+    part: Annotated[
+        str, typer.Option(help="all, ceiling, speed, melons, real, exact or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    shared: Annotated[
+        Path, typer.Option(help="Folder with magnetic_tile, sd_saliency_900 and soybean_rust.")
+    ] = Path("../shared/data"),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/explain.md"),
+    as_json: AsJson = False,
+) -> None:
+    """Seven explanations against masks, peers and experts; hours, resumable."""
+    from mezoroi.bench.explain import run_explain_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_explain_bench(part, work, shared, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command(
+    "retrieval", epilog="Example: mezoroi bench retrieval ../shared/data/fruit_rotation"
+)
+def bench_retrieval(
+    fruit: Annotated[Path, typer.Argument(help="Folder fruit_rotation.")],
+    part: Annotated[
+        str, typer.Option(help="all, tables, grocery, speed, million or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of features and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    produce: Annotated[
+        Path | None, typer.Option(help="Folder grocery_produce20; default beside the first.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Of the backbone: package, or a timm checkpoint file.")
+    ] = "package",
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/retrieval.md"),
+    as_json: AsJson = False,
+) -> None:
+    """The Feature Tuning paper's tables, and the speed of references; hours, resumable."""
+    from mezoroi.bench.retrieval import run_retrieval_bench
+
+    console = Console(as_json)
+    beside = produce if produce is not None else fruit.parent / "grocery_produce20"
+    with console.progress() as report:
+        cells = run_retrieval_bench(part, fruit, beside, work, page, weights, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
