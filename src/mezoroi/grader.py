@@ -19,6 +19,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.maps import grade_evidence, upsample_maps
 from mezoroi.models import GradingModel, ModelOutput
+from mezoroi.models.folding import folded_model
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval import Gallery, Neighbour
@@ -91,6 +92,7 @@ class Grader:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         bundle.network.to(self.device)
         bundle.head.to(self.device)
+        self._lean = folded_model(bundle.network)
         self._prototypes = F.normalize(bundle.prototypes.embeddings.to(self.device), dim=1)
         surface = bundle.prototypes.embeddings[:, : bundle.network.surface_dim]
         self._surface_prototypes = F.normalize(surface.to(self.device), dim=1)
@@ -297,7 +299,7 @@ class Grader:
     def _run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:
         device = self.device
         moved = outlines.to(device) if outlines is not None else None
-        output: ModelOutput = self.network(self.network.prepare(images.to(device)), moved)
+        output: ModelOutput = self._lean(self._lean.prepare(images.to(device)), moved)
         return output
 
     def _evidence(self, output: ModelOutput) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,12 +141,10 @@ def add_references(
     new = list({fruit.id: fruit for fruit in fruits if fruit.id not in taken}.values())
     batches = [new[start : start + _BATCH] for start in range(0, len(new), _BATCH)]
     done = 0
-    # One thread decodes the next batch while the network looks at this one.
-    with ThreadPoolExecutor(1) as reader:
-        pending = [reader.submit(_read, grader, batch) for batch in batches[:1]]
-        for number, batch in enumerate(batches):
-            read, failed = pending.pop().result()
-            pending += [reader.submit(_read, grader, each) for each in batches[number + 1 :][:1]]
+    # Not beside the network, whose threads wait for each other.
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as readers:
+        for batch in batches:
+            read, failed = _read(grader, batch, readers)
             failures += failed
             if read:
                 seen = grader.embed([fruit for _, fruit in read])
@@ -246,15 +244,17 @@ def shown_part(fitted: FittedImage) -> np.ndarray:
 
 
 def _read(
-    grader: Grader, batch: Iterable[NewReference]
+    grader: Grader, batch: Sequence[NewReference], readers: ThreadPoolExecutor
 ) -> tuple[list[tuple[NewReference, FruitInput]], list[GradingFailure]]:
-    read, failures = [], []
-    for entry in batch:
+    def read_one(entry: NewReference) -> FruitInput | GradingFailure:
         try:
-            read.append((entry, read_fruit(entry.source, grader.bundle.input_kind)))
+            return read_fruit(entry.source, grader.bundle.input_kind)
         except MezoroiError as error:
-            failures.append(GradingFailure(str(entry.source), str(error)))
-    return read, failures
+            return GradingFailure(str(entry.source), str(error))
+
+    found = list(zip(batch, readers.map(read_one, batch), strict=True))
+    read = [(entry, fruit) for entry, fruit in found if isinstance(fruit, FruitInput)]
+    return read, [failure for _, failure in found if isinstance(failure, GradingFailure)]
 
 
 def _few_shot_threshold(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

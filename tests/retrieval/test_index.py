@@ -132,6 +132,8 @@ def test_opening_again(place: str, ids: list[str], vectors: np.ndarray) -> None:
     ("names", "rows", "reason"),
     [
         (["new", "new"], np.ones((2, DIM)), "given twice"),
+        (["a\0b"], np.ones((1, DIM)), "holds what no text can"),
+        (["a\ud800"], np.ones((1, DIM)), "holds what no text can"),
         (["new", "果実-7"], np.ones((2, DIM)), "`果実-7` is in the references already"),
         (["new"], np.full((1, DIM), np.nan), "NaN"),
         (["new"], np.full((1, DIM), np.inf), "infinite"),

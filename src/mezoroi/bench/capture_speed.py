@@ -107,9 +107,11 @@ def measure_memory(video: Path) -> dict[str, float]:
     -------
     ``peak``, and ``imported``, which it holds before it begins
     """
+    # Linux hands ru_maxrss on to a child program; VmHWM is this program's own.
     script = (
-        "import resource, sys; from mezoroi.capture import unroll; import av\n"
-        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "import re, sys; from pathlib import Path; from mezoroi.capture import unroll; import av\n"
+        "status = lambda: Path('/proc/self/status').read_text()\n"
+        "most = lambda: int(re.search(r'VmHWM:\\s+(\\d+) kB', status())[1]) / 1024\n"
         "print(most()); unroll(sys.argv[1]); print(most())"
     )
     run = subprocess.run(

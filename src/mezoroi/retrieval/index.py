@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from mezoroi.errors import MezoroiError
 from mezoroi.retrieval.local import LocalStore, create_local
-from mezoroi.retrieval.reference import Filter, Reference, as_filter, as_references
+from mezoroi.retrieval.reference import Filter, Reference, as_filter, as_references, check_ids
 from mezoroi.retrieval.truth import Truth
 
 
@@ -27,7 +27,7 @@ class Store(Protocol):
     def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
     def add(
-        self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray
+        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
     ) -> None: ...
     def remove(self, ids: Sequence[str]) -> None: ...
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]: ...
@@ -149,7 +149,8 @@ class ReferenceIndex:
             If an id is taken or given twice, or a vector is of another length, NaN, infinite or
             zero.
         """
-        references = as_references(ids, metadata)
+        check_ids(ids)
+        references = None if metadata is None else as_references(ids, metadata)
         rows = self._unit_vectors(vectors)
         if len(rows) != len(ids):
             raise MezoroiError(f"{len(rows)} vectors for {len(ids)} ids: give one each")

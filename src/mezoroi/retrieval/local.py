@@ -60,7 +60,9 @@ class LocalStore:
         self._index = None
         self.truth.close()
 
-    def add(self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray) -> None:
+    def add(
+        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
+    ) -> None:
         first = self.truth.add(ids, references, vectors)
         if self._index is not None and first == self._last + 1:
             self._append(np.arange(first, first + len(vectors)), vectors)

@@ -122,13 +122,16 @@ class MilvusStore:
 
             server_manager_instance.release_server(_address(self.place)[0])
 
-    def add(self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray) -> None:
+    def add(
+        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
+    ) -> None:
         taken = self.references(ids, None)
         if taken:
             raise MezoroiError(
                 f"`{taken[0].id}` is in the references already: remove it first, or give another id"
             )
-        rows = [_row(item, vector) for item, vector in zip(references, vectors, strict=True)]
+        known = map(Reference, ids) if references is None else references
+        rows = [_row(item, vector) for item, vector in zip(known, vectors, strict=True)]
         size = max(1, _BATCH_BYTES // (4 * self.dim + 512))
         sent = 0
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +15,7 @@ from mezoroi.errors import MezoroiError
 
 _NAMED = ("grade", "date", "orchard", "thumbnail")
 FILTERS = ("grade", "date", "orchard")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class Reference(NamedTuple):
@@ -95,30 +98,38 @@ def as_filter(where: Mapping[str, Any] | None) -> Filter | None:
     return Filter(_names(where.get("grade")), _names(where.get("orchard")), since, until)
 
 
+def check_ids(ids: Sequence[str]) -> None:
+    """Refuse ids that cannot be told apart or kept.
+
+    Raises
+    ------
+    MezoroiError
+        If an id is empty, no text, given twice, or holds what no text file can.
+    """
+    for name in ids:
+        if not isinstance(name, str) or not name:
+            raise MezoroiError(f"id {name!r} is no text: give every fruit an id of its own")
+    if len(set(ids)) < len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise MezoroiError(f"id `{twice}` is given twice: give every fruit an id of its own")
+    if _NO_TEXT.search("".join(ids)):
+        bad = next(name for name in ids if _NO_TEXT.search(name))
+        raise MezoroiError(f"id {bad!r} holds what no text can: give the fruit another")
+
+
 def as_references(
-    ids: Sequence[str], metadata: Sequence[Mapping[str, Any] | None] | None
+    ids: Sequence[str], metadata: Sequence[Mapping[str, Any] | None]
 ) -> Iterator[Reference]:
     """One checked `Reference` per id, made as they are asked for: of a bulk load there are many.
 
     Raises
     ------
     MezoroiError
-        If an id is empty, no text or given twice, or metadata do not match the ids; and, from the
-        iterator, if metadata do not match JSON.
+        If metadata do not match the ids; and, from the iterator, if they do not match JSON.
     """
-    entries = [None] * len(ids) if metadata is None else list(metadata)
-    if len(entries) != len(ids):
-        raise MezoroiError(f"{len(entries)} metadata for {len(ids)} ids: give one each")
-    seen: set[str] = set()
-    for name in ids:
-        if not isinstance(name, str) or not name:
-            raise MezoroiError(f"id {name!r} is no text: give every fruit an id of its own")
-        if name in seen:
-            raise MezoroiError(f"id `{name}` is given twice: give every fruit an id of its own")
-        seen.add(name)
-    if metadata is None:
-        return map(Reference, ids)
-    return (_reference(name, entry or {}) for name, entry in zip(ids, entries, strict=True))
+    if len(metadata) != len(ids):
+        raise MezoroiError(f"{len(metadata)} metadata for {len(ids)} ids: give one each")
+    return (_reference(name, entry or {}) for name, entry in zip(ids, metadata, strict=True))
 
 
 def _reference(name: str, entry: Mapping[str, Any]) -> Reference:

@@ -124,8 +124,14 @@ class Truth:
         with self._readable():
             return int(self._db.execute("SELECT count(*) FROM fruits").fetchone()[0])
 
-    def add(self, ids: Sequence[str], references: Iterable[Reference], vectors: np.ndarray) -> int:
+    def add(
+        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
+    ) -> int:
         """Store fruits with their vectors (N, D) float32 of length 1; all of them or none.
+
+        Parameters
+        ----------
+        references : what is known of them; None where that is only their ids
 
         Returns
         -------
@@ -140,10 +146,16 @@ class Truth:
             with self._writing():
                 first = self.last + 1
                 self._write(first, vectors)
-                self._db.executemany(
-                    "INSERT INTO fruits VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    ((first + index, *_row(item)) for index, item in enumerate(references)),
-                )
+                if references is None:  # one statement takes a fifth of the time of a row each
+                    self._db.execute(
+                        "INSERT INTO fruits (number, id) SELECT ? + key, value FROM json_each(?)",
+                        (first, json.dumps(list(ids))),
+                    )
+                else:
+                    self._db.executemany(
+                        "INSERT INTO fruits VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        ((first + index, *_row(item)) for index, item in enumerate(references)),
+                    )
         except sqlite3.IntegrityError as error:
             taken = self.find(ids)
             raise MezoroiError(
