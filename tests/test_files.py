@@ -7,12 +7,21 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mezoroi.errors import MezoroiError
-from mezoroi.files import atomic_path, content_hash, nan_to_none, read_json, write_json, write_text
+from mezoroi.files import (
+    atomic_path,
+    content_hash,
+    nan_to_none,
+    read_json,
+    write_arrays,
+    write_json,
+    write_text,
+)
 
 
 def write_half(target: Path, error: Exception) -> None:
@@ -98,3 +107,16 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000
     path.write_bytes(content)
     assert content_hash(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_arrays_may_have_any_name(tmp_path: Path) -> None:
+    arrays = {
+        "file": np.arange(3.0),
+        "allow_pickle": np.zeros((2, 2), np.float32),
+        "等級": np.ones(1),
+    }
+    write_arrays(tmp_path / "maps.npz", arrays)
+    with np.load(tmp_path / "maps.npz") as stored:
+        assert set(stored.files) == set(arrays)
+        assert all(np.array_equal(stored[name], values) for name, values in arrays.items())
+        assert stored["allow_pickle"].dtype == np.float32

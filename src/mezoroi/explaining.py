@@ -26,7 +26,7 @@ from mezoroi.explain import (
     explain_together,
 )
 from mezoroi.explain.adapting import AdaptingGradCAM
-from mezoroi.files import atomic_path, folder_names, write_bytes, write_json
+from mezoroi.files import folder_names, write_arrays, write_bytes, write_json
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.models.preprocess import fit_image, to_tensor
@@ -287,8 +287,7 @@ def _explain(
         spent = 1000 * (time.perf_counter() - start)
         for name, values in found.items():
             maps[name], times[name] = values[0].cpu().numpy(), spent
-    with atomic_path(folder / MAPS_NPZ) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **maps)
+    write_arrays(folder / MAPS_NPZ, maps)
     differs = grading.map_grade if grading.map_differs else None
     return maps, Explained(
         source=grading.source,

@@ -9,12 +9,16 @@ import math
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mezoroi.errors import MezoroiError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -72,6 +76,22 @@ def write_text(path: str | Path, content: str) -> None:
     reads back.
     """
     write_bytes(path, content.encode("utf-8", "backslashreplace"))
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to `path` atomically as a compressed ``.npz``, whatever their names are.
+
+    `numpy.savez_compressed` takes names as its arguments and cannot write one called ``file``.
+    """
+    from numpy.lib.format import write_array
+
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                write_array(entry, values, allow_pickle=False)
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
