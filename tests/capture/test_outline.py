@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ellipe
 
-from mezoroi.capture.outline import FEATURES, outline_features
+from mezoroi.capture.outline import FEATURES, outline_features, smoothed
 from mezoroi.errors import MezoroiError
 
 SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=float)
@@ -119,3 +119,26 @@ def test_invariances(turn, scale, shift, seed):
 def test_unusable_silhouettes(silhouettes, message):
     with pytest.raises(MezoroiError, match=message):
         outline_features(silhouettes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_smoothing_takes_the_jags_and_leaves_the_shape(seed):
+    def lobed(angle):  # flat, with a pear's slope and a bump as wide as a thumb
+        bump = 0.04 * np.exp(-(((angle - 2) / 0.3) ** 2))
+        return 1 + 0.06 * np.cos(2 * angle) + 0.02 * np.cos(3 * angle) + bump
+
+    noise = 0.01 * np.random.default_rng(seed).normal(size=256)
+    jagged = polar(lambda angle: lobed(angle) + noise, points=256)
+    true = outline_features([polar(lobed)])
+    before, after = outline_features([jagged]), outline_features([smoothed(jagged)])
+    for name in ("roundness", "solidity"):
+        assert abs(after[name] - true[name]) <= 0.2 * abs(before[name] - true[name])
+    assert after["height_width"] == pytest.approx(true["height_width"], abs=0.01)
+    assert before["roundness"] < true["roundness"] - 0.05 < after["roundness"]
+
+
+def test_smoothing_a_clean_ellipse_changes_nothing_that_matters():
+    found = outline_features([smoothed(ellipse(1.0, 0.8))])
+    true = outline_features([ellipse(1.0, 0.8)])
+    for name in FEATURES:
+        assert found[name] == pytest.approx(true[name], abs=2e-3)

@@ -17,7 +17,7 @@ from mezoroi.capture.disks import make_disks
 from mezoroi.capture.frames import Clip, read_clip
 from mezoroi.capture.geometry import Ellipse, Floats
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
-from mezoroi.capture.outline import outline_features
+from mezoroi.capture.outline import outline_features, smoothed
 from mezoroi.capture.silhouette import Silhouette, find_silhouettes
 from mezoroi.capture.surface import View, covered_share, locate_on_fruit, unroll_views
 from mezoroi.capture.turn import estimate_motion, find_axis
@@ -28,7 +28,7 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 2
+CAPTURE_VERSION = 3
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
@@ -248,7 +248,7 @@ def _upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[
         leaning = leaning / max(1e-9, float(np.linalg.norm(leaning)))
         upright = np.array([[leaning[1], -leaning[0]], [leaning[0], leaning[1]]])
         offset = (found.contour - found.ellipse.centre) * (1.0, -1.0)
-        polygons.append(offset @ upright.T / radius)
+        polygons.append(smoothed(offset @ upright.T / radius))
     return polygons
 
 
