@@ -13,12 +13,11 @@ from typing import Any, Literal, get_args, get_origin
 import annotated_types
 import typer
 import yaml
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from mezoroi.cli import app
-from mezoroi.config import PRESETS, Config, example_yaml
+from mezoroi.config import PRESETS, Config, example_yaml, section_of
 
 DOCS = Path(__file__).parent
 MARK = "<!-- Written by docs/generate.py: edit the code, then run `make docs`. -->"
@@ -94,12 +93,13 @@ def _help_section(names: tuple[str, ...]) -> str:
 def config_page() -> str:
     """Every setting with its default, range and meaning; the presets; the YAML file."""
     parts = [CONFIG_INTRO.format(mark=MARK)]
+    head = ["| setting | default | values | meaning |", "|---|---|---|---|"]
     for name, field in Config.model_fields.items():
-        section = field.annotation
-        assert isinstance(section, type)
-        assert issubclass(section, BaseModel)
-        parts += [f"## {name}", "", " ".join((section.__doc__ or "").split()), ""]
-        parts += ["| setting | default | values | meaning |", "|---|---|---|---|"]
+        section = section_of(field)
+        if section is None:
+            parts += [f"## {name}", "", *head, _row(name, field), ""]
+            continue
+        parts += [f"## {name}", "", " ".join((section.__doc__ or "").split()), "", *head]
         parts += [_row(f"{name}.{key}", setting) for key, setting in section.model_fields.items()]
         parts.append("")
     parts += ["## Presets", ""]

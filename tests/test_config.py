@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mezoroi.config import PRESETS, Config, example_yaml, make_config
+from mezoroi.config import PRESETS, Config, example_yaml, make_config, settings_by_name
 from mezoroi.errors import MezoroiError
 
 
 def test_the_example_holds_every_default_with_a_comment() -> None:
     text = example_yaml()
     assert Config.model_validate(yaml.safe_load(text)) == Config() == make_config()
-    lines = [line for line in text.splitlines() if line.startswith("  ")]
-    settings = [
-        (section, name) for section, values in Config().model_dump().items() for name in values
+    lines = [
+        line for line in text.splitlines() if re.match(r" *\w+: ", line) and ":  #" not in line
     ]
-    assert len(lines) == len(settings)
+    settings = sum(
+        len(values) if isinstance(values, dict) else 1 for values in Config().model_dump().values()
+    )
+    assert len(lines) == settings == len(settings_by_name())
     assert all(len(line.split("  # ")[1]) > 5 for line in lines)
 
 
@@ -56,10 +59,27 @@ def test_the_papers_recipe() -> None:
         ("input.width=null", "input", "width", None),
         ("jitter.flip=false", "jitter", "flip", False),
         ("model.weights=/a=b.pth", "model", "weights", "/a=b.pth"),
+        ("parts.object=cam", "parts", "object", "cam"),
     ],
 )
 def test_overrides_are_read_as_yaml(override: str, section: str, name: str, value: object) -> None:
     assert getattr(getattr(make_config(overrides=[override]), section), name) == value
+
+
+def test_a_setting_may_stand_outside_the_sections(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("augment: cutmix\n", encoding="utf-8")
+    assert make_config(file=file).augment == "cutmix"
+    both = ["augment=part-cutmix", "loss.pairwise=adaptive"]
+    assert make_config(file=file, overrides=both).augment == "part-cutmix"
+    with pytest.raises(MezoroiError, match="set more epochs or an earlier start"):
+        make_config(overrides=["augment=part-cutmix", "train.epochs=2"])
+
+
+def test_settings_written_before_a_setting_existed_are_read() -> None:
+    old = Config().model_dump()
+    del old["augment"], old["parts"], old["loss"]["pairwise"]
+    assert Config.model_validate(old) == Config()
 
 
 @pytest.mark.parametrize(
@@ -81,6 +101,10 @@ def test_overrides_are_read_as_yaml(override: str, section: str, name: str, valu
         ("model.stride=17", "setting `model.stride`: "),
         ("train.seed=99999999999999999999", "setting `train.seed`: "),
         ("train=3", "setting `train`: "),
+        ("augment=cutout", "setting `augment`: input should be 'none', "),
+        ("augment.kind=cutmix", "setting `augment`: "),
+        ("loss.pairwise=adaptive", "set augment=part-cutmix too"),
+        ("parts.start=0", "setting `parts.start`: "),
         ("train.epochs", "has no value: write --set section.name=value"),
         ("=3", "has no value: write --set section.name=value"),
         ("train.epochs=[", "the value is not readable"),

@@ -29,6 +29,7 @@ _HOMES = {
     "train": "workflow",
 }
 _ROOMS = (
+    "augment",
     "capture",
     "datasets",
     "explain",

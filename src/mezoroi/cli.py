@@ -14,7 +14,15 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from mezoroi import __version__, cli_bench, cli_references
+from mezoroi import (
+    __version__,
+    cli_app,
+    cli_backup,
+    cli_bench,
+    cli_references,
+    cli_reliability,
+    cli_study,
+)
 from mezoroi.cli_options import AsJson, Language, Run
 from mezoroi.console import Console
 from mezoroi.errors import MezoroiError
@@ -31,6 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_bench.bench_app, name="bench")
+app.add_typer(cli_study.study_app, name="study")
+app.add_typer(cli_reliability.reliability_app, name="reliability")
 
 
 class Group(str, Enum):
@@ -182,19 +192,34 @@ def train(
 
 @app.command(epilog="Example: mezoroi grade runs/melon melon.mp4 folder/ -o out/")
 def grade(
-    run: Run,
-    sources: Annotated[list[Path], typer.Argument(help="Photos, videos, captures, or folders.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder that `mezoroi train` wrote; none with --server.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for gradings and report.")],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(help="Photos, videos, captures, or folders.")
+    ] = None,
     language: Annotated[Language, typer.Option(help="Language of charts.")] = Language.ja,
     batch_size: Annotated[int, typer.Option(min=1, help="Fruits at a time.")] = 16,
+    server: Annotated[
+        str | None, typer.Option(help="Grade through the app at this address, without RUN.")
+    ] = None,
+    token: Annotated[
+        str, typer.Option(envvar="MEZOROI_TOKEN", help="Its key: `mezoroi users DATA token NAME`.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Grade fruit: a folder per fruit with its charts, and one report of the batch."""
+    console = Console(as_json)
+    if server is not None:
+        cli_app.grade_on_server(server, token, [run, *(sources or ())], out, console)
+        return
+    if not sources:
+        raise MezoroiError("no fruit to grade: name photos, videos, captures or folders after RUN")
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
     from mezoroi.outputs import grade_to_folder
 
-    console = Console(as_json)
     grader = Grader.load(run)
     with console.progress() as report:
         results = grade_to_folder(
@@ -225,6 +250,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder; default RUN/evaluation/SPLIT.")
     ] = None,
+    adjust: Annotated[
+        bool, typer.Option("--adjust", help="Also score reliability: adjusted grades, suspects.")
+    ] = False,
     language: Annotated[Language, typer.Option(help="Language of plots.")] = Language.ja,
     as_json: AsJson = False,
 ) -> None:
@@ -243,7 +271,7 @@ def evaluate(
     chosen = dataset if split == "all" else dataset.select(split)
     folder = out if out is not None else run / "evaluation" / split
     with console.progress() as report:
-        scores = evaluate_to_folder(grader, chosen, folder, language.value, report)
+        scores = evaluate_to_folder(grader, chosen, folder, language.value, report, adjust)
     console.result(scores, evaluation_text(scores) + f"\n{folder / 'evaluation.json'}")
 
 
@@ -320,6 +348,10 @@ def explain(
 
 app.command(epilog=cli_references.SEARCH_EXAMPLE)(cli_references.search)
 app.command(epilog=cli_references.REFERENCES_EXAMPLE)(cli_references.references)
+app.command(epilog=cli_app.SERVE_EXAMPLE)(cli_app.serve)
+app.command(epilog=cli_app.USERS_EXAMPLE)(cli_app.users)
+app.command(epilog=cli_backup.BACKUP_EXAMPLE)(cli_backup.backup)
+app.command(epilog=cli_backup.RESTORE_EXAMPLE)(cli_backup.restore)
 
 
 @app.command(epilog="Example: mezoroi cross-validate melons/ --folds 3 --group session -o cv/")

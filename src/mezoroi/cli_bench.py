@@ -112,3 +112,77 @@ def bench_retrieval(
     with console.progress() as report:
         cells = run_retrieval_bench(part, fruit, beside, work, page, weights, report)
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command("practice", epilog="Example: mezoroi bench practice --part standard")
+def bench_practice(
+    part: Annotated[str, typer.Option(help="all, standard, held-out or page.")] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of the ledger; an earlier one resumes.")
+    ] = Path("bench-work"),
+    page: Annotated[Path, typer.Option(help="Page to write, with its picture.")] = Path(
+        "docs/results/practice.md"
+    ),
+    learners: Annotated[int, typer.Option(min=1, help="Simulated learners per arm.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Simulated learners under random, blocked and adaptive orders; minutes, resumable."""
+    from mezoroi.bench.practice import run_practice_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_practice_bench(part, work, page, learners, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledger; {page}")
+
+
+@bench_app.command("reliability", epilog="Example: mezoroi bench reliability --part speed")
+def bench_reliability(
+    part: Annotated[
+        str, typer.Option(help="all, clever-hans, melons, tomatoes, labels, speed or page.")
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
+        "../shared/data/fgrade4/manifest.csv"
+    ),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path(
+        "docs/results/reliability.md"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """How far gradings can be trusted: adjustment, signals, sets, labels; hours, resumable."""
+    from mezoroi.bench.reliability import run_reliability_bench
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_reliability_bench(part, work, tomatoes, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command("parts", epilog="Example: mezoroi bench parts ../shared/data/grocery_produce20")
+def bench_parts(
+    produce: Annotated[Path, typer.Argument(help="Folder grocery_produce20.")],
+    part: Annotated[
+        str,
+        typer.Option(
+            help="all, produce, tomatoes, negatives, ratio, truebox, boxes, throughput or page."
+        ),
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
+    ] = Path("bench-work"),
+    tomatoes: Annotated[
+        Path | None, typer.Option(help="Manifest of fgrade4; default beside the folder.")
+    ] = None,
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/parts.md"),
+    as_json: AsJson = False,
+) -> None:
+    """Part-aware CutMix and the adaptive pairwise margin; hours, resumable."""
+    from mezoroi.bench.parts import run_parts_bench
+
+    console = Console(as_json)
+    beside = tomatoes if tomatoes is not None else produce.parent / "fgrade4" / "manifest.csv"
+    with console.progress() as report:
+        cells = run_parts_bench(part, produce, beside, work, page, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from typing_extensions import Self
 
 from mezoroi.errors import MezoroiError
 
@@ -74,6 +76,27 @@ class LossConfig(_Section):
         4, ge=0, le=64, description="side of the tiles fruits swap, in cells; 0: none are swapped"
     )
     swap_share: float = Field(0.85, ge=0, le=1, description="share of the steps with swapped tiles")
+    pairwise: Literal["none", "conventional", "adaptive"] = Field(
+        "none",
+        description="loss of the distances in the sets of part-cutmix: a margin that negatives "
+        "keep, or two margins that they stay between",
+    )
+    pairwise_alpha: float = Field(
+        1.0, ge=0, description="standard deviations between the two margins of adaptive"
+    )
+    pairwise_margin: float | None = Field(
+        None,
+        gt=0,
+        le=2,
+        description="the margin, between embeddings of length 1; null: measured each epoch as the "
+        "mean distance of generated negatives",
+    )
+    classification_share: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="share of the classification loss beside the pairwise loss (lambda)",
+    )
 
 
 class JitterConfig(_Section):
@@ -87,6 +110,43 @@ class JitterConfig(_Section):
         0.1, ge=0, le=0.5, description="zoom, and shift of what does not wrap, relative to the size"
     )
     flip: bool = Field(True, description="mirror left and right")
+
+
+class PartsConfig(_Section):
+    """Mixed images: parts of fruits, and what is exchanged, where `augment` is not none."""
+
+    number: int = Field(3, ge=2, le=8, description="parts per fruit")
+    start: int = Field(
+        2, ge=1, description="epochs of plain training before parts are looked for, and exchanged"
+    )
+    refresh: int = Field(5, ge=1, description="epochs after which parts are looked for anew")
+    object: Literal["common", "cam"] = Field(
+        "common",
+        description="what the fruit is found by in photos: what all images have in common, where "
+        "every grade is one kind of fruit, or the grade's own CAM, as published",
+    )
+    object_threshold: float = Field(
+        0.4, gt=0, lt=1, description="the fruit's box holds what exceeds this share of the map"
+    )
+    grouping: Literal["k-means", "refined"] = Field(
+        "k-means",
+        description="channels grouped by k-means, or then refined by MA-CNN's grouping layers",
+    )
+    positive_share: float = Field(
+        0.5, ge=0, le=1, description="share of positive sets among all; 0.5 is 1 : 1"
+    )
+    negatives: int = Field(
+        250, ge=2, description="generated negatives per kind of pair that margins are measured on"
+    )
+    skip_neighbours: bool = Field(
+        False, description="no negative sets of grades that are next to each other"
+    )
+    mix_share: float = Field(
+        0.5, ge=0, le=1, description="share of the steps in which cutmix or mixup mixes"
+    )
+    mix_alpha: float = Field(
+        1.0, gt=0, description="cutmix, mixup: Beta(alpha, alpha) is the distribution of the share"
+    )
 
 
 class TrainConfig(_Section):
@@ -138,12 +198,50 @@ class SplitConfig(_Section):
 class Config(_Section):
     """All settings of a training run."""
 
+    augment: Literal["none", "cutmix", "mixup", "part-cutmix"] = Field(
+        "none",
+        description="images mixed with others during training: boxes, whole images, or parts of "
+        "the fruit",
+    )
     input: InputConfig = Field(default_factory=InputConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     jitter: JitterConfig = Field(default_factory=JitterConfig)
+    parts: PartsConfig = Field(default_factory=PartsConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     split: SplitConfig = Field(default_factory=SplitConfig)
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if self.loss.pairwise != "none" and self.augment != "part-cutmix":
+            raise ValueError(
+                f"loss.pairwise={self.loss.pairwise} compares images that part-cutmix makes: "
+                "set augment=part-cutmix too"
+            )
+        if self.augment == "part-cutmix" and self.parts.start >= self.train.epochs:
+            raise ValueError(
+                f"part-cutmix starts after parts.start={self.parts.start} epochs of "
+                f"train.epochs={self.train.epochs}: set more epochs or an earlier start"
+            )
+        return self
+
+
+def settings_by_name() -> dict[str, FieldInfo]:
+    """Every setting by its whole name, such as ``train.epochs``, in the order of the sections."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in Config.model_fields.items():
+        section = section_of(field)
+        if section is None:
+            found[name] = field
+        else:
+            found |= {f"{name}.{key}": inner for key, inner in section.model_fields.items()}
+    return found
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that a field of `Config` holds; None for a setting of its own."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -175,6 +273,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "input": {"height": 64},
         "model": {"embedding_dim": 16},
+        "parts": {"start": 1},
         "train": {"epochs": 2, "batch_size": 8, "cached_views": 1},
     },
 }
@@ -201,6 +300,8 @@ def make_config(
         return Config.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":
+            raise MezoroiError(str(first["ctx"]["error"])) from error
         name = ".".join(str(part) for part in first["loc"])
         where = f" in {file}" if file is not None else ""
         reason = first["msg"].lower()
@@ -213,13 +314,19 @@ def example_yaml() -> str:
     """The default settings as YAML with a comment on every line."""
     lines = ["# All settings of Mezoroi with their defaults; keep only the lines you change."]
     for name, field in Config.model_fields.items():
-        section: Any = field.annotation
+        section = section_of(field)
+        if section is None:
+            lines += ["", _example_line(name, field)]
+            continue
         doc = " ".join((section.__doc__ or "").split())
         lines += ["", f"{name}:  # {doc}"]
-        for key, setting in section.model_fields.items():
-            value = yaml.safe_dump(setting.default).splitlines()[0]
-            lines.append(f"  {key}: {value}  # {setting.description}")
+        lines += [f"  {_example_line(key, inner)}" for key, inner in section.model_fields.items()]
     return "\n".join(lines) + "\n"
+
+
+def _example_line(name: str, setting: FieldInfo) -> str:
+    value = yaml.safe_dump(setting.default).splitlines()[0]
+    return f"{name}: {value}  # {setting.description}"
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -16,12 +16,15 @@ from mezoroi.bundle import Bundle, read_bundle
 from mezoroi.capture.sources import FruitInput, read_fruit
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.grading import Grading, GradingFailure
+from mezoroi.grading import Grading, GradingFailure, judged
 from mezoroi.maps import grade_evidence, upsample_maps
 from mezoroi.models import GradingModel, ModelOutput
 from mezoroi.models.folding import folded_model
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.progress import Progress, silent
+from mezoroi.reliability.confidence import Answers
+from mezoroi.reliability.judge import MapMaker, covered_part, neighbour_grades, read_judge
+from mezoroi.reliability.model import ReliabilityModel
 from mezoroi.retrieval import Gallery, Neighbour
 from mezoroi.retrieval.gallery import REFERENCES
 from mezoroi.standard import GradingStandard
@@ -82,13 +85,22 @@ class Grader:
     bundle : what `mezoroi.bundle.read_bundle` returns; usually through `Grader.load`
     device : where to run, such as ``cpu`` or ``cuda``; default the first GPU, if there is one
     gallery : reference fruits that gradings name the most similar of
+    reliability : says how far to trust a grading
+    notes : lines that every grading carries
     """
 
     def __init__(
-        self, bundle: Bundle, device: str | None = None, gallery: Gallery | None = None
+        self,
+        bundle: Bundle,
+        device: str | None = None,
+        gallery: Gallery | None = None,
+        reliability: ReliabilityModel | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.bundle = bundle
         self.gallery = gallery
+        self.reliability = reliability
+        self.notes = notes
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         bundle.network.to(self.device)
         bundle.head.to(self.device)
@@ -102,6 +114,7 @@ class Grader:
         self._outline_grades = [
             self.standard.grades.index(grade) for grade in self.standard.outline_grades
         ]
+        self._make_maps = MapMaker(bundle, reliability.method) if reliability else None
 
     @classmethod
     def load(
@@ -123,13 +136,14 @@ class Grader:
         ------
         MezoroiError
             If the folder is no run folder, incomplete, damaged or of another version, or the
-            references are damaged or of another model.
+            references or the reliability are damaged or of another model.
         """
         bundle, folder = read_bundle(run_dir), Path(run_dir)
         gallery = None
         if references is not None or (folder / REFERENCES).exists():
             gallery = Gallery.open(folder, bundle.fingerprint, references)
-        return cls(bundle, device, gallery)
+        reliability, note = read_judge(folder, bundle)
+        return cls(bundle, device, gallery, reliability, (note,) if note is not None else ())
 
     @property
     def standard(self) -> GradingStandard:
@@ -248,13 +262,58 @@ class Grader:
             if maps.shape[1]:
                 maps = upsample_maps(maps, size.height, size.width, size.wraps)
             totals = evidence.mean(dim=(2, 3))
-        arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals)]
-        neighbours = self._neighbours(output.embedding.float().cpu().numpy())
+            logits = self.bundle.head.get_logits(output.embedding)  # type: ignore[operator]
+        arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals, logits)]
+        neighbours = self.neighbours(output.embedding.float().cpu().numpy())
+        gradings = [
+            self._grading(*item)
+            for item in zip(fruits, fitted, *arrays[:3], neighbours, strict=True)
+        ]
+        if self._make_maps is None:
+            return gradings
+        answers = self._answers(fitted, arrays[0], arrays[3], arrays[1], neighbours)
+        return self._judged(gradings, fruits, fitted, answers)
+
+    def _answers(
+        self,
+        fitted: Sequence[FittedImage],
+        similarity: np.ndarray,
+        logits: np.ndarray,
+        maps: np.ndarray,
+        neighbours: Sequence[Sequence[Neighbour]],
+    ) -> Answers:
+        assert self._make_maps is not None
+        given = np.nanargmax(similarity, axis=1)
+        images = None
+        if self._make_maps.needs_images:
+            images = to_tensor([item.pixels for item in fitted]).to(self.device)
+        return Answers(
+            given,
+            similarity,
+            logits,
+            neighbour_grades(neighbours, self.standard.grades),
+            self._make_maps(similarity, given, maps, images),
+        )
+
+    def _judged(
+        self,
+        gradings: Sequence[Grading],
+        fruits: Sequence[FruitInput],
+        fitted: Sequence[FittedImage],
+        answers: Answers,
+    ) -> list[Grading]:
+        model = self.reliability
+        assert model is not None
+        seen = [covered_part(*pair) for pair in zip(fruits, fitted, strict=True)]
+        judgements = model.judge(answers, self.standard.grades, seen)
+        size = (self.bundle.size.height, self.bundle.size.width)
         return [
-            self._grading(*item) for item in zip(fruits, fitted, *arrays, neighbours, strict=True)
+            judged(grading, judgement, model, item.crop(model.cluster_map(judgement.cluster, size)))
+            for grading, judgement, item in zip(gradings, judgements, fitted, strict=True)
         ]
 
-    def _neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
+    def neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
+        """The reference fruits most similar to embeddings (N, D); none without references."""
         if self.gallery is None:
             return [[] for _ in embeddings]
         return self.gallery.neighbours(embeddings, NEIGHBOURS)
@@ -293,7 +352,7 @@ class Grader:
             surface=fruit.image,
             standard=self.standard,
             neighbours=neighbours,
-            notes=fruit.notes,
+            notes=fruit.notes + self.notes,
         )
 
     def _run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from mezoroi.files import atomic_path, file_name, nan_to_none, write_bytes, write_json, write_text
+from mezoroi.files import (
+    file_name,
+    nan_to_none,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from mezoroi.reliability.model import Judgement, ReliabilityModel
 from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import GradingStandard
 
@@ -25,14 +33,24 @@ class Grading:
     Attributes
     ----------
     source : path of the fruit, or ``image`` for one in memory
-    grade : the grade with the largest similarity
+    grade : the grade with the largest similarity, unless it was adjusted
     similarity : S_g in [-1, 1] per grade; NaN for a grade that could not be judged, such as one
         judged on the outline when the capture has none
     thresholds : the fruit resembles grade g when S_g is at least this
     activation_maps : per surface grade (H, W) float32 in [0, 1], summing to 1 over the grades;
         empty for a model without class channels
     map_grade : the surface grade with the most evidence in the maps, which may differ from `grade`
-    reliability : in [0, 1], or None where it was not fitted
+    reliability : in [0, 1], the share of right grades among the calibration fruits that the grader
+        judged by the same places; None, as all about it, where reliability was not fitted
+    reliability_interval : its 95 % Wilson interval, low and high
+    reliability_cases : number of these fruits
+    reliability_cluster : number of their saliency cluster, from 1
+    cluster_map : (H, W) mean saliency map of this cluster
+    chance : of the grade being right, by all signals together, in [0, 1]
+    grade_set : the grades that cannot be excluded; holds the expert's in at least the share
+        `grade_set_coverage` of cases
+    ask_expert : True where the grade should not be trusted
+    reliability_reason : why, as ``key`` and a sentence in ``ja`` and ``en``, or None
     adjusted_from : the grade before a reliability adjustment, or None
     neighbours : the most similar reference fruits, each with ``id``, ``grade``, ``similarity`` and
         the path of its ``thumbnail``; empty where the run has no references
@@ -51,6 +69,15 @@ class Grading:
     surface: np.ndarray = field(repr=False)
     standard: GradingStandard = field(repr=False)
     reliability: float | None = None
+    reliability_interval: tuple[float, float] | None = None
+    reliability_cases: int | None = None
+    reliability_cluster: int | None = None
+    cluster_map: np.ndarray | None = field(default=None, repr=False)
+    chance: float | None = None
+    grade_set: tuple[str, ...] = ()
+    grade_set_coverage: float | None = None
+    ask_expert: bool = False
+    reliability_reason: Mapping[str, str] | None = None
     adjusted_from: str | None = None
     neighbours: list[Neighbour] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -91,6 +118,14 @@ class Grading:
                 "map_grade": self.map_grade,
                 "map_differs": self.map_differs,
                 "reliability": self.reliability,
+                "reliability_interval": self.reliability_interval,
+                "reliability_cases": self.reliability_cases,
+                "reliability_cluster": self.reliability_cluster,
+                "chance": self.chance,
+                "grade_set": list(self.grade_set),
+                "grade_set_coverage": self.grade_set_coverage,
+                "ask_expert": self.ask_expert,
+                "reliability_reason": self.reliability_reason,
                 "adjusted_from": self.adjusted_from,
                 "neighbours": [asdict(item) for item in self.neighbours],
                 "outline": dict(self.outline) if self.outline is not None else None,
@@ -120,10 +155,36 @@ class Grading:
         for grade, values in self.activation_maps.items():
             name = f"activation-{file_name(grade)}.png"
             write_bytes(folder / name, _png(overlay(self.surface, values)))
+        if self.cluster_map is not None:
+            picture = overlay(self.surface, self.cluster_map, contour=None)
+            write_bytes(folder / "reliability-cluster.png", _png(picture))
         if self.activation_maps:
-            with atomic_path(folder / "activation-maps.npz") as temporary:
-                np.savez_compressed(temporary, allow_pickle=False, **self.activation_maps)
+            write_arrays(folder / "activation-maps.npz", self.activation_maps)
         write_json(folder / GRADING_JSON, self.to_dict())
+
+
+def judged(
+    grading: Grading, judgement: Judgement, model: ReliabilityModel, cluster_map: np.ndarray
+) -> Grading:
+    """`grading` with what its reliability says, and adjusted where that helps."""
+    grades = grading.standard.grades
+    before = judgement.adjusted_from
+    reason = judgement.reasons[0].to_dict() if judgement.reasons else None
+    return replace(
+        grading,
+        grade=grades[judgement.grade],
+        adjusted_from=None if before is None else grades[before],
+        reliability=judgement.reliability,
+        reliability_interval=(judgement.low, judgement.high),
+        reliability_cases=judgement.cases,
+        reliability_cluster=judgement.cluster + 1,
+        cluster_map=cluster_map,
+        chance=judgement.chance,
+        grade_set=tuple(grades[index] for index in judgement.grade_set),
+        grade_set_coverage=model.conformal.coverage,
+        ask_expert=bool(judgement.reasons),
+        reliability_reason=reason,
+    )
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,23 @@ def distance_weights(pooled: Tensor, references: Tensor) -> Tensor:
     return weights / weights.sum(dim=2, keepdim=True)
 
 
+def part_attention(features: Tensor, groups: Tensor) -> Tensor:
+    """Attention of each part: the mean of its group's channels (Zheng et al. 2017, equation 3).
+
+    Parameters
+    ----------
+    features : (N, K, h, w), non-negative
+    groups : (P, K) weight of each channel in each part, >= 0, or (N, P, K) where images differ
+
+    Returns
+    -------
+    (N, P, h, w), non-negative; 0 for a part without channels
+    """
+    weights = groups.expand(len(features), -1, -1)
+    weights = weights / weights.sum(dim=2, keepdim=True).clamp_min(torch.finfo(weights.dtype).eps)
+    return weighted_map(features, weights)
+
+
 def window_starts(size: int, patch: int, stride: int) -> list[int]:
     """First pixel of every window; the last one may reach beyond the edge."""
     return [index * stride for index in range(-(-(size - patch) // stride) + 1)]

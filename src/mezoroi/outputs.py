@@ -24,6 +24,7 @@ from mezoroi.metrics.grading import grading_report
 from mezoroi.progress import Progress, silent
 from mezoroi.report.html import ReportItem, batch_report
 from mezoroi.report.plots import confusion_matrix_png, training_curve_png
+from mezoroi.trust_scores import reliability_scores
 from mezoroi.workflow import train as train_grader
 from mezoroi.workflow import with_splits_of
 
@@ -82,9 +83,15 @@ def evaluate_to_folder(
     folder: str | Path,
     language: str = "ja",
     progress: Progress = silent,
+    adjust: bool = False,
 ) -> dict[str, Any]:
-    """`evaluate`, written as ``evaluation.json`` with a plot of the confusion matrix."""
+    """`evaluate`, written as ``evaluation.json`` with a plot of the confusion matrix.
+
+    With `adjust` also `reliability_scores`, as ``reliability``.
+    """
     scores = evaluate(grader, dataset, progress)
+    if adjust:
+        scores["reliability"] = reliability_scores(grader, dataset, progress)
     folder = Path(folder)
     write_bytes(
         folder / "confusion.png",
@@ -224,6 +231,12 @@ def _report_item(result: Grading | GradingFailure) -> ReportItem:
         is_unlike_all=result.is_unlike_all,
         map_grade=result.map_grade if result.map_differs else None,
         reliability=result.reliability,
+        reliability_cases=result.reliability_cases,
+        reliability_reason=result.reliability_reason,
+        cluster_map=result.cluster_map,
+        adjusted_from=result.adjusted_from,
+        grade_set=result.grade_set,
+        grade_set_coverage=result.grade_set_coverage,
         neighbours=result.neighbours,
         notices=result.notes,
     )

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from mezoroi.bundle import Bundle, Prototypes, write_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
-from mezoroi.datasets import Dataset, load_dataset
+from mezoroi.datasets import Dataset, Observation, load_dataset
 from mezoroi.datasets.manifest import TABLE_SUFFIXES
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
@@ -70,7 +70,7 @@ def fill_references(
             [item.id for item in items],
             embeddings[start : start + _FILL_BATCH],
             [shown_part(fit_image(image, *size)) for image in images],
-            [{**_columns(item.extra), "grade": item.grade} for item in items],
+            [{**_columns(item.extra), **_shown(item), "grade": item.grade} for item in items],
         )
         progress("filling references", start + len(items), len(dataset))
     gallery.index.rebuild()
@@ -286,6 +286,12 @@ def _with_grade(standard: GradingStandard, grade: str) -> GradingStandard:
 
 def _columns(extra: Mapping[str, Any]) -> dict[str, Any]:
     return {name: extra[name] for name in _KEPT_COLUMNS if extra.get(name) not in (None, "")}
+
+
+def _shown(item: Observation) -> dict[str, Any]:
+    """What a person needs besides the picture: which fruit it is, and its shape."""
+    outline = {} if item.outline is None else {"outline": dict(item.outline)}
+    return {"specimen": item.specimen, **outline}
 
 
 def _relative(path: Path, base: Path) -> str:

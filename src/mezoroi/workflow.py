@@ -1,4 +1,4 @@
-"""What a verb does across rooms: train -> prototypes -> references -> bundle."""
+"""What a verb does across rooms: train -> prototypes -> references -> reliability -> bundle."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mezoroi.training import (
     InputSize,
     fit,
 )
+from mezoroi.trusting import fit_in_training
 
 RUN_JSON = "run.json"
 LIKENESS_PERCENTILE = 5
@@ -40,7 +41,8 @@ def train(
     """Learn the grading standard of a dataset and write the bundle to `run_dir`.
 
     Splits that the dataset does not bring are made (``config.split``); train and val are used,
-    and calibration, where there is one, for the likeness thresholds.
+    and calibration, else val, for the likeness thresholds and, of a grader with activation maps,
+    for the reliability.
 
     Parameters
     ----------
@@ -102,8 +104,10 @@ def train(
     seen = Grader(bundle).predict(learning, progress=progress)
     bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, seen))
     gallery = fill_references(bundle, learning, seen.embeddings, run_dir, progress)
+    grader = Grader(bundle, gallery=gallery)
+    reliability = fit_in_training(grader, dataset, run_dir, progress)
     write_bundle(bundle, run_dir)
-    return Grader(bundle, gallery=gallery)
+    return Grader(bundle, gallery=gallery, reliability=reliability)
 
 
 def effective_standard(dataset: Dataset) -> GradingStandard:

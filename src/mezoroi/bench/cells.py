@@ -26,19 +26,20 @@ class Arm:
     Attributes
     ----------
     name : as in the tables
-    overrides : settings by section, laid over the bench's own
+    overrides : settings by section, laid over the bench's own; a setting of its own by its name
     by_classifier : grade by the trained head's scores instead of the prototypes
     """
 
     name: str
-    overrides: Mapping[str, Mapping[str, Any]]
+    overrides: Mapping[str, Any]
     by_classifier: bool = False
 
     def config(self, base: Config) -> Config:
         """`base` with this arm's settings."""
         content = base.model_dump()
-        for section, values in self.overrides.items():
-            content[section] = {**content[section], **values}
+        for name, values in self.overrides.items():
+            inner = isinstance(values, Mapping)
+            content[name] = {**content[name], **values} if inner else values
         return Config.model_validate(content)
 
 

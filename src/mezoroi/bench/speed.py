@@ -70,7 +70,7 @@ def _grading_speed() -> dict[str, float]:
         with torch.inference_mode():
             model(batch)
 
-    times = _interleaved(
+    times = interleaved(
         {
             "grade": lambda: grader.grade(photo),
             "timm": lambda: forward(plain, image),
@@ -169,7 +169,7 @@ def replace_train(config: Config, **changes: Any) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update=changes)})
 
 
-def _interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of each piece of work, run in turns so that drift hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 3):

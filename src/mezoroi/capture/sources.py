@@ -38,12 +38,14 @@ class FruitInput:
     image : (H, W, 3) uint8 RGB, the photo or the surface image
     outline : shape statistics by name, where a capture brought some
     notes : what a user should know about the capture, one line each
+    coverage : (H, W) bool of a surface image, where the fruit was seen, where that is known
     """
 
     name: str
     image: np.ndarray
     outline: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
+    coverage: np.ndarray | None = None
 
 
 def read_fruit(source: str | Path | np.ndarray, kind: InputKind = "photo") -> FruitInput:
@@ -108,7 +110,7 @@ def _unrolled(path: Path) -> FruitInput:
     capture = unroll(path)
     # One view says little about the shape over a turn.
     outline = capture.outline if len(capture.views) > 1 else None
-    return FruitInput(str(path), capture.surface, outline, capture.notes)
+    return FruitInput(str(path), capture.surface, outline, capture.notes, capture.coverage)
 
 
 def _one_side(photo: Path) -> FruitInput:

@@ -128,8 +128,8 @@ class GradingModel(nn.Module):
 
     def interpret(self, feature_map: Tensor, outlines: Tensor | None = None) -> ModelOutput:
         """Class channels and embedding of the encoder's feature map of prepared images."""
-        deep_map = self._without_margin(self.encoder.deepen(feature_map), self.encoder.deep_stride)
-        feature_map = self._without_margin(feature_map, self.encoder.stride)
+        deep_map = self.deep_map(feature_map)
+        feature_map = self.without_margin(feature_map)
         pooled = [deep_map.mean(dim=(2, 3))]
         channels = feature_map[:, :0]
         if self.class_channels is not None:
@@ -143,6 +143,15 @@ class GradingModel(nn.Module):
             embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
         return ModelOutput(feature_map, channels, embedding)
 
-    def _without_margin(self, values: Tensor, stride: int) -> Tensor:
-        cells = self.wrap_margin // stride
-        return values[..., cells:-cells] if cells else values
+    def deep_map(self, feature_map: Tensor) -> Tensor:
+        """The map behind the encoder's feature map, without a panorama's margins."""
+        deep_map = self.encoder.deepen(feature_map)
+        return _without_cells(deep_map, self.wrap_margin // self.encoder.deep_stride)
+
+    def without_margin(self, feature_map: Tensor) -> Tensor:
+        """The encoder's feature map without what repeats a panorama's other side."""
+        return _without_cells(feature_map, self.wrap_margin // self.encoder.stride)
+
+
+def _without_cells(values: Tensor, cells: int) -> Tensor:
+    return values[..., cells:-cells] if cells else values

@@ -35,7 +35,33 @@ def evaluation_text(scores: Mapping[str, Any]) -> str:
             lines.append(
                 f"second grade right: {second['share']:.0%} of {second['fruits']} mixed fruits"
             )
+    reliability = scores.get("reliability")
+    if reliability:
+        lines += _reliability_lines(reliability)
     return "\n".join(lines)
+
+
+def _reliability_lines(scores: Mapping[str, Any]) -> list[str]:
+    before, after = scores["before"], scores["after"]
+    lines = [
+        f"adjusted by {scores['method']} clusters: {scores['changed']} grades changed"
+        + ("" if scores["adjusts"] else " (it did not help on the calibration fruits)"),
+        f"  overall accuracy {before['overall']:.3f} -> {after['overall']:.3f}, average class "
+        f"accuracy {before['average_class']:.3f} -> {after['average_class']:.3f}",
+    ]
+    for name, row in scores["signals"].items():
+        if row["auroc"] == row["auroc"]:
+            lines.append(f"finding errors by {name}: AUROC {row['auroc']:.3f}")
+    sets = scores["sets"]
+    lines.append(
+        f"sets of grades hold the expert's in {sets['coverage']:.0%} of cases "
+        f"(promised {sets['promised']:.0%}), {sets['size']:.2f} grades each"
+    )
+    suspects = scores["suspects"]
+    if suspects:
+        first = ", ".join(f"{one['id']} ({one['grade']})" for one in suspects[:3])
+        lines.append(f"{len(suspects)} grades to look at again, first: {first}")
+    return lines
 
 
 def _with_interval(entry: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 from mezoroi.errors import MezoroiError
 from mezoroi.report.colours import grade_colour, ink_on
 from mezoroi.report.fonts import font_subset
-from mezoroi.report.overlay import legend_strip, overlay_layer
+from mezoroi.report.overlay import legend_strip, overlay, overlay_layer
 from mezoroi.report.radar import (
     TEXTS,
     environment,
@@ -51,6 +51,12 @@ class ReportItem:
     is_unlike_all : True if it resembles none
     map_grade : the grade the activation maps point at, or None
     reliability : in [0, 1], or None if unknown
+    reliability_cases : fruits it was counted on, or None
+    reliability_reason : a sentence in ``ja`` and ``en`` where an expert should be asked, else None
+    cluster_map : (h, w) in [0, 1], mean map of the fruits judged by the same places, or None
+    adjusted_from : the grade before an adjustment, or None
+    grade_set, grade_set_coverage : grades that cannot be excluded, and in what share of cases they
+        hold the expert's
     error : one line if the grading failed; the item is then listed with it
     neighbours : the reference fruits most like it, the first of which are shown
     notices : further lines to show as they are
@@ -66,6 +72,12 @@ class ReportItem:
     is_unlike_all: bool = False
     map_grade: str | None = None
     reliability: float | None = None
+    reliability_cases: int | None = None
+    reliability_reason: Mapping[str, str] | None = None
+    cluster_map: NDArray[Any] | None = None
+    adjusted_from: str | None = None
+    grade_set: Sequence[str] = ()
+    grade_set_coverage: float | None = None
     error: str | None = None
     neighbours: Sequence[Neighbour] = ()
     notices: Sequence[str] = ()
@@ -112,19 +124,20 @@ def batch_report(
         n_failed=sum(card["error"] is not None for card in cards),
         n_undecided=sum(card["error"] is None and card["grade"] is None for card in cards),
         badges={grade: _badge(standard, grade) for grade in standard.grades},
-        legend=_data_uri(legend_strip(480), "PNG"),
+        legend=as_data_uri(legend_strip(480), "PNG"),
         max_layers=MAX_GRADES,
     )
-    return page.replace(_FONT_PLACE, _font_face(page))
+    return embed_font(page)
 
 
-def _font_face(page: str) -> str:
-    """The page's own Japanese characters as a font, for a machine that has none."""
+def embed_font(page: str) -> str:
+    """`page` with its own Japanese characters as a font, for a machine that has none."""
     encoded = base64.b64encode(font_subset(page)).decode("ascii")
-    return (
+    face = (
         "@font-face { font-family: MezoroiReport; "
         f'src: url("data:font/woff;base64,{encoded}") format("woff"); }}'
     )
+    return page.replace(_FONT_PLACE, face)
 
 
 def decision_gap(similarity: Mapping[str, float]) -> float:
@@ -148,10 +161,12 @@ def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str,
     }
     if item.error is not None:
         return card
-    for grade in (item.grade, item.map_grade, *item.resembles, *item.activation_maps):
+    named = (item.grade, item.map_grade, item.adjusted_from, *item.resembles, *item.grade_set)
+    for grade in (*named, *item.activation_maps):
         if grade is not None:
             standard.view_of(grade)  # raises on a grade that is not in the standard
-    gap = decision_gap(item.similarity)
+    # An adjusted grade is not the most similar one, so that nothing is ahead of anything.
+    gap = decision_gap(item.similarity) if item.adjusted_from is None else math.nan
     chart = (item.similarity, item.thresholds, standard)
     on_outline = item.grade is not None and standard.view_of(item.grade) == "outline"
     return card | {
@@ -163,7 +178,12 @@ def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str,
         "map_grade": item.map_grade,
         "map_differs": None not in (item.map_grade, item.grade) and item.map_grade != item.grade,
         "on_outline": on_outline,
-        "reliability": _reliability(item.reliability),
+        "reliability": _reliability(item.reliability, item.reliability_cases),
+        "reason": item.reliability_reason,
+        "adjusted_from": item.adjusted_from,
+        "grade_set": item.grade_set if len(item.grade_set) > 1 else (),
+        "coverage": round(100 * (item.grade_set_coverage or 0)),
+        "cluster_map": _cluster_picture(item),
         "neighbours": [_neighbour(each) for each in item.neighbours[:NEIGHBOURS_SHOWN]],
         "layers": _layers(item, standard) if item.image is not None else [],
         "radar": {
@@ -194,13 +214,27 @@ def _neighbour(neighbour: Neighbour) -> dict[str, Any]:
     }
 
 
-def _reliability(value: float | None) -> dict[str, Any] | None:
+def _cluster_picture(item: ReportItem) -> str | None:
+    """The mean map of the fruit's saliency cluster over the fruit itself."""
+    if item.cluster_map is None or item.image is None:
+        return None
+    scale = min(1.0, LAYER_WIDTH / item.image.shape[1])
+    shown = Image.fromarray(item.image)
+    small = shown.resize([max(1, round(side * scale)) for side in shown.size])
+    picture = overlay(np.asarray(small), item.cluster_map, contour=None, legend=False)
+    return as_data_uri(picture, "WEBP", quality=80)
+
+
+def _reliability(value: float | None, cases: int | None) -> dict[str, Any] | None:
     if value is None or math.isnan(value):
         return None
     if not 0 <= value <= 1:
         raise MezoroiError(f"reliability is {value}: it lies in 0 to 1")
     words = "sure" if value >= SURE else "fairly" if value >= FAIRLY_SURE else "unsure"
-    return {"words": words, "of_ten": int(10 * value + 1e-9), "figure": f"{value:.2f}"}
+    right, of = int(10 * value + 1e-9), 10
+    if cases is not None and cases < of:  # "8 of 10" of six fruits would be made up
+        right, of = round(value * cases), cases
+    return {"words": words, "right": right, "of": of, "figure": f"{value:.2f}", "cases": cases}
 
 
 def _layers(item: ReportItem, standard: GradingStandard) -> list[dict[str, Any]]:
@@ -223,7 +257,7 @@ def _layers(item: ReportItem, standard: GradingStandard) -> list[dict[str, Any]]
 
 def _layer_uri(activation_map: NDArray[Any], size: tuple[int, int]) -> str:
     layer = Image.open(io.BytesIO(overlay_layer(activation_map, size)))
-    return _data_uri(np.asarray(layer.convert("RGB")), "WEBP", quality=85)
+    return as_data_uri(np.asarray(layer.convert("RGB")), "WEBP", quality=85)
 
 
 def _photo(image: NDArray[np.uint8]) -> dict[str, Any]:
@@ -233,10 +267,11 @@ def _photo(image: NDArray[np.uint8]) -> dict[str, Any]:
             "give (H, W, 3) uint8 RGB"
         )
     height, width = image.shape[:2]
-    return {"source": _data_uri(image, "WEBP", quality=80), "width": width, "height": height}
+    return {"source": as_data_uri(image, "WEBP", quality=80), "width": width, "height": height}
 
 
-def _data_uri(pixels: NDArray[np.uint8], kind: str, **options: Any) -> str:
+def as_data_uri(pixels: NDArray[np.uint8], kind: str, **options: Any) -> str:
+    """Pixels (H, W, 3) as a picture inside a page, at most `PHOTO_WIDTH` wide."""
     picture = Image.fromarray(pixels)
     if picture.width > PHOTO_WIDTH:
         height = max(1, round(picture.height * PHOTO_WIDTH / picture.width))

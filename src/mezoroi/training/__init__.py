@@ -2,7 +2,8 @@
 
 from mezoroi.training.data import FruitImages, GradingData, InputSize
 from mezoroi.training.fit import finished_epochs, fit
-from mezoroi.training.module import GradingModule, SoftmaxHead, make_head
+from mezoroi.training.heads import SoftmaxHead, make_head
+from mezoroi.training.module import GradingModule
 
 __all__ = [
     "FruitImages",

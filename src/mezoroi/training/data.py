@@ -52,7 +52,7 @@ class FruitImages(TorchDataset):
 
     def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
         indices = [index for index, _ in items]
-        return {"images": self.images(indices), **self.targets(indices)}
+        return {"images": self.images(indices), **self.targets(indices), **_items(items)}
 
     def targets(self, indices: list[int]) -> dict[str, Tensor]:
         """Labels (N,) and, where the dataset has them, outlines (N, F)."""
@@ -75,7 +75,7 @@ class CachedViews(TorchDataset):
     def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
         indices = [index for index, _ in items]
         chosen = self.views[[view for _, view in items], indices]
-        return {"hidden": chosen.float(), **self.source.targets(indices)}
+        return {"hidden": chosen.float(), **self.source.targets(indices), **_items(items)}
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -137,8 +137,14 @@ class InputSize:
 class GradingData(pl.LightningDataModule):
     """Batches for training and validation.
 
-    Batches hold ``labels``, ``outlines`` where there are some, and either ``images`` in [0, 1] or
-    ``hidden``, the output of the frozen stages for an augmented view.
+    Batches hold ``labels``, ``outlines`` where there are some, ``items`` (N, 2), the observations'
+    and views' numbers, and either ``images`` in [0, 1] or ``hidden``, the output of the frozen
+    stages for an augmented view.
+
+    Attributes
+    ----------
+    objects : (V, N, 4) boxes of the fruit in every view of every training image, where these are
+        known and need not be found; see `mezoroi.augment.boxes`
     """
 
     def __init__(
@@ -156,6 +162,7 @@ class GradingData(pl.LightningDataModule):
         megabytes = config.train.cache_megabytes
         self.train_images = FruitImages(train, size.height, size.width, megabytes)
         self.val_images = FruitImages(val, size.height, size.width, megabytes)
+        self.objects: Tensor | None = None
         self._model = model
         self._progress = progress
         self._train_set: TorchDataset = self.train_images
@@ -187,6 +194,18 @@ class GradingData(pl.LightningDataModule):
         # A last batch of one observation has no batch statistics.
         drops = len(sampler) % settings.batch_size == 1
         return self._loader(self._train_set, sampler, drop_last=drops)
+
+    @property
+    def train_views(self) -> int:
+        """Number of views that are kept of each training image; 1 without a cache."""
+        kept = isinstance(self._train_set, CachedViews)
+        return len(self._train_set.views) if kept else 1  # type: ignore[attr-defined]
+
+    def train_batch(self, items: Tensor) -> dict[str, Tensor]:
+        """The batch of the training observations and views (N, 2), without augmentation."""
+        return self._train_set.__getitems__(  # type: ignore[attr-defined]
+            [(index, view) for index, view in items.tolist()]
+        )
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self._val_set, InOrder(self.val_images))
@@ -233,6 +252,10 @@ class GradingData(pl.LightningDataModule):
                 if jittered:
                     self._progress("preparing views", min(start + size, len(images)), len(images))
         return views
+
+
+def _items(items: list[tuple[int, int]]) -> dict[str, Tensor]:
+    return {"items": torch.tensor(items)}
 
 
 def seeded_generator(*parts: int) -> torch.Generator:

@@ -23,6 +23,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, write_text
 from mezoroi.training.data import GradingData
 from mezoroi.training.module import GradingModule
+from mezoroi.training.parts import PartLocalization
 
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last", "best"
@@ -103,6 +104,8 @@ def fit(
         dirpath=folder, filename=LAST, save_top_k=1, enable_version_counter=False
     )
     callbacks: list[Callback] = [EpochLog(run_dir / EPOCHS_CSV), keeper, latest]
+    if module.config.augment == "part-cutmix":
+        callbacks.append(PartLocalization(run_dir))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, mode="min"))
     watched = sys.stderr.isatty()

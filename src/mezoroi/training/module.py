@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor, nn
 
-from mezoroi.config import Config, LossConfig
+from mezoroi.config import Config
 from mezoroi.losses import MutualChannelLoss, precedence_loss
 from mezoroi.maps import grade_evidence
 from mezoroi.models.grading_model import GradingModel, ModelOutput
 from mezoroi.standard import GradingStandard
 from mezoroi.training.data import InputSize, seeded_generator
 from mezoroi.training.jitter import jitter
+from mezoroi.training.mixing import (
+    MixedBatch,
+    Parts,
+    classification_loss,
+    draw_part_sets,
+    hidden_margin,
+    mixed_with_batch,
+    mixed_with_parts,
+    pairwise_loss,
+)
 from mezoroi.training.tiles import checkerboard, swap_tiles
-
-
-class SoftmaxHead(nn.Module):
-    """A linear classifier with the two methods of a pytorch-metric-learning loss used here."""
-
-    def __init__(self, num_classes: int, embedding_size: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(embedding_size, num_classes)
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.get_logits(embeddings), labels)
-
-    def get_logits(self, embeddings: Tensor) -> Tensor:
-        return self.linear(embeddings)
-
-
-def make_head(config: LossConfig, num_grades: int, embedding_dim: int) -> nn.Module:
-    """The loss of the embedding, with its own weights; ``get_logits`` scores without a margin."""
-    if config.head == "softmax":
-        return SoftmaxHead(num_grades, embedding_dim)
-    return ArcFaceLoss(num_grades, embedding_dim, margin=config.margin_degrees, scale=config.scale)
 
 
 class GradingModule(pl.LightningModule):
@@ -48,6 +37,11 @@ class GradingModule(pl.LightningModule):
     ----------
     model : the network; its encoder keeps its batch statistics, its frozen stages their weights
     head : from `make_head`
+
+    Attributes
+    ----------
+    parts : of the training images, where parts are exchanged; set by `PartLocalization`
+    images_seen : images that passed the network in training steps, mixed ones included
     """
 
     surface_index: Tensor
@@ -66,6 +60,8 @@ class GradingModule(pl.LightningModule):
         self.head = head
         self.config = config
         self.size = size
+        self.parts: Parts | None = None
+        self.images_seen = 0
         surface = {grade: i for i, grade in enumerate(standard.surface_grades)}
         self.register_buffer(
             "surface_index", torch.tensor([surface.get(grade, -1) for grade in standard.grades])
@@ -97,14 +93,31 @@ class GradingModule(pl.LightningModule):
             )
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        if "images" in batch:
-            seeds = seeded_generator(self.config.train.seed, self.current_epoch, batch_index)
-            images = jitter(batch["images"], self.config.jitter, seeds, self.size.wraps)
-            batch = {**batch, "images": images}
-        loss = self.losses(batch, batch_index)
+        seeds = seeded_generator(self.config.train.seed, self.current_epoch, batch_index)
+        draws = seeded_generator(self.config.train.seed, 4_000_000, self.current_epoch, batch_index)
+        # Parts are known on images as they are, so that these are exchanged before the jitter.
+        mixed = self.mix_parts(batch, draws) if self.parts is not None else None
+        if mixed is not None:
+            mixed = replace(mixed, batch=self.jittered(mixed.batch, seeds))
+        else:
+            batch = self.jittered(batch, seeds)
+            mixed = self._mix_batch(batch, draws)
+        if mixed is not None:
+            loss = self.mixed_losses(mixed, batch_index)
+            self.images_seen += len(mixed.labels)
+        else:
+            loss = self.losses(batch, batch_index)
+            self.images_seen += len(batch["labels"])
         count = len(batch["labels"])
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
         return loss
+
+    def jittered(self, batch: dict[str, Tensor], seeds: torch.Generator) -> dict[str, Tensor]:
+        """A batch with its images augmented; hidden views are already."""
+        if "images" not in batch:
+            return batch
+        images = jitter(batch["images"], self.config.jitter, seeds, self.size.wraps)
+        return {**batch, "images": images}
 
     def losses(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """All losses, weighted, of a batch that is already augmented, as a scalar."""
@@ -114,6 +127,68 @@ class GradingModule(pl.LightningModule):
         if self.mutual_channel is not None:
             loss = loss + self._mutual_channel_loss(output, labels)
         return loss
+
+    def mixed_losses(self, mixed: MixedBatch, batch_index: int) -> Tensor:
+        """All losses, weighted, of whole and mixed images, as a scalar.
+
+        What class channels cost is that of whole images: a mixed one shows several grades.
+        """
+        output = self.run(mixed.batch, self._draw_board(batch_index))
+        loss = classification_loss(self.head, output.embedding.float(), mixed)
+        if mixed.sets is not None and self.parts is not None and self.parts.margins is not None:
+            share = self.config.loss.classification_share
+            compared = self.comparable(output.embedding.float())
+            pairs = pairwise_loss(compared, mixed, self.parts.margins, self.config)
+            loss = share * loss + (1 - share) * pairs
+        if self.mutual_channel is not None:
+            whole = replace(output, class_channels=output.class_channels[mixed.whole])
+            loss = loss + self._mutual_channel_loss(whole, mixed.batch["labels"][mixed.whole])
+        return loss
+
+    def mix_parts(
+        self,
+        batch: dict[str, Tensor],
+        generator: torch.Generator,
+        positive_share: float | None = None,
+    ) -> MixedBatch | None:
+        """Sets of images with exchanged parts; None where no observation can have one."""
+        assert self.parts is not None
+        sets = draw_part_sets(
+            self.parts,
+            batch["items"][:, 0].cpu(),
+            self.surface_index,
+            self.config,
+            generator,
+            positive_share,
+        )
+        if not len(sets):
+            return None
+        return mixed_with_parts(
+            batch,
+            sets,
+            self.parts,
+            self._hidden_margin(batch),
+            self.size.wraps,
+            self.config.loss.pairwise != "none",
+            generator,
+        )
+
+    def comparable(self, embedding: Tensor) -> Tensor:
+        """(N, D) surface embeddings at length 1: mixed images share the outline of a reference."""
+        return F.normalize(embedding[:, : self.model.surface_dim], dim=1)
+
+    def _mix_batch(self, batch: dict[str, Tensor], generator: torch.Generator) -> MixedBatch | None:
+        if self.config.augment not in ("cutmix", "mixup"):
+            return None
+        if float(torch.rand(1, generator=generator)) >= self.config.parts.mix_share:
+            return None
+        surface = self.surface_index[batch["labels"]] >= 0
+        return mixed_with_batch(batch, surface, self._hidden_margin(batch), self.config, generator)
+
+    def _hidden_margin(self, batch: dict[str, Tensor]) -> int:
+        if "hidden" not in batch:
+            return 0
+        return hidden_margin(batch["hidden"], self.model, self.size.width)
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         logits = self.head.get_logits(self.run(batch).embedding.float())  # type: ignore[operator]

@@ -1,0 +1,298 @@
+"""Backups: everything the app keeps in one file, made while it runs, and brought back elsewhere.
+
+A backup is a ZIP file: ``tables/NAME.jsonl``, one state of the whole database; ``blobs/``, named by
+their content; ``runs/ID/``, the graders; and ``backup.json`` with a hash of everything that is not
+named by its own. The tables are plain text, so that a backup of SQLite can be restored into
+PostgreSQL, and the other way round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from sqlalchemy import DateTime, MetaData, Table, func, insert, inspect, select, text, update
+from sqlalchemy.engine import Connection
+
+import mezoroi
+from mezoroi.app.database import Database, migrate, migrations
+from mezoroi.app.settings import Settings
+from mezoroi.app.store.runs import active_run
+from mezoroi.errors import MezoroiError
+from mezoroi.files import atomic_path
+
+FORMAT = 1
+_SUMMARY = "backup.json"
+_ROWS = 500
+_BLOCK = 1 << 20
+_BLOB = re.compile(r"^blobs/(originals|pictures)/[0-9a-f]{2}/([0-9a-f]{64})(\.png|\.jpg)?$")
+_RUN = re.compile(r"^runs/(\d+)/(?!.*\.\.)[\w .@+=(),\-/]+$")
+_LEFT_OUT = ("checkpoints", "evaluation")
+"""Folders of a run that grading does not need."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a backup holds: rows of the tables, files of blobs and of runs."""
+
+    rows: int
+    blobs: int
+    runs: int
+
+
+def write_backup(settings: Settings, target: Path) -> Contents:
+    """Write a backup; the app may go on working meanwhile.
+
+    Raises
+    ------
+    MezoroiError
+        If `target` exists, or something cannot be read or written.
+    """
+    if target.exists():
+        raise MezoroiError(f"{target} exists: give another name")
+    database = Database(settings.url)
+    try:
+        with (
+            atomic_path(target) as temporary,
+            zipfile.ZipFile(temporary, "w", allowZip64=True) as archive,
+        ):
+            hashes: dict[str, str] = {}
+            with database.engine.connect() as connection:
+                if connection.dialect.name == "postgresql":  # SQLite does so by itself
+                    connection.execution_options(isolation_level="REPEATABLE READ")
+                revision, folders, rows = _write_tables(connection, archive, hashes)
+            # After the tables: every picture they name was on disk before they named it.
+            blobs = _write_blobs(settings.data / "blobs", archive)
+            for run_id, folder in folders.items():
+                _write_run(run_id, Path(folder), archive, hashes)
+            summary = {
+                "format": FORMAT,
+                "mezoroi": mezoroi.__version__,
+                "made": datetime.now(timezone.utc).isoformat(),
+                "revision": revision,
+                "hashes": hashes,
+            }
+            archive.writestr(_SUMMARY, json.dumps(summary, indent=2))
+    finally:
+        database.close()
+    return Contents(rows, blobs, len(folders))
+
+
+def restore_backup(source: Path, settings: Settings) -> Contents:
+    """Bring a backup back into an empty data folder, and an empty database.
+
+    Everything is compared with its hash. The runs are put below the data folder.
+
+    Raises
+    ------
+    MezoroiError
+        If the folder or the database is not empty, or the backup is damaged.
+    """
+    data = settings.data
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise MezoroiError(f"{data} is not empty: give a new folder, nothing is overwritten")
+    try:
+        with zipfile.ZipFile(source) as archive:
+            summary = _read_summary(archive, source)
+            database = _open_empty(settings)
+            try:
+                blobs, runs = _restore_files(archive, summary["hashes"], data)
+                rows = _restore_tables(archive, summary, database, data)
+            except BaseException:
+                shutil.rmtree(data, ignore_errors=True)
+                raise
+            finally:
+                database.close()
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise MezoroiError(f"{source} cannot be read ({error}): take another backup") from error
+    return Contents(rows, blobs, runs)
+
+
+def active_folder(settings: Settings) -> str:
+    """The folder of the run that grades."""
+    database = Database(settings.url)
+    try:
+        with database.read() as session:
+            run = active_run(session)
+    finally:
+        database.close()
+    return "RUN" if run is None else run.folder
+
+
+def _open_empty(settings: Settings) -> Database:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.url)
+    with database.engine.connect() as connection:
+        if inspect(connection).get_table_names():
+            raise MezoroiError("the database is not empty: give a new one")
+    return database
+
+
+def _write_tables(
+    connection: Connection, archive: zipfile.ZipFile, hashes: dict[str, str]
+) -> tuple[str, dict[int, str], int]:
+    """The tables of one moment; returns their revision, the runs' folders and the rows' number."""
+    tables = _tables(connection)
+    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision is None:
+        raise MezoroiError("the database holds no tables of the app: start `mezoroi serve` first")
+    count = 0
+    for table in tables.sorted_tables:
+        name = f"tables/{table.name}.jsonl"
+        digest = hashlib.sha256()
+        with archive.open(name, "w", force_zip64=True) as entry:
+            query = select(table).order_by(*table.primary_key)
+            found = connection.execute(query, execution_options={"yield_per": _ROWS})
+            for row in found.mappings():
+                line = (json.dumps(_plain(row), ensure_ascii=False) + "\n").encode()
+                digest.update(line)
+                entry.write(line)
+                count += 1
+        hashes[name] = digest.hexdigest()
+    runs = tables.tables["runs"]
+    folders = {row.id: row.folder for row in connection.execute(select(runs.c.id, runs.c.folder))}
+    return str(revision), folders, count
+
+
+def _write_blobs(root: Path, archive: zipfile.ZipFile) -> int:
+    count = 0
+    for path in sorted(root.glob("*/??/*")):
+        name = f"blobs/{path.relative_to(root).as_posix()}"
+        if _BLOB.match(name):  # what is being written has another name
+            archive.write(path, name)
+            count += 1
+    return count
+
+
+def _write_run(run_id: int, folder: Path, archive: zipfile.ZipFile, hashes: dict[str, str]) -> None:
+    if not folder.is_dir():
+        raise MezoroiError(f"{folder} is gone: bring the run folder back, then make the backup")
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not path.is_file() or inside.parts[0] in _LEFT_OUT or path.name.startswith("."):
+            continue
+        name = f"runs/{run_id}/{inside.as_posix()}"
+        with path.open("rb") as stream, archive.open(name, "w", force_zip64=True) as entry:
+            hashes[name] = _copy(stream, entry)
+
+
+def _restore_files(archive: zipfile.ZipFile, hashes: dict[str, str], data: Path) -> tuple[int, int]:
+    blobs, runs = 0, set()
+    for name in archive.namelist():
+        blob, run = _BLOB.match(name), _RUN.match(name)
+        if blob is None and run is None:
+            continue
+        wanted = blob[2] if blob is not None else hashes.get(name)
+        with atomic_path(data / PurePosixPath(name)) as temporary, temporary.open("wb") as file:
+            with archive.open(name) as entry:
+                found = _copy(entry, file)
+            if found != wanted:
+                raise MezoroiError(f"{name} in the backup is damaged: take another backup")
+        blobs += blob is not None
+        if run is not None:
+            runs.add(run[1])
+    return blobs, len(runs)
+
+
+def _restore_tables(
+    archive: zipfile.ZipFile, summary: dict[str, Any], database: Database, data: Path
+) -> int:
+    """Fill an empty database of the backup's version, then bring it to this one."""
+    count = 0
+    migrate(database, summary["revision"])
+    with database.write() as session:
+        connection = session.connection()
+        tables = _tables(connection)
+        for table in tables.sorted_tables:
+            name = f"tables/{table.name}.jsonl"
+            digest = hashlib.sha256()
+            for lines in _batches(archive, name):
+                for line in lines:
+                    digest.update(line)
+                rows = [_typed(json.loads(line), table) for line in lines]
+                connection.execute(insert(table), rows)
+                count += len(rows)
+            if summary["hashes"].get(name) != digest.hexdigest():
+                raise MezoroiError(f"{name} in the backup is damaged: take another backup")
+            _set_counter(connection, table)
+        runs = tables.tables["runs"]
+        for run_id in list(connection.scalars(select(runs.c.id))):
+            folder = str(data.absolute() / "runs" / str(run_id))
+            connection.execute(update(runs).where(runs.c.id == run_id).values(folder=folder))
+    migrate(database)
+    return count
+
+
+def _tables(connection: Connection) -> MetaData:
+    """The tables as the database has them, which an older backup's are not as the code's."""
+    found = MetaData()
+    found.reflect(connection, resolve_fks=False)
+    if "alembic_version" in found.tables:
+        found.remove(found.tables["alembic_version"])
+    return found
+
+
+def _set_counter(connection: Connection, table: Table) -> None:
+    """Let PostgreSQL number new rows after the restored ones; SQLite does by itself."""
+    keys = list(table.primary_key)
+    if connection.dialect.name != "postgresql" or len(keys) != 1 or keys[0].name != "id":
+        return
+    last = connection.scalar(select(func.max(keys[0])))
+    if last is not None:
+        counter = func.pg_get_serial_sequence(table.name, "id")
+        connection.execute(select(func.setval(counter, last)))
+
+
+def _read_summary(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
+    try:
+        summary: dict[str, Any] = json.loads(archive.read(_SUMMARY))
+        known = {script.revision for script in migrations().walk_revisions()}
+        version, revision = summary["format"], summary["revision"]
+    except (KeyError, ValueError) as error:
+        raise MezoroiError(f"{source} is no backup of Mezoroi: give another file") from error
+    if version != FORMAT or revision not in known:
+        raise MezoroiError(f"{source} is of a later version of Mezoroi: install that version")
+    return summary
+
+
+def _batches(archive: zipfile.ZipFile, name: str) -> Iterator[list[bytes]]:
+    if name not in archive.namelist():
+        raise MezoroiError(f"{name} is missing in the backup: take another backup")
+    with archive.open(name) as entry:
+        while lines := [line for _, line in zip(range(_ROWS), entry, strict=False)]:
+            yield lines
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
+
+
+def _typed(row: dict[str, Any], table: Table) -> dict[str, Any]:
+    for column in table.columns:
+        value = row.get(column.name)
+        if isinstance(column.type, DateTime) and isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            # SQLite keeps no time zone; all moments are UTC.
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            row[column.name] = aware
+    return row
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        digest.update(block)
+        target.write(block)
+    return digest.hexdigest()

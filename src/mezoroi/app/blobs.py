@@ -1,0 +1,86 @@
+"""Files named by the SHA-256 of their content, in two rooms: originals and pictures.
+
+Originals are kept as they came and never served: a photo tells where it was taken. Pictures are
+made from them by the worker, without such data, and may be shown to whoever is logged in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from mezoroi.files import atomic_path
+
+PICTURE_NAME = re.compile(r"^[0-9a-f]{64}\.(png|jpg)$")
+_BLOCK = 1 << 20
+
+
+class Blobs:
+    """The content-addressed files below a folder.
+
+    Parameters
+    ----------
+    root : folder that holds ``originals`` and ``pictures``
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def original(self, digest: str) -> Path:
+        """Path of an original."""
+        return self.root / "originals" / digest[:2] / digest
+
+    def picture(self, name: str) -> Path:
+        """Path of a picture, ``DIGEST.png`` or ``DIGEST.jpg``.
+
+        Raises
+        ------
+        ValueError
+            If it is not such a name: no path of a user's reaches the disk.
+        """
+        if not PICTURE_NAME.match(name):
+            raise ValueError(f"`{name}` is no picture")
+        return self.root / "pictures" / name[:2] / name
+
+    def keep_original(self, stream: BinaryIO) -> tuple[str, int]:
+        """Copy a stream to disk; durable when this returns.
+
+        Returns
+        -------
+        its digest and its size in bytes
+        """
+        digest, size = hashlib.sha256(), 0
+        stream.seek(0)
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+        name = digest.hexdigest()
+        target = self.original(name)
+        if not target.is_file():
+            stream.seek(0)
+            with atomic_path(target) as temporary, temporary.open("wb") as file:
+                while block := stream.read(_BLOCK):
+                    file.write(block)
+            _sync_folder(target.parent)
+        return name, size
+
+    def keep_picture(self, content: bytes, suffix: str) -> str:
+        """Store a picture; returns its name, ``DIGEST.SUFFIX``."""
+        name = f"{hashlib.sha256(content).hexdigest()}.{suffix}"
+        target = self.picture(name)
+        if not target.is_file():
+            with atomic_path(target) as temporary:
+                temporary.write_bytes(content)
+        return name
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name itself is on disk only then.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,151 @@
+"""A calibration session from its fruits to what it shows in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from mezoroi.app.drifting import history_of
+from mezoroi.app.practising import active_standard, read_settings
+from mezoroi.app.problems import Refusal
+from mezoroi.app.store import calibration, runs, specimens
+from mezoroi.app.store.specimens import Known
+from mezoroi.app.tables import User, now
+from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+BY_HAND = "hand"
+MOST_FRUITS = 100
+
+
+def open_session(
+    session: Session,
+    leader: User,
+    title: str,
+    way: str,
+    count: int,
+    chosen: Sequence[int],
+) -> CalibrationSession:
+    """Open a session with fruits chosen by hand, or proposed, and hidden repeats among them.
+
+    Parameters
+    ----------
+    way : `BY_HAND`, or one of `mezoroi.calibrating.proposals.WAYS`
+    count : fruits to propose
+    chosen : ids of specimens chosen by hand
+
+    Raises
+    ------
+    MezoroiError
+        If there are no fruits of that kind, or too many are asked for.
+    """
+    run = runs.active_run(session)
+    if run is None:
+        raise MezoroiError("no run is active: activate one")
+    known = {item.id: item for item in specimens.known_specimens(session)}
+    if way == BY_HAND:
+        ids = [number for number in dict.fromkeys(chosen) if number in known]
+    else:
+        ids = _propose(session, list(known.values()), way, count)
+    if not ids:
+        raise Refusal("no proposal")
+    if len(ids) > MOST_FRUITS:
+        raise MezoroiError(f"{len(ids)} fruits are too many: choose at most {MOST_FRUITS}")
+    return calibration.open_session(
+        session, title, way, leader.id, run.standard_id, ids, _repeats(session, known, ids)
+    )
+
+
+def _propose(session: Session, known: Sequence[Known], way: str, count: int) -> list[int]:
+    from mezoroi.calibrating.proposals import GradedFruit, propose
+
+    standard = active_standard(session)
+    if not 1 <= count <= MOST_FRUITS:
+        raise MezoroiError(f"{count} fruits make no session: choose 1 to {MOST_FRUITS}")
+    found = specimens.get_specimens(session, [item.id for item in known])
+    fruits = [
+        GradedFruit(
+            str(item.id),
+            item.name,
+            found[item.id].result["grade"],
+            {name: grade for name, grade in item.labels.items() if grade in standard.grades},
+            {name: math.nan if v is None else v for name, v in item.similarity.items()},
+            found[item.id].result["reliability"],
+        )
+        for item in known
+    ]
+    rng = np.random.default_rng([int(now().timestamp())])
+    return [int(fruit.id) for fruit in propose(fruits, way, count, standard, rng)]
+
+
+def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -> list[int]:
+    """Fruits of earlier sessions that the graders hardly remember."""
+    from mezoroi.calibrating.drift import hidden_repeats
+
+    history = history_of(session)
+    rng = np.random.default_rng([len(history), *ids])
+    names = {known[number].name for number in ids}
+    by_name = {item.name: item.id for item in known.values()}
+    old = hidden_repeats(history, now(), len(history), rng)
+    fit = [by_name[name] for name in old if name in by_name and name not in names]
+    return fit[: read_settings(session).repeats]
+
+
+def waiting_fruits(
+    session: Session, found: CalibrationSession, user: User
+) -> list[CalibrationFruit]:
+    """What a grader has yet to grade, in an order of the grader's own."""
+    fruits = calibration.fruits_of(session, found.id)
+    order = np.random.default_rng([found.id, user.id]).permutation(len(fruits))
+    done = calibration.graded_by(session, found.id, user.id)
+    return [fruits[place] for place in order if fruits[place].id not in done]
+
+
+def outcome_of(session: Session, found: CalibrationSession) -> dict[str, Any]:
+    """What a session shows: `Reveal.to_dict`; Mezoroi's grades count where it did not learn.
+
+    Raises
+    ------
+    MezoroiError
+        If nobody has graded a fruit.
+    """
+    from mezoroi.calibrating.reveal import MODEL, reveal
+
+    names = _names(session, found, MODEL)
+    fruits = calibration.fruits_of(session, found.id)
+    labels: dict[str, dict[str, str]] = {str(fruit.id): {} for fruit in fruits}
+    for given in calibration.grades_of(session, found.id):
+        labels[str(given.fruit_id)][names[given.user_id]] = given.grade
+    model = {
+        str(fruit.id): str(fruit.specimen.result["grade"])
+        for fruit in fruits
+        if fruit.specimen.fruit_id is not None and fruit.specimen.result
+    }
+    standard = GradingStandard.from_dict(found.standard.content)
+    return reveal(labels, standard, model or None).to_dict()
+
+
+def _names(session: Session, found: CalibrationSession, taken: str) -> dict[int, str]:
+    """Names of the graders as they are shown, all different."""
+    names: dict[int, str] = {}
+    for given in calibration.grades_of(session, found.id):
+        user = given.user
+        shown = user.full_name or user.name
+        others = {name for number, name in names.items() if number != user.id}
+        names[user.id] = f"{shown} ({user.name})" if shown in others | {taken} else shown
+    return names
+
+
+def settled(session: Session, found: CalibrationSession) -> dict[str, Any]:
+    """How many fruits have a consensus, and how many of them can become references."""
+    fruits = calibration.fruits_of(session, found.id)
+    return {
+        "fruits": len(fruits),
+        "settled": sum(fruit.consensus is not None for fruit in fruits),
+        "ready": sum(calibration.can_be_reference(fruit) for fruit in fruits),
+    }

@@ -1,0 +1,123 @@
+"""The database's connection, its transactions and its migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from mezoroi.errors import MezoroiError
+
+BUSY_SECONDS = 15
+_WRITES = "mezoroi_writes"
+
+
+class Database:
+    """Opens transactions; `write` ones are committed when the block ends without an error.
+
+    Parameters
+    ----------
+    url : as SQLAlchemy takes it, of SQLite or PostgreSQL
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _make_engine(url)
+        self._writer = self.engine.execution_options(**{_WRITES: True})
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that sees one state of the database; nothing in it is kept."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is on disk when the block ends, or leaves nothing after an error."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Bring the tables to this version, or to an earlier one's revision.
+
+    Raises
+    ------
+    MezoroiError
+        If the database cannot be reached, or a later version of Mezoroi has changed it.
+    """
+    config = _config()
+    try:
+        with database._writer.begin() as connection:
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, revision)
+    except CommandError as error:
+        raise MezoroiError(
+            f"{database.engine.url} was written by another version of Mezoroi ({error}): "
+            "install that version, or restore a backup"
+        ) from error
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        raise MezoroiError(
+            f"{database.engine.url} cannot be used ({reason}): check that it can be written"
+        ) from error
+
+
+def migrations() -> ScriptDirectory:
+    """All migrations that this version knows."""
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def _make_engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise MezoroiError(
+            f"`{url}` is no database: write postgresql://USER:PASSWORD@HOST/NAME"
+        ) from error
+    if backend == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    if backend != "sqlite":
+        raise MezoroiError(f"{backend} is not supported: use SQLite or PostgreSQL")
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, pool_size=20)
+    event.listen(engine, "connect", _on_sqlite_connect)
+    event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _on_sqlite_connect(connection: Any, record: Any) -> None:
+    # Python's sqlite3 must not open transactions by itself: `_on_sqlite_begin` does.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_SECONDS * 1000}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    # A reader that becomes a writer later would fail at once instead of waiting its turn.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

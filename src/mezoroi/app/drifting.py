@@ -1,0 +1,79 @@
+"""Who still grades as before: graders' own repeats, and Mezoroi beside the experts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from mezoroi.app.practising import active_standard
+from mezoroi.app.store import calibration, specimens
+
+if TYPE_CHECKING:
+    from mezoroi.calibrating.drift import Drift, PastGrade, Repeat
+
+APART = timedelta(weeks=2)
+"""A repeat counts when the grader hardly remembers the first answer."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The drift of one grader; the model where `name` is None."""
+
+    name: str | None
+    repeats: int
+    drift: Drift
+
+
+def history_of(session: Session, user_id: int | None = None) -> list[PastGrade]:
+    """What a user once graded blind, or what anyone did in sessions; oldest first.
+
+    A specimen that comes again within two weeks is left out: that is memory, not consistency.
+    """
+    from mezoroi.calibrating.drift import PastGrade
+
+    found = sorted(calibration.past_grades(session, user_id), key=lambda row: row[2])
+    if user_id is None:
+        return [PastGrade(*row) for row in found]
+    latest: dict[str, datetime] = {}
+    kept = []
+    for name, grade, at in found:
+        if name not in latest or at - latest[name] >= APART:
+            kept.append(PastGrade(name, grade, at))
+        latest[name] = at
+    return kept
+
+
+def watch(session: Session) -> list[Watched]:
+    """Everyone who grades blind, then Mezoroi."""
+    from mezoroi.calibrating.drift import drift_of, repeats_in
+
+    standard = active_standard(session)
+    found = []
+    for user in calibration.graders(session):
+        history = [past for past in history_of(session, user.id) if past.grade in standard.grades]
+        repeats = repeats_in(history)
+        name = user.full_name or user.name
+        found.append(Watched(name, len(repeats), drift_of(repeats, standard)))
+    own = _beside_experts(session, standard.grades)
+    return [*found, Watched(None, len(own), drift_of(own, standard))]
+
+
+def _beside_experts(session: Session, grades: tuple[str, ...]) -> list[Repeat]:
+    """Mezoroi's grade of every uploaded fruit beside the experts' agreed one."""
+    from mezoroi.calibrating.drift import Repeat
+    from mezoroi.practice.fruits import Candidate, agreed_grade
+
+    agreed = {}
+    for item in specimens.known_specimens(session):
+        candidate = Candidate(str(item.id), item.name, item.labels, item.consensus)
+        grade = agreed_grade(candidate)
+        if grade in grades:
+            agreed[item.id] = (item.name, grade)
+    return [
+        Repeat(agreed[specimen_id][0], agreed[specimen_id][1], grade, at)
+        for specimen_id, grade, at in calibration.model_grades(session)
+        if specimen_id in agreed and grade in grades
+    ]

@@ -1,0 +1,136 @@
+"""From an upload to a queued fruit: looked at, kept, and only then acknowledged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from mezoroi.app.blobs import Blobs
+from mezoroi.app.database import Database
+from mezoroi.app.problems import UploadProblem
+from mezoroi.app.settings import Limits
+from mezoroi.app.store import fruits, jobs, runs
+from mezoroi.app.store.fruits import Details
+from mezoroi.app.tables import User
+
+RETRY_SECONDS = 5
+_HEAD = 400
+_PHOTOS: tuple[tuple[bytes, int, str], ...] = (
+    (b"\xff\xd8\xff", 0, "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
+    (b"WEBP", 8, "image/webp"),
+    (b"BM", 0, "image/bmp"),
+    (b"II*\x00", 0, "image/tiff"),
+    (b"MM\x00*", 0, "image/tiff"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_VIDEOS: tuple[tuple[bytes, int, str], ...] = (
+    (b"ftyp", 4, "video/mp4"),
+    (b"moov", 4, "video/quicktime"),
+    (b"mdat", 4, "video/quicktime"),
+    (b"wide", 4, "video/quicktime"),
+    (b"\x1aE\xdf\xa3", 0, "video/x-matroska"),
+    (b"AVI ", 8, "video/x-msvideo"),
+    (b"\x00\x00\x01\xba", 0, "video/mpeg"),
+    (b"\x00\x00\x01\xb3", 0, "video/mpeg"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, "video/x-ms-wmv"),
+)
+_LARGEST = {"weight": 50_000.0, "diameter": 1_000.0, "brix": 50.0}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A fruit that is kept and waits for the worker."""
+
+    fruit_id: int
+    job_id: int
+
+
+def sniff(head: bytes) -> str | None:
+    """Media type of a file from its first bytes, whatever its name; None for anything else."""
+    for mark, at, media in _PHOTOS:
+        if head.startswith(mark, at):
+            return media
+    if head.startswith(b"ftyp", 4) and head[8:12] in _HEIF_BRANDS:
+        return "image/heic"
+    for mark, at, media in _VIDEOS:
+        if head.startswith(mark, at):
+            return media
+    # An MPEG transport stream repeats its mark every 188 bytes, or 192 on camcorders.
+    for start, step in ((0, 188), (4, 192)):
+        if head[start : start + 1] == b"G" == head[start + step : start + step + 1]:
+            return "video/mp2t"
+    return None
+
+
+def is_video(media: str) -> bool:
+    """Whether a media type is a video's."""
+    return media.startswith("video/")
+
+
+def accept(
+    stream: BinaryIO,
+    name: str,
+    details: Details,
+    user: User,
+    *,
+    database: Database,
+    blobs: Blobs,
+    limits: Limits,
+) -> Accepted:
+    """Keep an upload and queue it; both are on disk when this returns.
+
+    Parameters
+    ----------
+    stream : the file, at any position
+    name : what the user's file was called; shown, never used as a path
+
+    Raises
+    ------
+    UploadProblem
+        If it is no photo or video, or too many fruits wait.
+    """
+    check_details(details)
+    stream.seek(0)
+    head = stream.read(_HEAD)
+    if not head:
+        raise UploadProblem("empty", 422)
+    media = sniff(head)
+    if media is None:
+        raise UploadProblem("not media", 415)
+    with database.read() as session:
+        run = runs.active_run(session)
+        if is_video(media) and run is not None and run.input_kind != "surface":
+            raise UploadProblem("no video", 415)
+        if jobs.count_open(session, jobs.GRADE) >= limits.queue:
+            raise UploadProblem("queue full", 503)
+    digest, size = blobs.keep_original(stream)
+    with database.write() as session:
+        if jobs.count_open(session, jobs.GRADE) >= limits.queue:
+            raise UploadProblem("queue full", 503)
+        fruit = fruits.add_fruit(
+            session,
+            content=digest,
+            media=media,
+            size=size,
+            name=_shown_name(name),
+            uploader_id=user.id,
+            details=details,
+        )
+        job = jobs.add_job(session, jobs.GRADE, fruit_id=fruit.id, user_id=user.id)
+        return Accepted(fruit.id, job.id)
+
+
+def check_details(details: Details) -> None:
+    """Raise where a number is none that a fruit can have."""
+    for name, largest in _LARGEST.items():
+        value = getattr(details, name)
+        if value is not None and not (math.isfinite(value) and 0 <= value <= largest):
+            raise UploadProblem("bad details", 422, f"{name} is {value}: give 0 to {largest:g}")
+
+
+def _shown_name(name: str) -> str:
+    """The last part of a file's name, without control characters."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in last if c.isprintable())[:255]

@@ -1,0 +1,101 @@
+"""Charts of practice and calibration, as SVG that follows the page's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from mezoroi.calibrating.drift import Chart
+    from mezoroi.practice.progress import CurvePoint
+
+_WIDTH, _HEIGHT = 640, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 34
+
+
+def curve_svg(points: Sequence[CurvePoint], label: str) -> Markup:
+    """Share of right answers by block, each with its interval.
+
+    Parameters
+    ----------
+    label : what the chart shows, in the reader's language
+    """
+    last = max(point.last for point in points)
+
+    def x(number: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * number / last
+
+    parts = [_grid([0.0, 0.25, 0.5, 0.75, 1.0], 0, 1, percent=True)]
+    middles = [(x((point.first + point.last) / 2), point) for point in points]
+    for at, point in middles:
+        low, high = _y(point.accuracy.low, 0, 1), _y(point.accuracy.high, 0, 1)
+        parts.append(f'<line class="interval" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" '
+                     f'y2="{high:.1f}"/>')  # fmt: skip
+        parts.append(_text(at, _HEIGHT - 12, f"{point.first}-{point.last}", "middle"))
+    line = " ".join(f"{at:.1f},{_y(point.accuracy.value, 0, 1):.1f}" for at, point in middles)
+    parts.append(f'<polyline class="line" points="{line}"/>')
+    parts += [
+        f'<circle class="dot" cx="{at:.1f}" cy="{_y(point.accuracy.value, 0, 1):.1f}" r="5"/>'
+        for at, point in middles
+    ]
+    return _svg(parts, label)
+
+
+def control_svg(chart: Chart, label: str) -> Markup:
+    """A moving average between its limits; an alert is a ring, so that it does not need colour.
+
+    Parameters
+    ----------
+    label : what the chart shows, in the reader's language
+    """
+    values = [*chart.smoothed.tolist(), chart.low, chart.high]
+    reach = max(1e-6, max(values) - min(values))
+    low, high = min(values) - 0.1 * reach, max(values) + 0.1 * reach
+    count = len(chart.smoothed)
+
+    def x(place: int) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (place + 0.5) / count
+
+    parts = [_grid([chart.low, chart.centre, chart.high], low, high, percent=False)]
+    parts += [
+        f'<line class="limit" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_y(value, low, high):.1f}" '
+        f'y2="{_y(value, low, high):.1f}"/>'
+        for value in (chart.low, chart.high)
+    ]
+    points = [(x(at), _y(float(value), low, high)) for at, value in enumerate(chart.smoothed)]
+    line = " ".join(f"{at:.1f},{y:.1f}" for at, y in points)
+    parts.append(f'<polyline class="line" points="{line}"/>')
+    for (at, y), alert in zip(points, chart.alerts, strict=True):
+        kind, radius = ("alert", 8) if alert else ("dot", 3)
+        parts.append(f'<circle class="{kind}" cx="{at:.1f}" cy="{y:.1f}" r="{radius}"/>')
+    parts.append(_text(_LEFT, _HEIGHT - 12, "1", "start"))
+    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 12, str(count), "end"))
+    return _svg(parts, label)
+
+
+def _y(value: float, low: float, high: float) -> float:
+    return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (high - value) / (high - low)
+
+
+def _grid(values: Sequence[float], low: float, high: float, *, percent: bool) -> str:
+    parts = []
+    for value in values:
+        y = _y(value, low, high)
+        shown = f"{100 * value:.0f} %" if percent else f"{value:.2f}".replace("-", "−")
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
+                     f'y2="{y:.1f}"/>' + _text(_LEFT - 6, y + 5, shown, "end"))  # fmt: skip
+    return "".join(parts)
+
+
+def _text(x: float, y: float, content: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def _svg(parts: Sequence[str], label: str) -> Markup:
+    inside = "".join(parts)
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(label)}">{inside}</svg>'
+    )

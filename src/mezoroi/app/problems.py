@@ -1,0 +1,75 @@
+"""What can go wrong with an upload, by code; pages say it in the user's language."""
+
+from __future__ import annotations
+
+from mezoroi.errors import MezoroiError
+
+
+def N_(text: str) -> str:  # noqa: N802
+    """Mark a text for translation; it is translated where it is shown."""
+    return text
+
+
+PROBLEMS = {
+    "empty": N_("The file is empty. Please take the picture again."),
+    "not media": N_("This is not a photo or a video. Please choose a JPEG, PNG, HEIC or MP4 file."),
+    "too large": N_("The file is too large. Please take a smaller picture or a shorter video."),
+    "no video": N_("This grader learned from photos. Please take a photo instead of a video."),
+    "unreadable": N_("The file cannot be read. Please take the picture again."),
+    "no fruit": N_("The fruit could not be followed. Please film it again, turning it once."),
+    "crashed": N_("The file took too long or too much memory to read. Please take another."),
+    "queue full": N_("Many fruits are waiting. Please send this one again in a few seconds."),
+    "reference": N_("The reference fruits could not be changed."),
+    "stopped": N_("The work stopped without a reason. Please start it again."),
+    "training": N_("The training failed. Nothing was changed; the grader in use goes on."),
+    "too few": N_("There are too few fruits with an expert's grade to train with."),
+    "bad details": N_("A field holds no number that makes sense. Please correct it."),
+    "no practice": N_(
+        "There are too few fruits to practise on. Grade fruits and give verdicts, or wait until "
+        "the reference fruits are prepared."
+    ),
+    "no tests": N_(
+        "There are too few fruits for tests. Add fruits with an agreed grade, or make the tests "
+        "shorter."
+    ),
+    "no test now": N_("This test cannot be taken now. Please practise first, or come back later."),
+    "no proposal": N_(
+        "No fruit can be proposed that way. Please choose another way, or choose by hand."
+    ),
+    "nothing graded": N_(
+        "Nobody has graded a fruit of this session yet. Please wait for the graders."
+    ),
+    "too late": N_("The session has been revealed; this grade came too late."),
+    "not leader": N_("The session is led by somebody else. Please ask them to reveal it."),
+}
+"""Code -> what is wrong and what to do."""
+
+
+class Refusal(MezoroiError):  # noqa: N818
+    """What a user asks for cannot be done now.
+
+    Attributes
+    ----------
+    code : a key of `PROBLEMS`
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class UploadProblem(Exception):  # noqa: N818
+    """An upload that is refused.
+
+    Attributes
+    ----------
+    code : a key of `PROBLEMS`
+    status : HTTP status
+    detail : a technical line, in English
+    """
+
+    def __init__(self, code: str, status: int, detail: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.status = status
+        self.detail = detail

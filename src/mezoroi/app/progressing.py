@@ -1,0 +1,168 @@
+"""What a learner has reached, and who confuses what; the figures are `practice.progress`'s."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from mezoroi.app.practising import TESTS, active_standard, read_settings
+from mezoroi.app.store import practice
+from mezoroi.app.tables import now
+from mezoroi.app.tables_learning import Question
+
+if TYPE_CHECKING:
+    from mezoroi.metrics.intervals import Interval
+    from mezoroi.practice.progress import Answer, CurvePoint, Shortfall
+
+
+@dataclass(frozen=True)
+class ProgressView:
+    """A learner's progress.
+
+    Attributes
+    ----------
+    answers : in practice
+    curve : of practice
+    recall, certainty : shares right, of practice and tests
+    confusion : (G, G) counts, rows agreed grades, columns grades answered
+    kappa : quadratic-weighted, with the agreed grades
+    tests : share right by test that was finished, in order
+    streak : days in a row
+    shortfalls : what a certificate still takes, None before its test
+    """
+
+    grades: Sequence[str]
+    answers: int
+    curve: Sequence[CurvePoint]
+    recall: Mapping[str, Interval]
+    certainty: Mapping[str, Interval]
+    confusion: Any
+    kappa: Interval
+    seconds: float | None
+    tests: Mapping[str, Interval]
+    streak: int
+    shortfalls: Sequence[Shortfall] | None
+    certificate_test: str
+
+
+def progress_of(session: Session, user_id: int) -> ProgressView:
+    """The progress of a user, by the active standard's grades."""
+    from mezoroi.practice import progress
+
+    standard, settings = active_standard(session), read_settings(session)
+    found = [
+        _answer(item)
+        for item in practice.answers(session, user_id)
+        if item.truth in standard.grades and item.given in standard.grades
+    ]
+    finished = {item.phase for item in practice.list_rounds(session, user_id) if item.finished_at}
+    # The answers of a test are no news to its taker before it is over.
+    shown = [one for one in found if one.phase == practice.PRACTICE or one.phase in finished]
+    exercise = [one for one in shown if one.phase == practice.PRACTICE]
+    by_test = {test: [one for one in shown if one.phase == test] for test in TESTS}
+    rule = settings.rule
+    return ProgressView(
+        standard.grades,
+        len(exercise),
+        progress.learning_curve(exercise),
+        progress.recall_by_grade(shown, standard),
+        progress.certainty_table(shown),
+        progress.confusion(shown, standard),
+        progress.kappa_against_standard(shown, standard),
+        float(np.median([one.seconds for one in exercise])) if exercise else None,
+        {test: progress.share_right(own) for test, own in by_test.items() if own},
+        progress.streak(found, now().astimezone().date()),
+        progress.certificate_shortfalls(shown, standard, rule) if by_test[rule.test] else None,
+        rule.test,
+    )
+
+
+@dataclass(frozen=True)
+class LearnerLine:
+    """A learner in the experts' overview; without consent only the number of answers.
+
+    Attributes
+    ----------
+    mistakes : the most frequent confusions: agreed grade, grade given, how often
+    """
+
+    user_id: int
+    name: str
+    arm: str
+    agrees: bool
+    answers: int
+    tests: Mapping[str, Interval]
+    recent: Interval | None
+    mistakes: Sequence[tuple[str, str, int]]
+
+
+def overview(session: Session) -> list[LearnerLine]:
+    """Everyone who has practised."""
+    from mezoroi.practice.progress import share_right
+
+    by_user: dict[int, list[Question]] = {}
+    for item in practice.answers(session):
+        by_user.setdefault(item.user_id, []).append(item)
+    lines = []
+    for learner in practice.list_learners(session):
+        own = by_user.get(learner.user_id, [])
+        agrees = learner.user.consent_at is not None
+        answers = [_answer(item) for item in own] if agrees else []
+        exercise = [one for one in answers if one.phase == practice.PRACTICE]
+        wrong = Counter((one.truth, one.given) for one in answers if not one.right)
+        lines.append(
+            LearnerLine(
+                learner.user_id,
+                learner.user.full_name or learner.user.name,
+                learner.arm,
+                agrees,
+                len(own),
+                {
+                    test: share_right([one for one in answers if one.phase == test])
+                    for test in TESTS
+                    if any(one.phase == test for one in answers)
+                },
+                share_right(exercise[-40:]) if exercise else None,
+                [(truth, given, count) for (truth, given), count in wrong.most_common(3)],
+            )
+        )
+    return lines
+
+
+def export_rows(session: Session) -> list[dict[str, Any]]:
+    """Answers of those who agreed, in the columns that `mezoroi study export` reads."""
+    learners = {item.user_id: item for item in practice.list_learners(session)}
+    return [
+        {
+            "participant": learners[item.user_id].user.name,
+            "arm": learners[item.user_id].arm,
+            "phase": item.round.phase,
+            "at": item.answered_at.isoformat() if item.answered_at else "",
+            "specimen": item.specimen.name,
+            "truth": item.truth,
+            "given": item.given,
+            "certainty": item.certainty,
+            "seconds": item.seconds,
+        }
+        for item in practice.answers(session)
+        if item.user_id in learners and learners[item.user_id].user.consent_at is not None
+    ]
+
+
+def _answer(item: Question) -> Answer:
+    from mezoroi.practice.progress import Answer
+
+    return Answer(
+        item.specimen.name,
+        item.truth,
+        item.given or "",
+        item.certainty or "guess",
+        item.seconds or 0.0,
+        item.answered_at or item.shown_at,
+        item.round.phase,
+    )

@@ -1,0 +1,59 @@
+"""The routes, a module per group of pages; a new module is listed here."""
+
+from __future__ import annotations
+
+from mezoroi.app.pages import NavItem
+from mezoroi.app.problems import N_
+from mezoroi.app.roles import Role
+from mezoroi.app.routes import (
+    account,
+    admin,
+    api,
+    api_house,
+    calibration,
+    fruits,
+    grade,
+    graders,
+    health,
+    jobs,
+    lots,
+    masks,
+    pictures,
+    practice,
+    practice_house,
+    references,
+    tokens,
+    validity,
+    verdicts,
+)
+
+ROUTERS = (
+    health.router,
+    account.router,
+    grade.router,
+    verdicts.router,
+    fruits.router,
+    lots.router,
+    validity.router,
+    practice_house.router,
+    practice.router,
+    calibration.router,
+    pictures.router,
+    masks.router,
+    references.router,
+    graders.router,
+    jobs.router,
+    admin.router,
+    tokens.router,
+    api_house.v1,  # the one of `api`, with more routes
+    api.router,
+)
+NAVIGATION = (
+    NavItem(N_("Grade"), "/"),
+    NavItem(N_("Fruits"), "/fruits"),
+    NavItem(N_("Practice"), "/practice"),
+    NavItem(N_("Calibration"), "/calibration", Role.EXPERT),
+    NavItem(N_("References"), "/references", Role.EXPERT),
+    NavItem(N_("Validity"), "/validity", Role.EXPERT),
+    NavItem(N_("Admin"), "/admin", Role.ADMIN),
+)

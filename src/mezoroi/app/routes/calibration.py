@@ -1,0 +1,320 @@
+"""Calibration sessions: opened by an expert, graded blind by all, revealed together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.orm import Session
+
+from mezoroi.app import calibrating_sessions as sessions
+from mezoroi.app import practising
+from mezoroi.app.access import Expert
+from mezoroi.app.answers import wants_json
+from mezoroi.app.drifting import watch
+from mezoroi.app.i18n import catalogue
+from mezoroi.app.learning_charts import control_svg
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import N_, Refusal
+from mezoroi.app.roles import Role
+from mezoroi.app.routes.practice import Key, Waited
+from mezoroi.app.services import Here, Services
+from mezoroi.app.store import audit, calibration, specimens
+from mezoroi.app.tables import User
+from mezoroi.app.tables_learning import CalibrationSession
+from mezoroi.app.views_learning import alike, fruit_view, specimen_result
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+router = APIRouter(include_in_schema=False)
+SESSIONS_SHOWN, CHOICE_SHOWN = 50, 120
+WAY_NAMES = {
+    "disputed": N_("Most disputed"),
+    "unreliable": N_("Least reliable"),
+    "border": N_("Nearest to a border between grades"),
+    "stratified": N_("Some of every grade"),
+    sessions.BY_HAND: N_("Chosen by hand"),
+}
+
+
+@router.get("/calibration")
+def list_page(request: Request, user: Expert, here: Here) -> Response:
+    """The sessions, newest first."""
+    with here.database.read() as session:
+        found = calibration.list_sessions(session, SESSIONS_SHOWN)
+        listed = [(item, calibration.progress(session, item.id)) for item in found]
+    return here.pages.render(request, "calibration/list.html", listed=listed, ways=WAY_NAMES)
+
+
+@router.get("/calibration/new")
+def new_page(
+    request: Request,
+    user: Expert,
+    here: Here,
+    way: Annotated[str, Query(max_length=16)] = "disputed",
+) -> Response:
+    """Choose the fruits of a new session, or how they are proposed."""
+    with here.database.write() as session:
+        specimens.order_preparation(session)
+        known = specimens.known_specimens(session)
+        choice = []
+        if way == sessions.BY_HAND:
+            newest = sorted(known, key=lambda item: -item.id)[:CHOICE_SHOWN]
+            found = specimens.get_specimens(session, [item.id for item in newest])
+            choice = [(found[item.id], item.name) for item in newest]
+    here.supervisor.wake()
+    return here.pages.render(
+        request, "calibration/new.html", ways=WAY_NAMES, way=way, choice=choice, count=len(known)
+    )
+
+
+@router.post("/calibration")
+def open_session(
+    user: Expert,
+    here: Here,
+    way: Annotated[str, Form(max_length=16)],
+    title: Annotated[str, Form(max_length=128)] = "",
+    count: Annotated[int, Form()] = 12,
+    chosen: Annotated[list[int] | None, Form()] = None,
+) -> Response:
+    """Open a session."""
+    if way not in WAY_NAMES:
+        raise MezoroiError(f"unknown way `{way}` to choose fruits: use {', '.join(WAY_NAMES)}")
+    with here.database.write() as session:
+        found = sessions.open_session(session, user, title.strip(), way, count, chosen or [])
+        audit.record(session, user, "calibration opened", str(found.id))
+    return RedirectResponse(f"/calibration/{found.id}", 303)
+
+
+@router.get("/calibration/drift")
+def drift_page(request: Request, user: Expert, here: Here) -> Response:
+    """Who still grades as before."""
+    with here.database.read() as session:
+        found = watch(session)
+    gettext = catalogue(language_of(request)).gettext
+    changed, shift = gettext(N_("How often the grade changed")), gettext(N_("Stricter or milder"))
+    shown = [
+        (
+            item,
+            control_svg(item.drift.shift, shift) if item.drift.shift is not None else None,
+            control_svg(item.drift.changed, changed) if item.drift.changed is not None else None,
+        )
+        for item in found
+    ]
+    return here.pages.render(request, "calibration/drift.html", watched=shown)
+
+
+@router.get("/calibration/{session_id}")
+def session_page(
+    request: Request,
+    session_id: int,
+    user: Expert,
+    here: Here,
+    lead: Annotated[bool, Query()] = False,
+) -> Response:
+    """The fruits to grade, how many have finished, or what came of it.
+
+    Parameters
+    ----------
+    lead : just watch, as who leads the session without grading
+    """
+    with here.database.write() as session:
+        found = _session(session, session_id)
+        is_over = found.revealed_at is not None
+        if not is_over and not lead:
+            calibration.join(session, session_id, user.id)
+        waiting = [] if is_over or lead else sessions.waiting_fruits(session, found, user)
+        turns = practising.pictures_turn(session)
+        shown = [(fruit, fruit_view(fruit.specimen, turns)) for fruit in waiting]
+        progress = calibration.progress(session, session_id)
+        total = len(calibration.fruits_of(session, session_id))
+    grades = GradingStandard.from_dict(found.standard.content).grades
+    if is_over:
+        return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
+    page = "calibration/grade.html" if shown else "calibration/waiting.html"
+    return here.pages.render(
+        request,
+        page,
+        found=found,
+        shown=shown,
+        total=total,
+        progress=progress,
+        grades=grades,
+        lead=lead,
+        may_reveal=_may_lead(user, found),
+    )
+
+
+@router.get("/calibration/{session_id}/count")
+def count(request: Request, session_id: int, user: Expert, here: Here) -> Response:
+    """How many have finished; goes on to the reveal when it is there."""
+    with here.database.read() as session:
+        found = _session(session, session_id)
+        progress = calibration.progress(session, session_id)
+    if found.revealed_at is not None:
+        goal = f"/calibration/{session_id}/reveal"
+        return Response(status_code=204, headers={"hx-redirect": goal})
+    return here.pages.render(
+        request, "calibration/_count.html", session_id=session_id, progress=progress
+    )
+
+
+@router.post("/calibration/{session_id}/fruits/{fruit_id}")
+def give_grade(
+    request: Request,
+    session_id: int,
+    fruit_id: int,
+    user: Expert,
+    here: Here,
+    grade: Annotated[str, Form(max_length=64)],
+    waited: Waited = 0.0,
+    key: Key = "",
+) -> Response:
+    """Keep a blind grade; one that is sent again gets the same reply."""
+    with here.database.write() as session:
+        found = _session(session, session_id)
+        fruit = calibration.get_fruit(session, session_id, fruit_id)
+        if fruit is None:
+            raise HTTPException(404)
+        grades = GradingStandard.from_dict(found.standard.content).grades
+        if grade not in grades:
+            raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
+        calibration.give_grade(session, found, fruit, user.id, grade, waited, key)
+    goal = f"/calibration/{session_id}"
+    if wants_json(request):
+        return JSONResponse({"location": goal}, 200)
+    return RedirectResponse(goal, 303)
+
+
+@router.post("/calibration/{session_id}/reveal")
+def reveal(session_id: int, user: Expert, here: Here) -> Response:
+    """End the grading and show everything; by who opened the session, or an administrator."""
+    with here.database.write() as session:
+        found = _session(session, session_id)
+        if not _may_lead(user, found):
+            raise Refusal("not leader")
+        calibration.close(session, found)
+        audit.record(session, user, "calibration revealed", str(session_id))
+    _outcome(here, found)
+    return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
+
+
+@router.get("/calibration/{session_id}/reveal")
+def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> Response:
+    """Agreement, and the fruits, most disputed first."""
+    with here.database.read() as session:
+        found = _revealed(session, session_id)
+        fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
+        state = sessions.settled(session, found)
+    outcome = _outcome(here, found)
+    standard = GradingStandard.from_dict(found.standard.content)
+    return here.pages.render(
+        request,
+        "calibration/reveal.html",
+        found=found,
+        outcome=outcome,
+        fruits=fruits,
+        grades=standard.grades,
+        ordered=standard.ordered,
+        state=state,
+        learned=sum(item.specimen.fruit_id is None for item in fruits.values()),
+    )
+
+
+@router.get("/calibration/{session_id}/fruits/{fruit_id}")
+def fruit_page(
+    request: Request, session_id: int, fruit_id: int, user: Expert, here: Here
+) -> Response:
+    """One fruit of a revealed session: who said what, maps, neighbours, consensus."""
+    with here.database.read() as session:
+        found = _revealed(session, session_id)
+        fruit = calibration.get_fruit(session, session_id, fruit_id)
+        if fruit is None:
+            raise HTTPException(404)
+        turns = practising.pictures_turn(session)
+        hidden = practising.hidden_names(session)
+    told = _outcome(here, found)["fruits"]
+    order = [item["id"] for item in told]
+    place = order.index(str(fruit_id))
+    said = told[place]
+    result = specimen_result(fruit.specimen, found.standard, language_of(request))
+    given = [grade for grade, number in said["distribution"].items() if number]
+    return here.pages.render(
+        request,
+        "calibration/fruit.html",
+        found=found,
+        fruit=fruit,
+        said=said,
+        place=place + 1,
+        count=len(order),
+        following=order[place + 1] if place + 1 < len(order) else None,
+        shown=fruit_view(fruit.specimen, turns),
+        result=result,
+        grades=result.grades,
+        maps=[(grade, fruit.specimen.result["pictures"]["maps"].get(grade)) for grade in given],
+        alike={grade: alike(fruit.specimen, grade, hidden) for grade in given},
+    )
+
+
+@router.post("/calibration/{session_id}/fruits/{fruit_id}/consensus")
+def settle(
+    session_id: int,
+    fruit_id: int,
+    user: Expert,
+    here: Here,
+    grade: Annotated[str, Form(max_length=64)] = "",
+    note: Annotated[str, Form(max_length=2000)] = "",
+) -> Response:
+    """Keep what the graders agreed on, with a note; without a grade it is taken back."""
+    with here.database.write() as session:
+        found = _revealed(session, session_id)
+        fruit = calibration.get_fruit(session, session_id, fruit_id)
+        if fruit is None:
+            raise HTTPException(404)
+        grades = GradingStandard.from_dict(found.standard.content).grades
+        if grade and grade not in grades:
+            raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
+        calibration.settle(session, fruit, user.id, grade or None, note.strip())
+        audit.record(session, user, "consensus", str(fruit_id), grade=grade)
+    return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
+
+
+@router.post("/calibration/{session_id}/references")
+def make_references(session_id: int, user: Expert, here: Here) -> Response:
+    """Make references of the settled fruits."""
+    with here.database.write() as session:
+        _revealed(session, session_id)
+        made = calibration.make_references(session, session_id, user.id)
+        audit.record(session, user, "consensus to references", str(session_id), fruits=made)
+    here.supervisor.wake()
+    return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
+
+
+def _session(session: Session, session_id: int) -> CalibrationSession:
+    found = calibration.get_session(session, session_id)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def _revealed(session: Session, session_id: int) -> CalibrationSession:
+    found = _session(session, session_id)
+    if found.revealed_at is None:
+        raise HTTPException(404)
+    return found
+
+
+def _outcome(here: Services, found: CalibrationSession) -> dict[str, Any]:
+    """What a closed session shows; computed once, outside of any writing: it takes seconds."""
+    if found.outcome:
+        return found.outcome
+    with here.database.read() as session:
+        outcome = sessions.outcome_of(session, found)
+    with here.database.write() as session:
+        calibration.keep_outcome(session, found.id, outcome)
+    return outcome
+
+
+def _may_lead(user: User, found: CalibrationSession) -> bool:
+    return user.id == found.leader_id or Role(user.role).covers(Role.ADMIN)

@@ -1,0 +1,213 @@
+"""The history of fruits: found by what they are, taken along as a table, corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
+from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+
+from mezoroi.app import exporting, intake
+from mezoroi.app.access import Expert, Newcomer, newcomer
+from mezoroi.app.answers import is_fragment
+from mezoroi.app.routes.grade import details_of, hidden_ids
+from mezoroi.app.services import Here
+from mezoroi.app.store import audit, finding, fruits, lots, runs, verdicts
+from mezoroi.app.store.finding import RELIABILITIES, VERDICTS, Filter
+from mezoroi.app.tables import User
+from mezoroi.app.views import is_blind
+from mezoroi.errors import MezoroiError
+
+router = APIRouter(include_in_schema=False)
+PAGE = 30
+_SHORT = 64
+Text = Annotated[str, Form(max_length=128)]
+
+
+class Asked:
+    """A filter as it stands in an address.
+
+    Parameters
+    ----------
+    start, end : first and last day, YYYY-MM-DD
+    grade, verdict, reliability, lot : as in `Filter`; empty for any
+
+    Raises
+    ------
+    MezoroiError
+        If one of them makes no sense.
+    """
+
+    def __init__(
+        self,
+        user: Annotated[User, Depends(newcomer)],
+        start: Annotated[str, Query(max_length=_SHORT)] = "",
+        end: Annotated[str, Query(max_length=_SHORT)] = "",
+        grade: Annotated[str, Query(max_length=_SHORT)] = "",
+        verdict: Annotated[str, Query(max_length=_SHORT)] = "",
+        reliability: Annotated[str, Query(max_length=_SHORT)] = "",
+        lot: Annotated[str, Query(max_length=_SHORT)] = "",
+    ) -> None:
+        _check("verdict", verdict, VERDICTS)
+        _check("reliability", reliability, RELIABILITIES)
+        self.filter = Filter(
+            start=as_day(start),
+            end=as_day(end),
+            grade=grade or None,
+            verdict=verdict or None,
+            reliability=reliability or None,
+            lot=as_id(lot),
+            blind_for=user.id if is_blind(user) else None,
+        )
+        given = {
+            "start": start,
+            "end": end,
+            "grade": grade,
+            "verdict": verdict,
+            "reliability": reliability,
+            "lot": lot,
+        }
+        self.query = urlencode({name: value for name, value in given.items() if value})
+
+
+def as_day(text: str) -> date | None:
+    """A day of an address; None for nothing.
+
+    Raises
+    ------
+    MezoroiError
+        If it is none.
+    """
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise MezoroiError(f"`{text}` is no day: write YYYY-MM-DD") from error
+    if not 1970 <= day.year < 9999:
+        raise MezoroiError(f"{text} lies too far away: give a day from 1970 on")
+    return day
+
+
+def as_id(text: str) -> int | None:
+    """A number of an address; None for nothing.
+
+    Raises
+    ------
+    MezoroiError
+        If it is none.
+    """
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise MezoroiError(f"`{text}` is no number: choose from the list")
+    return int(text)
+
+
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value and value not in known:
+        raise MezoroiError(f"{name} is `{value}`: use {', '.join(known)}")
+
+
+@router.get("/fruits")
+def list_page(
+    request: Request,
+    user: Newcomer,
+    here: Here,
+    asked: Annotated[Asked, Depends()],
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+) -> Response:
+    """Fruits that the filter lets pass, newest first; htmx gets the list alone."""
+    with here.database.read() as session:
+        total = finding.count(session, asked.filter)
+        pages = max(1, -(-total // PAGE))
+        page = min(page, pages)
+        listed = finding.find(session, asked.filter, (page - 1) * PAGE, PAGE)
+        seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
+        run = runs.active_run(session)
+        known_lots = lots.list_lots(session)
+    restores = request.headers.get("hx-history-restore-request") == "true"
+    return here.pages.render(
+        request,
+        "fruits/_found.html" if is_fragment(request) and not restores else "fruits/list.html",
+        listed=listed,
+        seen=seen,
+        hidden=hidden_ids(user, listed, seen),
+        total=total,
+        page=page,
+        pages=pages,
+        chosen=asked.filter,
+        query=asked.query,
+        grades=[] if run is None else list(run.standard.content["grades"]),
+        lots=known_lots,
+    )
+
+
+@router.get("/exports/fruits.csv")
+def export_csv(_: Expert, here: Here, asked: Annotated[Asked, Depends()]) -> Response:
+    """The fruits that the filter lets pass, as CSV."""
+    grades = _grades(here)
+    content = exporting.as_csv(finding.pieces(here.database, asked.filter), grades)
+    return _download(content, "fruits.csv", "text/csv; charset=utf-8")
+
+
+@router.get("/exports/fruits.parquet")
+def export_parquet(_: Expert, here: Here, asked: Annotated[Asked, Depends()]) -> Response:
+    """The fruits that the filter lets pass, as Parquet."""
+    grades = _grades(here)
+    content = exporting.as_parquet(finding.pieces(here.database, asked.filter), grades)
+    return _download(content, "fruits.parquet", "application/vnd.apache.parquet")
+
+
+def _download(content: Iterator[bytes], name: str, media: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(content, media_type=media, headers=headers)
+
+
+def _grades(here: Here) -> list[str]:
+    with here.database.read() as session:
+        run = runs.active_run(session)
+    return [] if run is None else list(run.standard.content["grades"])
+
+
+@router.get("/fruits/{fruit_id}/picture")
+def take_picture(fruit_id: int, _: Newcomer, here: Here) -> Response:
+    """A fruit's picture as a file: what the camera saw, encoded anew and without its data."""
+    with here.database.read() as session:
+        grading = fruits.newest_grading(session, fruit_id)
+    if grading is None:
+        raise HTTPException(404)
+    pictures = grading.result["pictures"]
+    path = here.blobs.picture((pictures["photo"] or pictures["surface"])["name"])
+    if not path.is_file():
+        raise HTTPException(404)
+    return FileResponse(path, filename=f"fruit-{fruit_id}.jpg")
+
+
+@router.post("/fruits/{fruit_id}/details")
+def correct(
+    fruit_id: int,
+    user: Newcomer,
+    here: Here,
+    weight: Text = "",
+    diameter: Text = "",
+    brix: Text = "",
+    orchard: Text = "",
+    lot: Text = "",
+    note: Annotated[str, Form(max_length=2000)] = "",
+) -> Response:
+    """Correct what is said about a fruit; the audit log keeps what stood there before."""
+    form = {"weight": weight, "diameter": diameter, "brix": brix}
+    details = details_of({**form, "orchard": orchard, "lot": lot, "note": note})
+    intake.check_details(details)
+    with here.database.write() as session:
+        fruit = fruits.get_fruit(session, fruit_id)
+        if fruit is None:
+            raise HTTPException(404)
+        changed = fruits.set_details(session, fruit, details)
+        if changed:
+            audit.record(session, user, "fruit corrected", str(fruit_id), before=changed)
+    return RedirectResponse(f"/fruits/{fruit_id}?saved=true", 303)

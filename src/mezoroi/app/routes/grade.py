@@ -1,0 +1,206 @@
+"""Grading one fruit: sending it, waiting for it, seeing the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.datastructures import UploadFile
+
+from mezoroi.app import intake
+from mezoroi.app.access import Newcomer, newcomer
+from mezoroi.app.answers import wants_json
+from mezoroi.app.expert_tools import expert_tools
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import PROBLEMS, UploadProblem
+from mezoroi.app.roles import Role
+from mezoroi.app.services import Here, Services
+from mezoroi.app.store import fruits, jobs, lots, runs, silhouettes, verdicts
+from mezoroi.app.store.fruits import Details
+from mezoroi.app.tables import User
+from mezoroi.app.views import asks_blind, result_view
+from mezoroi.standard import GradingStandard
+
+router = APIRouter(include_in_schema=False)
+_FIELDS = 20
+NUMBERS = ("weight", "diameter", "brix")
+
+
+@router.get("/")
+def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
+    """Where a photo or video is taken or dropped."""
+    with here.database.read() as session:
+        run = runs.active_run(session)
+        recent = fruits.list_fruits(session, 0, 6)
+        seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
+        open_lots = lots.open_lots(session)
+        last_lot = lots.last_lot(session, user.id)
+    return here.pages.render(
+        request,
+        "grade/start.html",
+        takes_video=run is not None and run.input_kind == "surface",
+        recent=recent,
+        hidden=hidden_ids(user, recent, seen),
+        standard=None if run is None else GradingStandard.from_dict(run.standard.content),
+        lots=open_lots,
+        lot=last_lot.name if last_lot is not None else "",
+    )
+
+
+@router.post("/fruits")
+async def upload(
+    request: Request, user: Annotated[User, Depends(newcomer)], here: Here
+) -> Response:
+    """Take an upload; the body is read only now that the user is known."""
+    accepted = await take_upload(request, user, here)
+    location = f"/fruits/{accepted.fruit_id}"
+    if wants_json(request):
+        return JSONResponse({"location": location}, 201, {"location": location})
+    return RedirectResponse(location, 303)
+
+
+async def take_upload(request: Request, user: User, here: Services) -> intake.Accepted:
+    """Read a form with a ``file`` and details, keep the file and queue it.
+
+    Raises
+    ------
+    UploadProblem
+        As `intake.accept`, and where there is no file.
+    """
+    async with request.form(max_files=1, max_fields=_FIELDS) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise UploadProblem("empty", 422)
+        accepted = await run_in_threadpool(
+            intake.accept,
+            file.file,
+            file.filename or "",
+            details_of({name: str(value) for name, value in form.items()}),
+            user,
+            database=here.database,
+            blobs=here.blobs,
+            limits=here.settings.limits,
+        )
+    here.metrics.uploads.labels("accepted").inc()
+    await run_in_threadpool(here.supervisor.wake)
+    return accepted
+
+
+@router.get("/fruits/{fruit_id}")
+def fruit_page(
+    request: Request,
+    fruit_id: int,
+    user: Newcomer,
+    here: Here,
+    change: Annotated[bool, Query()] = False,
+    saved: Annotated[bool, Query()] = False,
+    referenced: Annotated[bool, Query()] = False,
+) -> Response:
+    """The result, or how far it is, or why there is none; blind graders are asked first."""
+    with here.database.read() as session:
+        fruit = fruits.get_fruit(session, fruit_id)
+        if fruit is None:
+            raise HTTPException(404)
+        grading = fruits.newest_grading(session, fruit_id)
+        job = jobs.newest_job(session, fruit_id)
+        place = jobs.queue_place(session, job) if job is not None else 0
+        own = None if grading is None else verdicts.current_verdict(session, grading.id, user.id)
+        past = [] if grading is None else verdicts.history(session, grading.id)
+        expert = None
+        if grading is not None and Role(user.role).covers(Role.EXPERT):
+            expert = expert_tools(session, grading, user, own)
+        painted = grading is not None and bool(verdicts.painted(session, grading.id))
+        open_lots = lots.open_lots(session)
+        typical = None
+        if grading is not None and grading.result["silhouette"] is not None:
+            typical = silhouettes.mean_silhouette(session, grading.grade)
+    common: dict[str, Any] = {"fruit": fruit, "job": job, "place": place, "problems": PROBLEMS}
+    common |= {"lots": open_lots, "saved": saved}
+    if grading is None:
+        return here.pages.render(request, "grade/waiting.html", **common)
+    view = result_view(grading, language_of(request), typical)
+    if asks_blind(user, own):
+        hidden = replace(view, maps=[], neighbours=[])
+        return here.pages.render(request, "grade/blind.html", result=hidden, **common)
+    return here.pages.render(
+        request,
+        "grade/result.html",
+        result=view,
+        verdict=own,
+        history=past,
+        change=change,
+        can_judge=Role(user.role).covers(Role.EXPERT),
+        expert=expert,
+        painted=painted,
+        referenced=referenced,
+        **common,
+    )
+
+
+@router.get("/fruits/{fruit_id}/progress")
+def progress(request: Request, fruit_id: int, user: Newcomer, here: Here) -> Response:
+    """The part of the waiting page that says how far it is; reloads the page when it is over."""
+    with here.database.read() as session:
+        job = jobs.newest_job(session, fruit_id)
+        place = jobs.queue_place(session, job) if job is not None else 0
+    if job is None:
+        raise HTTPException(404)
+    if job.state not in jobs.OPEN:
+        return Response(status_code=204, headers={"hx-refresh": "true"})
+    return here.pages.render(
+        request, "grade/_progress.html", job=job, place=place, fruit_id=fruit_id
+    )
+
+
+@router.post("/fruits/{fruit_id}/again")
+def again(fruit_id: int, user: Newcomer, here: Here) -> Response:
+    """Queue a fruit that failed, or that another grader graded, once more."""
+    with here.database.write() as session:
+        if fruits.get_fruit(session, fruit_id) is None:
+            raise HTTPException(404)
+        if jobs.count_open(session, jobs.GRADE) >= here.settings.limits.queue:
+            raise UploadProblem("queue full", 503)
+        last = jobs.newest_job(session, fruit_id)
+        if last is None or last.state not in jobs.OPEN:
+            jobs.add_job(session, jobs.GRADE, fruit_id=fruit_id, user_id=user.id)
+    here.supervisor.wake()
+    return RedirectResponse(f"/fruits/{fruit_id}", 303)
+
+
+def hidden_ids(user: User, listed: list[fruits.Listed], seen: Any) -> set[int]:
+    """Own fruits in a list whose grade a blind grader has yet to give."""
+    return {
+        item.fruit.id
+        for item in listed
+        if item.grading is not None
+        and item.fruit.uploader_id == user.id
+        and asks_blind(user, seen.get(item.grading.id))
+    }
+
+
+def details_of(form: Mapping[str, str]) -> Details:
+    """What a form says about a fruit.
+
+    Raises
+    ------
+    UploadProblem
+        If a number is none.
+    """
+    numbers = {name: _number(form.get(name, "")) for name in NUMBERS}
+    texts = {name: form.get(name, "").strip() for name in ("orchard", "note", "lot")}
+    return Details(**numbers, **texts)  # type: ignore[arg-type]
+
+
+def _number(text: str) -> float | None:
+    """A number as people write it, also with full-width figures; None for nothing."""
+    clean = text.strip().replace(",", ".")
+    if not clean:
+        return None
+    try:
+        return float(clean)
+    except ValueError as error:
+        raise UploadProblem("bad details", 422, f"`{clean}` is no number") from error

@@ -1,0 +1,89 @@
+"""The trained graders: train one from verdicts, compare, switch, roll back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from mezoroi.app.access import Admin
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import PROBLEMS
+from mezoroi.app.routes.jobs import step_text
+from mezoroi.app.services import Here
+from mezoroi.app.settings import check_run
+from mezoroi.app.store import audit, expert_grades, jobs, runs
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+router = APIRouter(include_in_schema=False)
+Id = Annotated[int, InPath(ge=1, le=2**31 - 1)]
+LEAST = 5
+"""As `mezoroi.app.retraining.LEAST`, which the web process does not load."""
+
+
+@router.get("/graders")
+def graders_page(request: Request, user: Admin, here: Here) -> Response:
+    """All graders, what the next one could learn from, and the training that goes on."""
+    with here.database.read() as session:
+        listed = runs.list_runs(session)
+        active, previous = runs.active_run(session), runs.previous_run(session)
+        graded = expert_grades.expert_graded(session)
+        newest = next(iter(jobs.recent_jobs(session, [jobs.TRAIN], 1)), None)
+    if active is None:
+        raise HTTPException(404)
+    standard = GradingStandard.from_dict(active.standard.content)
+    counts = Counter(fruit.grade for fruit in graded)
+    return here.pages.render(
+        request,
+        "graders/list.html",
+        listed=listed,
+        active=active,
+        previous=previous,
+        standard=standard,
+        counts={grade: counts[grade] for grade in standard.grades},
+        masks=sum(fruit.mask is not None for fruit in graded),
+        least=LEAST,
+        can_train=all(counts[grade] >= LEAST for grade in standard.grades),
+        job=newest,
+        step=step_text(newest, language_of(request)) if newest is not None else "",
+        is_working=newest is not None and newest.state in jobs.OPEN,
+        problems=PROBLEMS,
+    )
+
+
+@router.post("/graders/train")
+def train(user: Admin, here: Here) -> Response:
+    """Queue a training; one at a time."""
+    with here.database.write() as session:
+        active = runs.active_run(session)
+        if active is not None and not jobs.count_open(session, jobs.TRAIN):
+            payload = {"run_id": active.id}
+            job = jobs.add_job(session, jobs.TRAIN, user_id=user.id, payload=payload)
+            audit.record(session, user, "training started", str(job.id))
+    return RedirectResponse("/graders", 303)
+
+
+@router.post("/graders/{run_id}/use")
+def use(run_id: Id, user: Admin, here: Here) -> Response:
+    """Grade with this run from now on; what was graded before keeps its own."""
+    with here.database.write() as session:
+        run = runs.get_run(session, run_id)
+        if run is None:
+            raise HTTPException(404)
+        _check(run.folder)
+        runs.activate_run(session, run)
+        audit.record(session, user, "grader switched", str(run_id))
+    here.supervisor.wake()
+    return RedirectResponse("/graders", 303)
+
+
+def _check(folder: str) -> None:
+    try:
+        check_run(Path(folder))
+    except MezoroiError as error:
+        raise MezoroiError("the grader's folder is gone: restore a backup") from error

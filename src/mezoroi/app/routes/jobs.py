@@ -1,0 +1,86 @@
+"""Work in the background as it goes on: server-sent events, and cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+
+from mezoroi.app.access import Admin, Expert
+from mezoroi.app.i18n import catalogue
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import N_
+from mezoroi.app.services import Here, Services
+from mezoroi.app.store import audit, jobs
+from mezoroi.app.tables import Job
+
+router = APIRouter(include_in_schema=False)
+Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
+STEPS = {
+    "queued": N_("Waiting …"),
+    "preparing": N_("Preparing the fruits …"),
+    "training": N_("Learning …"),
+    "comparing": N_("Comparing with the grader in use …"),
+    "indexing": N_("Reading the reference fruits …"),
+}
+_LOOK_SECONDS = 1.0
+_LONGEST = 3600  # looks; a browser connects again by itself
+
+
+@router.get("/jobs/{job_id}/events")
+def events(request: Request, job_id: Id, user: Expert, here: Here) -> Response:
+    """The state of a job whenever it changes, until it is over."""
+    with here.database.read() as session:
+        if jobs.get_job(session, job_id) is None:
+            raise HTTPException(404)
+    stream = _stream(request, job_id, here, language_of(request))
+    return StreamingResponse(stream, media_type="text/event-stream")
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel(job_id: Id, user: Admin, here: Here) -> Response:
+    """Cancel a training."""
+    with here.database.write() as session:
+        job = jobs.get_job(session, job_id)
+        if job is None or job.kind != jobs.TRAIN:
+            raise HTTPException(404)
+        jobs.ask_to_cancel(session, job)
+        audit.record(session, user, "training cancelled", str(job_id))
+    return RedirectResponse("/graders", 303)
+
+
+def step_text(job: Job, language: str) -> str:
+    """What a job is at, in words."""
+    key = job.step if job.state == "running" else "queued"
+    return catalogue(language).gettext(STEPS.get(key, STEPS["preparing"]))
+
+
+def _state(here: Services, job_id: int, language: str) -> dict[str, Any] | None:
+    with here.database.read() as session:
+        job = jobs.get_job(session, job_id)
+    if job is None:
+        return None
+    shown = {"done": job.done, "total": job.total, "log": job.log, "state": job.state}
+    is_over = job.state not in jobs.OPEN
+    return shown | {"step": step_text(job, language), "is_over": is_over}
+
+
+async def _stream(
+    request: Request, job_id: int, here: Services, language: str
+) -> AsyncIterator[str]:
+    last = None
+    for _ in range(_LONGEST):
+        state = await run_in_threadpool(_state, here, job_id, language)
+        if state != last:
+            last = state
+            yield f"event: job\ndata: {json.dumps(state, ensure_ascii=False)}\n\n"
+        else:
+            yield ": still here\n\n"  # so that a closed connection is noticed
+        if state is None or state["is_over"] or await request.is_disconnected():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,210 @@
+"""Practice for newcomers: the gallery, rounds, tests and one's own progress."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from mezoroi.app import gallery as showing
+from mezoroi.app import practising
+from mezoroi.app.access import Newcomer
+from mezoroi.app.answers import wants_json
+from mezoroi.app.learning_charts import curve_svg
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import N_
+from mezoroi.app.services import Here
+from mezoroi.app.store import practice, runs, specimens
+from mezoroi.app.views_learning import answer_view, fruit_view
+
+router = APIRouter(include_in_schema=False)
+TEST_NAMES = {
+    practising.PRE: N_("Pre-test"),
+    practising.POST: N_("Post-test"),
+    practising.DAY: N_("Test after a day"),
+    practising.WEEK: N_("Test after a week"),
+}
+Seconds = Annotated[float | None, Form(ge=0, le=1e6, allow_inf_nan=False)]
+Waited = Annotated[float, Form(ge=0, le=1e9, allow_inf_nan=False)]
+Key = Annotated[str, Form(max_length=64)]
+
+
+@router.get("/practice")
+def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
+    """Where one begins: consent, tests, rounds."""
+    with here.database.read() as session:
+        run = runs.active_run(session)
+        left = 0 if run is None else specimens.count_unprepared(session, run.id)
+        total = specimens.count_all(session)
+        rounds = practice.list_rounds(session, user.id)
+        states = practising.test_states(rounds)
+        settings = practising.read_settings(session)
+        preparing = specimens.is_waiting(session) or not total
+        agrees = practice.consent_of(session, user.id)
+    return here.pages.render(
+        request,
+        "practice/home.html",
+        states=states,
+        names=TEST_NAMES,
+        settings=settings,
+        practised=any(item.phase == practice.PRACTICE for item in rounds),
+        under_way=any(
+            item.phase == practice.PRACTICE and item.finished_at is None for item in rounds
+        ),
+        preparing=preparing,
+        prepared=total - left,
+        total=total,
+        agrees=agrees,
+    )
+
+
+@router.get("/practice/preparing")
+def preparing(request: Request, user: Newcomer, here: Here) -> Response:
+    """How far the preparation is; reloads the page when it is over."""
+    with here.database.read() as session:
+        run = runs.active_run(session)
+        left = 0 if run is None else specimens.count_unprepared(session, run.id)
+        total = specimens.count_all(session)
+        waiting = specimens.is_waiting(session)
+    if not waiting and total:
+        return Response(status_code=204, headers={"hx-refresh": "true"})
+    return here.pages.render(
+        request, "practice/_preparing.html", prepared=total - left, total=total
+    )
+
+
+@router.post("/practice/consent")
+def consent(user: Newcomer, here: Here, agrees: Annotated[bool, Form()] = False) -> Response:
+    """Allow that one's results are kept and seen by experts, or no longer."""
+    with here.database.write() as session:
+        practice.give_consent(session, user.id, agrees=agrees)
+    return RedirectResponse("/practice", 303)
+
+
+@router.get("/practice/gallery")
+def gallery_page(request: Request, user: Newcomer, here: Here) -> Response:
+    """Typical fruits of every grade, border pairs, and what the standard says."""
+    with here.database.read() as session:
+        view = showing.gallery(session, language_of(request))
+    return here.pages.render(request, "practice/gallery.html", gallery=view)
+
+
+@router.post("/practice/rounds")
+def begin(
+    user: Newcomer, here: Here, phase: Annotated[str, Form(max_length=32)] = practice.PRACTICE
+) -> Response:
+    """Begin a round or a test, or go on with it."""
+    with here.database.write() as session:
+        found = practising.begin(session, user, phase)
+        specimens.order_preparation(session)
+    here.supervisor.wake()
+    return RedirectResponse(f"/practice/rounds/{found.id}", 303)
+
+
+@router.get("/practice/rounds/{round_id}")
+def round_page(request: Request, round_id: int, user: Newcomer, here: Here) -> Response:
+    """The fruit that is to be graded, all fruits of a test, or how the round went."""
+    with here.database.write() as session:
+        found = practice.get_round(session, round_id, user.id)
+        if found is None:
+            raise HTTPException(404)
+        question = practising.current_question(session, user, found)
+        asked = practice.questions_of(session, found.id)
+        standard = practising.active_standard(session)
+        turns = practising.pictures_turn(session)
+    is_test = found.phase != practice.PRACTICE
+    if question is None:
+        return here.pages.render(
+            request,
+            "practice/over.html",
+            round=found,
+            is_test=is_test,
+            names=TEST_NAMES,
+            questions=asked,
+            right=sum(item.given == item.truth for item in asked),
+            grades=standard.grades,
+        )
+    waiting = [item for item in asked if item.given is None] if is_test else [question]
+    return here.pages.render(
+        request,
+        "practice/round.html",
+        round=found,
+        is_test=is_test,
+        names=TEST_NAMES,
+        shown=[(item, fruit_view(item.specimen, turns)) for item in waiting],
+        standard=standard,
+        grades=standard.grades,
+    )
+
+
+@router.post("/practice/questions/{question_id}")
+def give_answer(
+    request: Request,
+    question_id: int,
+    user: Newcomer,
+    here: Here,
+    grade: Annotated[str, Form(max_length=64)],
+    certainty: Annotated[str, Form(max_length=16)] = "fairly",
+    seconds: Seconds = None,
+    waited: Waited = 0.0,
+    key: Key = "",
+) -> Response:
+    """Keep an answer; one that is sent again gets the same reply."""
+    with here.database.write() as session:
+        question = practice.get_question(session, question_id, user.id)
+        if question is None:
+            raise HTTPException(404)
+        practising.answer(session, user, question, grade, certainty, seconds, waited, key)
+        is_test = question.round.phase != practice.PRACTICE
+    goal = f"/practice/rounds/{question.round_id}"
+    if not is_test:
+        goal = f"/practice/questions/{question.id}"
+    if wants_json(request):
+        return JSONResponse({"location": goal}, 200)
+    return RedirectResponse(goal, 303)
+
+
+@router.get("/practice/questions/{question_id}")
+def answer_page(request: Request, question_id: int, user: Newcomer, here: Here) -> Response:
+    """What was right, and why; of answered questions of practice alone."""
+    with here.database.read() as session:
+        question = practice.get_question(session, question_id, user.id)
+        if question is None or question.given is None or not question.grades:
+            raise HTTPException(404)
+        run = runs.active_run(session)
+        if run is None or not question.specimen.result:
+            raise HTTPException(404)
+        view = answer_view(
+            question,
+            run.standard,
+            language_of(request),
+            turns=run.input_kind == "surface",
+            blobs=here.blobs,
+            hidden=practising.hidden_names(session),
+        )
+    return here.pages.render(request, "practice/answer.html", question=question, view=view)
+
+
+@router.get("/practice/progress")
+def progress_page(request: Request, user: Newcomer, here: Here) -> Response:
+    """One's own progress."""
+    return show_progress(request, here, user.id, None)
+
+
+def show_progress(request: Request, here: Here, user_id: int, name: str | None) -> Response:
+    """The progress of a user; with a name, as experts see it."""
+    from mezoroi.app.i18n import catalogue
+    from mezoroi.app.progressing import progress_of
+
+    with here.database.read() as session:
+        view = progress_of(session, user_id)
+    label = catalogue(language_of(request)).gettext(N_("Share of right answers in practice"))
+    return here.pages.render(
+        request,
+        "practice/progress.html",
+        view=view,
+        names=TEST_NAMES,
+        name=name,
+        curve=curve_svg(view.curve, label) if view.curve else None,
+    )

@@ -1,0 +1,49 @@
+"""A user's own keys to the API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+
+from mezoroi.app.access import Newcomer
+from mezoroi.app.services import Here
+from mezoroi.app.store import audit, users
+
+router = APIRouter(include_in_schema=False)
+Id = Annotated[int, InPath(ge=1, le=2**31 - 1)]
+
+
+@router.get("/account/tokens")
+def tokens(request: Request, user: Newcomer, here: Here) -> Response:
+    """The keys that are in force."""
+    with here.database.read() as session:
+        listed = users.list_tokens(session, user.id)
+    return here.pages.render(request, "account/tokens.html", tokens=listed, secret=None)
+
+
+@router.post("/account/tokens")
+def add(
+    request: Request,
+    user: Newcomer,
+    here: Here,
+    name: Annotated[str, Form(min_length=1, max_length=64)],
+) -> Response:
+    """Make a key, and show it this once."""
+    with here.database.write() as session:
+        secret = users.add_token(session, user, name.strip())
+        audit.record(session, user, "token made", name[:64])
+    with here.database.read() as session:
+        listed = users.list_tokens(session, user.id)
+    return here.pages.render(request, "account/tokens.html", 201, tokens=listed, secret=secret)
+
+
+@router.post("/account/tokens/{token_id}/revoke")
+def revoke(token_id: Id, user: Newcomer, here: Here) -> Response:
+    """Take a key out of force."""
+    with here.database.write() as session:
+        users.revoke_token(session, user.id, token_id)
+        audit.record(session, user, "token revoked", str(token_id))
+    return RedirectResponse("/account/tokens", 303)

@@ -1,0 +1,38 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from mezoroi.app.background import Background
+from mezoroi.app.blobs import Blobs
+from mezoroi.app.database import Database
+from mezoroi.app.metrics import Metrics
+from mezoroi.app.pages import Pages
+from mezoroi.app.settings import Settings
+from mezoroi.app.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class Services:
+    """One app's parts."""
+
+    settings: Settings
+    database: Database
+    blobs: Blobs
+    pages: Pages
+    supervisor: Supervisor
+    background: Background
+    metrics: Metrics
+
+
+def services_of(request: Request) -> Services:
+    """The services of the app that answers."""
+    found: Services = request.app.state.services
+    return found
+
+
+Here = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,91 @@
+// Answers given on this tablet: kept in it until the server has them, sent again by themselves.
+// Only the answers are kept, with the user's number; no key and no password.
+const STORE = "mezoroi-answers";
+const AGAIN_MS = 3000;
+const waiting = new Map(); // key -> what is to be told once it is sent
+let busy = false;
+let timer = 0;
+
+const mine = () => document.body.dataset.user || "";
+
+function read() {
+  try {
+    return JSON.parse(localStorage.getItem(STORE)) || [];
+  } catch {
+    return [];
+  }
+}
+
+function write(entries) {
+  localStorage.setItem(STORE, JSON.stringify(entries));
+}
+
+// Keep an answer and send it; resolves with the server's reply, however long that takes.
+export function keepAnswer(address, fields) {
+  const key = newKey();
+  write([...read(), { key, user: mine(), address, fields, at: Date.now() }]);
+  const sent = new Promise((resolve) => { waiting.set(key, resolve); });
+  send();
+  return sent;
+}
+
+export function unsent() {
+  return read().filter((entry) => entry.user === mine()).length;
+}
+
+export function startAnswers() {
+  window.addEventListener("online", send);
+  if (unsent()) send();
+}
+
+async function send() {
+  if (busy || !mine()) return;
+  busy = true;
+  clearTimeout(timer);
+  tell("sending");
+  for (;;) {
+    const entry = read().find((each) => each.user === mine());
+    if (!entry) break;
+    const reply = await post(entry);
+    if (typeof reply === "string") {
+      timer = setTimeout(send, AGAIN_MS);
+      busy = false;
+      tell(reply);
+      return;
+    }
+    write(read().filter((each) => each.key !== entry.key));
+    waiting.get(entry.key)?.(reply);
+    waiting.delete(entry.key);
+  }
+  busy = false;
+  tell("sent");
+}
+
+// The server's reply, or why the answer must be sent again: "offline" or "login".
+async function post(entry) {
+  const content = new URLSearchParams(entry.fields);
+  content.set("key", entry.key);
+  content.set("waited", Math.max(0, (Date.now() - entry.at) / 1000).toFixed(1));
+  try {
+    const reply = await fetch(entry.address, {
+      method: "POST",
+      body: content,
+      headers: { accept: "application/json" },
+    });
+    if (reply.status === 401) return "login";
+    if (reply.status === 429 || reply.status >= 500) return "offline";
+    return { ok: reply.ok, ...(await reply.json()) };
+  } catch {
+    return "offline";
+  }
+}
+
+function tell(state) {
+  const count = unsent();
+  document.dispatchEvent(new CustomEvent("answers", { detail: { state, count } }));
+}
+
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

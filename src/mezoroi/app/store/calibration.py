@@ -1,0 +1,274 @@
+"""Calibration sessions: their fruits, who grades, what they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.problems import Refusal
+from mezoroi.app.store import jobs
+from mezoroi.app.store.practice import given_at
+from mezoroi.app.tables import GradingRow, User, Verdict, now
+from mezoroi.app.tables_learning import (
+    CalibrationFruit,
+    CalibrationGrade,
+    CalibrationGrader,
+    CalibrationSession,
+    Question,
+    Specimen,
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a session is; it tells no grade.
+
+    Attributes
+    ----------
+    joined, finished : number of graders
+    """
+
+    joined: int
+    finished: int
+
+
+def open_session(
+    session: Session,
+    title: str,
+    way: str,
+    leader_id: int,
+    standard_id: int,
+    specimen_ids: Iterable[int],
+    repeat_ids: Iterable[int],
+) -> CalibrationSession:
+    """Open a session with fruits and hidden repeats."""
+    found = CalibrationSession(
+        title=title[:128], way=way, leader_id=leader_id, standard_id=standard_id, outcome={}
+    )
+    session.add(found)
+    session.flush()
+    chosen = dict.fromkeys(specimen_ids, False) | dict.fromkeys(repeat_ids, True)
+    for specimen_id, is_repeat in chosen.items():
+        session.add(
+            CalibrationFruit(session_id=found.id, specimen_id=specimen_id, is_repeat=is_repeat)
+        )
+    session.flush()
+    return found
+
+
+def list_sessions(session: Session, most: int) -> Sequence[CalibrationSession]:
+    """The newest sessions."""
+    query = select(CalibrationSession).order_by(CalibrationSession.id.desc()).limit(most)
+    return session.scalars(query).all()
+
+
+def get_session(session: Session, session_id: int) -> CalibrationSession | None:
+    """The session of an id, or None."""
+    return session.get(CalibrationSession, session_id)
+
+
+def fruits_of(session: Session, session_id: int) -> Sequence[CalibrationFruit]:
+    """A session's fruits, as they were chosen."""
+    query = select(CalibrationFruit).where(CalibrationFruit.session_id == session_id)
+    return session.scalars(query.order_by(CalibrationFruit.id)).all()
+
+
+def get_fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFruit | None:
+    """A fruit of a session, or None."""
+    found = session.get(CalibrationFruit, fruit_id)
+    return found if found is not None and found.session_id == session_id else None
+
+
+def join(session: Session, session_id: int, user_id: int) -> None:
+    """A grader takes part."""
+    if session.get(CalibrationGrader, (session_id, user_id)) is None:
+        session.add(CalibrationGrader(session_id=session_id, user_id=user_id))
+        session.flush()
+
+
+def progress(session: Session, session_id: int) -> Progress:
+    """How many graders take part, and how many have graded every fruit."""
+    joined = select(func.count()).where(CalibrationGrader.session_id == session_id)
+    total = select(func.count()).where(CalibrationFruit.session_id == session_id)
+    each = (
+        select(func.count())
+        .select_from(CalibrationGrade)
+        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
+        .where(CalibrationFruit.session_id == session_id)
+        .group_by(CalibrationGrade.user_id)
+    )
+    fruits = session.scalar(total) or 0
+    finished = sum(count >= fruits for count in session.scalars(each))
+    return Progress(session.scalar(joined) or 0, finished)
+
+
+def graded_by(session: Session, session_id: int, user_id: int) -> dict[int, str]:
+    """A grader's own grades in a session, by fruit."""
+    query = (
+        select(CalibrationGrade.fruit_id, CalibrationGrade.grade)
+        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
+        .where(CalibrationFruit.session_id == session_id, CalibrationGrade.user_id == user_id)
+    )
+    return dict(session.execute(query).tuples().all())
+
+
+def give_grade(
+    session: Session,
+    found: CalibrationSession,
+    fruit: CalibrationFruit,
+    user_id: int,
+    grade: str,
+    waited: float,
+    key: str,
+) -> bool:
+    """Keep a grader's first grade of a fruit; False where there is one already.
+
+    Raises
+    ------
+    Refusal
+        If the session has been revealed: the grade would not be blind.
+    """
+    session.refresh(found, with_for_update=True)
+    query = select(CalibrationGrade).where(
+        CalibrationGrade.fruit_id == fruit.id, CalibrationGrade.user_id == user_id
+    )
+    if session.scalar(query) is not None:
+        return False
+    if found.revealed_at is not None:
+        raise Refusal("too late")
+    join(session, found.id, user_id)
+    session.add(
+        CalibrationGrade(
+            fruit_id=fruit.id,
+            user_id=user_id,
+            grade=grade,
+            given_at=given_at(waited),
+            key=key or None,
+        )
+    )
+    session.flush()
+    return True
+
+
+def grades_of(session: Session, session_id: int) -> Sequence[CalibrationGrade]:
+    """All grades of a session: for the reveal alone."""
+    query = (
+        select(CalibrationGrade)
+        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
+        .where(CalibrationFruit.session_id == session_id)
+    )
+    return session.scalars(query.order_by(CalibrationGrade.user_id, CalibrationGrade.id)).all()
+
+
+def close(session: Session, found: CalibrationSession) -> None:
+    """End the grading.
+
+    Raises
+    ------
+    Refusal
+        If nobody has graded a fruit.
+    """
+    session.refresh(found, with_for_update=True)
+    if found.revealed_at is not None:
+        return
+    if not grades_of(session, found.id):
+        raise Refusal("nothing graded")
+    found.revealed_at = now()
+    session.flush()
+
+
+def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any]) -> None:
+    """Keep what a closed session shows."""
+    session.get_one(CalibrationSession, session_id).outcome = dict(outcome)
+
+
+def settle(
+    session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None, note: str
+) -> None:
+    """Keep what the graders agreed on for a fruit; None takes it back."""
+    specimen = session.get_one(Specimen, fruit.specimen_id)
+    fruit.consensus, fruit.note = grade, note[:2000]
+    fruit.decided_by_id, fruit.decided_at = user_id, now()
+    specimen.consensus = grade
+    session.flush()
+
+
+def make_references(session: Session, session_id: int, user_id: int) -> int:
+    """Queue every settled fruit that was sent to the app to become a reference; how many."""
+    made = 0
+    for fruit in fruits_of(session, session_id):
+        if not can_be_reference(fruit):
+            continue
+        job = jobs.add_job(
+            session,
+            jobs.ADD_REFERENCE,
+            fruit_id=fruit.specimen.fruit_id,
+            user_id=user_id,
+            payload={"fruit_id": fruit.specimen.fruit_id, "grade": fruit.consensus},
+        )
+        fruit.reference_job_id = job.id
+        made += 1
+    return made
+
+
+def can_be_reference(fruit: CalibrationFruit) -> bool:
+    """Whether a settled fruit is not among the references yet, nor queued to be."""
+    is_new = fruit.specimen.fruit_id is not None and fruit.reference_job_id is None
+    return is_new and fruit.consensus is not None
+
+
+def past_grades(session: Session, user_id: int | None = None) -> list[tuple[str, str, datetime]]:
+    """Specimen's name, grade and moment of blind grades of a user, or of everyone's in sessions.
+
+    Of one user also grades given blind to uploaded fruits, and answers in practice.
+    """
+    query = (
+        select(Specimen.name, CalibrationGrade.grade, CalibrationGrade.given_at)
+        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
+        .join(Specimen, CalibrationFruit.specimen_id == Specimen.id)
+    )
+    if user_id is None:
+        return _rows(session, query)
+    blind = (
+        select(Specimen.name, Verdict.blind_grade, Verdict.blind_at)
+        .join(GradingRow, Verdict.grading_id == GradingRow.id)
+        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
+        .where(Verdict.user_id == user_id, Verdict.revision == 1, Verdict.blind_grade.is_not(None))
+    )
+    practised = (
+        select(Specimen.name, Question.given, Question.answered_at)
+        .join(Specimen, Question.specimen_id == Specimen.id)
+        .where(Question.user_id == user_id, Question.given.is_not(None))
+    )
+    own = _rows(session, query.where(CalibrationGrade.user_id == user_id))
+    return own + _rows(session, blind) + _rows(session, practised)
+
+
+def _rows(session: Session, query: Any) -> list[tuple[str, str, datetime]]:
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+
+
+def graders(session: Session) -> Sequence[User]:
+    """Everyone who has given a blind grade, by name."""
+    given = select(CalibrationGrade.user_id).union(
+        select(Verdict.user_id).where(Verdict.blind_grade.is_not(None))
+    )
+    query = select(User).where(User.id.in_(given), User.active.is_(True))
+    return session.scalars(query.order_by(User.name)).all()
+
+
+def model_grades(session: Session) -> list[tuple[int, str, datetime]]:
+    """Specimen, grade and moment of every first grading of an uploaded fruit."""
+    first = select(func.min(GradingRow.id)).group_by(GradingRow.fruit_id)
+    query = (
+        select(Specimen.id, GradingRow.grade, GradingRow.created_at)
+        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
+        .where(GradingRow.id.in_(first))
+        .order_by(GradingRow.created_at)
+    )
+    return list(session.execute(query).tuples())

@@ -1,0 +1,83 @@
+"""Fruits with an expert's grade: what a new grader learns from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.roles import Role
+from mezoroi.app.tables import Fruit, GradingRow, User, Verdict
+
+
+@dataclass(frozen=True)
+class ExpertGraded:
+    """One fruit that experts graded.
+
+    Attributes
+    ----------
+    fruit_id, content : of the newest upload of the same file
+    grade : the one most experts gave; of several, the one given last
+    picture : blob of the surface that was graded
+    outline : shape statistics, or None
+    mask : blob of the mask painted last on this picture, or None
+    """
+
+    fruit_id: int
+    content: str
+    grade: str
+    picture: str
+    outline: Mapping[str, float] | None
+    mask: str | None
+
+
+def expert_graded(session: Session) -> list[ExpertGraded]:
+    """All fruits that experts graded, oldest first; a file that came twice counts once."""
+    given: dict[int, dict[int, Verdict]] = {}
+    experts = (Role.EXPERT.value, Role.ADMIN.value)
+    query = (
+        select(Verdict, GradingRow.fruit_id)
+        .join(GradingRow, GradingRow.id == Verdict.grading_id)
+        .join(User, User.id == Verdict.user_id)
+        .where(User.role.in_(experts))
+        .order_by(Verdict.id)
+    )
+    for verdict, fruit_id in session.execute(query):
+        given.setdefault(fruit_id, {})[verdict.user_id] = verdict
+    newest = select(func.max(GradingRow.id)).group_by(GradingRow.fruit_id)
+    rows = session.execute(
+        select(Fruit.id, Fruit.content, GradingRow.id, GradingRow.result)
+        .join(GradingRow, GradingRow.fruit_id == Fruit.id)
+        .where(GradingRow.id.in_(newest))
+        .order_by(Fruit.id)
+    )
+    found: dict[str, ExpertGraded] = {}
+    for fruit_id, content, grading_id, result in rows:
+        verdicts = sorted(given.get(fruit_id, {}).values(), key=lambda verdict: verdict.id)
+        grade = _agreed([verdict.own_grade for verdict in verdicts if verdict.own_grade])
+        if grade is not None:
+            mask = next((v.mask for v in reversed(verdicts) if _is_of(v, grading_id)), None)
+            found.pop(content, None)
+            found[content] = ExpertGraded(fruit_id, content, grade, *_picture(result), mask)
+    return list(found.values())
+
+
+def _agreed(grades: list[str]) -> str | None:
+    """The most frequent of grades in the order they were given; of several, the last."""
+    if not grades:
+        return None
+    counts = Counter(grades)
+    most = max(counts.values())
+    return next(grade for grade in reversed(grades) if counts[grade] == most)
+
+
+def _is_of(verdict: Verdict, grading_id: int) -> bool:
+    return bool(verdict.mask) and verdict.grading_id == grading_id
+
+
+def _picture(result: Mapping[str, Any]) -> tuple[str, Mapping[str, float] | None]:
+    return result["pictures"]["surface"]["name"], result["outline"]

@@ -1,0 +1,186 @@
+"""Lists of fruits by what they are: a filter, pages of it, and all of it in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from mezoroi.app.database import Database
+from mezoroi.app.store.fruits import Listed, listed
+from mezoroi.app.tables import Fruit, GradingRow, Verdict
+
+SURE, FAIRLY_SURE = 0.9, 0.7
+"""Bounds of the words for reliability, those of `mezoroi.report.html`."""
+RELIABILITIES = ("sure", "fairly", "unsure", "unknown")
+VERDICTS = ("agree", "plausible", "wrong", "none")
+_PIECE = 500
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which fruits.
+
+    Attributes
+    ----------
+    start, end : first and last day, in the house's time zone
+    grade : of the newest grading
+    verdict : one of `VERDICTS`
+    reliability : one of `RELIABILITIES`
+    lot : id
+    blind_for : id of a user who grades blind; of their own fruits that they have yet to grade, the
+        grade decides nothing here, or the list would tell it
+    """
+
+    start: date | None = None
+    end: date | None = None
+    grade: str | None = None
+    verdict: str | None = None
+    reliability: str | None = None
+    lot: int | None = None
+    blind_for: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is all fruits."""
+        return not self._about_time_and_lot() and not self._about_grade()
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """As SQL, to be joined by AND."""
+        about_grade = self._about_grade()
+        if about_grade and self.blind_for is not None:
+            about_grade.append(~awaits_blind(self.blind_for))
+        return self._about_time_and_lot() + about_grade
+
+    def _about_time_and_lot(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.start is not None:
+            found.append(Fruit.created_at >= midnight(self.start))
+        if self.end is not None:
+            found.append(Fruit.created_at < midnight(self.end + timedelta(days=1)))
+        if self.lot is not None:
+            found.append(Fruit.lot_id == self.lot)
+        return found
+
+    def _about_grade(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.grade is not None:
+            found.append(Fruit.grade == self.grade)
+        if self.verdict == "none":
+            found.append(and_(Fruit.verdict.is_(None), Fruit.grade.is_not(None)))
+        elif self.verdict is not None:
+            found.append(Fruit.verdict == self.verdict)
+        if self.reliability == "sure":
+            found.append(Fruit.reliability >= SURE)
+        elif self.reliability == "fairly":
+            found.append(and_(Fruit.reliability >= FAIRLY_SURE, Fruit.reliability < SURE))
+        elif self.reliability == "unsure":
+            found.append(Fruit.reliability < FAIRLY_SURE)
+        elif self.reliability == "unknown":
+            found.append(and_(Fruit.reliability.is_(None), Fruit.grade.is_not(None)))
+        return found
+
+
+def midnight(day: date) -> datetime:
+    """The moment a day begins, in the house's time zone."""
+    return datetime.combine(day, time()).astimezone()
+
+
+def awaits_blind(user_id: int) -> ColumnElement[bool]:
+    """Whether a fruit is a user's own whose newest grading they have neither graded nor seen."""
+    newer = aliased(GradingRow)
+    newest = select(func.max(newer.id)).where(newer.fruit_id == Fruit.id).scalar_subquery()
+    seen = select(Verdict.id).where(Verdict.grading_id == newest, Verdict.user_id == user_id)
+    return and_(Fruit.uploader_id == user_id, ~seen.exists())
+
+
+def count(session: Session, chosen: Filter) -> int:
+    """How many fruits a filter lets pass."""
+    query = select(func.count()).select_from(Fruit).where(*chosen.conditions())
+    return session.scalar(query) or 0
+
+
+def find(session: Session, chosen: Filter, first: int, most: int) -> list[Listed]:
+    """Fruits that a filter lets pass, from the newest on, starting at position `first`."""
+    # Only ids are skipped over: an index holds them, and whole rows need not be read.
+    ids = (
+        select(Fruit.id)
+        .where(*chosen.conditions())
+        .order_by(Fruit.id.desc())
+        .offset(first)
+        .limit(most)
+    )
+    wanted = list(session.scalars(ids))
+    query = select(Fruit).where(Fruit.id.in_(wanted)).order_by(Fruit.id.desc())
+    return listed(session, session.scalars(query).all())
+
+
+@dataclass(frozen=True)
+class Full:
+    """A fruit of an export, with its newest grading and the verdict that counts."""
+
+    fruit: Fruit
+    grading: GradingRow | None
+    verdict: Verdict | None
+
+
+def pieces(database: Database, chosen: Filter) -> Iterator[list[Full]]:
+    """All fruits of a filter, newest first, some hundred at a time.
+
+    Each piece is read in a transaction of its own: a slow download holds none open. Fruits that are
+    sent meanwhile are newer than all that follows, so that none is told twice.
+    """
+    before: int | None = None
+    while True:
+        with database.read() as session:
+            query = select(Fruit).where(*chosen.conditions()).order_by(Fruit.id.desc())
+            if before is not None:
+                query = query.where(Fruit.id < before)
+            fruits = session.scalars(query.limit(_PIECE)).all()
+            found = _full(session, fruits, chosen.blind_for)
+        if not found:
+            return
+        yield found
+        before = found[-1].fruit.id
+
+
+def _full(session: Session, fruits: Sequence[Fruit], blind_for: int | None) -> list[Full]:
+    ids = [fruit.id for fruit in fruits]
+    newest = select(func.max(GradingRow.id)).where(GradingRow.fruit_id.in_(ids))
+    rows = session.scalars(
+        select(GradingRow).where(GradingRow.id.in_(newest.group_by(GradingRow.fruit_id)))
+    )
+    gradings = {row.fruit_id: row for row in rows}
+    if blind_for is not None:
+        hidden = session.scalars(select(Fruit.id).where(Fruit.id.in_(ids), awaits_blind(blind_for)))
+        for fruit_id in hidden:
+            gradings.pop(fruit_id, None)
+    verdicts = current_verdicts(session, [row.id for row in gradings.values()])
+    return [
+        Full(fruit, row, verdicts.get(row.id) if row is not None else None)
+        for fruit in fruits
+        for row in (gradings.get(fruit.id),)
+    ]
+
+
+def current_verdicts(session: Session, grading_ids: Sequence[int]) -> dict[int, Verdict]:
+    """By grading, the newest revision in force that says something."""
+    later = aliased(Verdict)
+    superseded = select(later.id).where(
+        later.grading_id == Verdict.grading_id,
+        later.user_id == Verdict.user_id,
+        later.revision > Verdict.revision,
+    )
+    query = (
+        select(Verdict)
+        .where(
+            Verdict.grading_id.in_(grading_ids),
+            or_(Verdict.answer.is_not(None), Verdict.blind_grade.is_not(None)),
+            ~superseded.exists(),
+        )
+        .order_by(Verdict.id)
+    )
+    return {verdict.grading_id: verdict for verdict in session.scalars(query)}

@@ -1,0 +1,155 @@
+"""Fruits and what was graded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.store.lots import find_or_add_lot
+from mezoroi.app.tables import Fruit, GradingRow, Job, Run, Verdict
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the uploader says about a fruit; all of it optional.
+
+    Attributes
+    ----------
+    weight : grams
+    diameter : millimetres
+    brix : percent
+    """
+
+    weight: float | None = None
+    diameter: float | None = None
+    brix: float | None = None
+    orchard: str = ""
+    note: str = ""
+    lot: str = ""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A fruit in a list, with its newest grading and job, where it has them."""
+
+    fruit: Fruit
+    grading: GradingRow | None
+    job: Job | None
+
+
+def add_fruit(
+    session: Session,
+    *,
+    content: str,
+    media: str,
+    size: int,
+    name: str,
+    uploader_id: int,
+    details: Details,
+) -> Fruit:
+    """Add a fruit whose original is on disk."""
+    fruit = Fruit(content=content, media=media, size=size, name=name[:255], uploader_id=uploader_id)
+    set_details(session, fruit, details)
+    session.add(fruit)
+    session.flush()
+    return fruit
+
+
+def set_details(session: Session, fruit: Fruit, details: Details) -> dict[str, Any]:
+    """Keep what is said about a fruit; returns what changed, old values by name."""
+    values = {
+        "lot_id": find_or_add_lot(session, details.lot),
+        "weight": details.weight,
+        "diameter": details.diameter,
+        "brix": details.brix,
+        "orchard": details.orchard[:128],
+        "note": details.note,
+    }
+    changed = {
+        name: getattr(fruit, name)
+        for name, value in values.items()
+        if (getattr(fruit, name) or None) != (value or None)
+    }
+    for name, value in values.items():
+        setattr(fruit, name, value)
+    return changed
+
+
+def add_grading(session: Session, fruit_id: int, run: Run, result: Mapping[str, Any]) -> GradingRow:
+    """Keep what a run says about a fruit; `result` as `mezoroi.app.drawing.describe` gives it."""
+    grading = GradingRow(
+        fruit_id=fruit_id,
+        run_id=run.id,
+        standard_id=run.standard_id,
+        grade=result["grade"],
+        reliability=result["reliability"],
+        likenesses=len(result["resembles"]),
+        result=dict(result),
+    )
+    session.add(grading)
+    session.flush()
+    refresh(session, fruit_id)
+    return grading
+
+
+def refresh(session: Session, fruit_id: int) -> None:
+    """Bring a fruit's columns of grade and verdict up to date with the tables they repeat."""
+    fruit = session.get_one(Fruit, fruit_id)
+    grading = newest_grading(session, fruit_id)
+    fruit.grade = fruit.reliability = fruit.verdict = fruit.expert_grade = None
+    if grading is None:
+        return
+    fruit.grade, fruit.reliability = grading.grade, grading.reliability
+    revisions = select(Verdict).join(GradingRow, GradingRow.id == Verdict.grading_id)
+    revisions = revisions.where(GradingRow.fruit_id == fruit_id).order_by(Verdict.revision)
+    last = {(each.grading_id, each.user_id): each for each in session.scalars(revisions)}
+    for verdict in sorted(last.values(), key=lambda each: each.id):
+        if verdict.grading_id == grading.id:
+            fruit.verdict = verdict.answer or fruit.verdict
+        # The fruit keeps its grade when another run grades it.
+        fruit.expert_grade = verdict.own_grade or verdict.blind_grade or fruit.expert_grade
+
+
+def get_fruit(session: Session, fruit_id: int) -> Fruit | None:
+    """The fruit of an id, or None."""
+    return session.get(Fruit, fruit_id)
+
+
+def has_content(session: Session, digest: str) -> int | None:
+    """The id of a fruit whose original has this digest, or None."""
+    return session.scalar(select(Fruit.id).where(Fruit.content == digest).limit(1))
+
+
+def newest_grading(session: Session, fruit_id: int) -> GradingRow | None:
+    """The grading of a fruit that counts, or None."""
+    query = select(GradingRow).where(GradingRow.fruit_id == fruit_id)
+    return session.scalar(query.order_by(GradingRow.id.desc()).limit(1))
+
+
+def count_fruits(session: Session) -> int:
+    """How many fruits there are."""
+    return session.scalar(select(func.count()).select_from(Fruit)) or 0
+
+
+def list_fruits(session: Session, first: int, most: int) -> list[Listed]:
+    """Fruits from the newest on, starting at position `first`."""
+    fruits = session.scalars(select(Fruit).order_by(Fruit.id.desc()).offset(first).limit(most))
+    return listed(session, fruits.all())
+
+
+def listed(session: Session, fruits: Sequence[Fruit]) -> list[Listed]:
+    """Fruits with their newest gradings and jobs, in the same order."""
+    ids = [fruit.id for fruit in fruits]
+    newest = select(func.max(GradingRow.id)).where(GradingRow.fruit_id.in_(ids))
+    gradings = session.scalars(
+        select(GradingRow).where(GradingRow.id.in_(newest.group_by(GradingRow.fruit_id)))
+    )
+    by_fruit = {row.fruit_id: row for row in gradings}
+    last_jobs = select(func.max(Job.id)).where(Job.fruit_id.in_(ids)).group_by(Job.fruit_id)
+    jobs = session.scalars(select(Job).where(Job.id.in_(last_jobs)))
+    job_of = {job.fruit_id: job for job in jobs}
+    return [Listed(fruit, by_fruit.get(fruit.id), job_of.get(fruit.id)) for fruit in fruits]

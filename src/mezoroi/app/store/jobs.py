@@ -1,0 +1,191 @@
+"""The queue of work for other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.tables import Job, now
+
+GRADE = "grade"
+ADD_REFERENCE = "add-reference"
+"""Payload: ``fruit_id`` and ``grade``."""
+REMOVE_REFERENCE = "remove-reference"
+"""Payload: ``reference_id``, of `ReferenceFruit`."""
+INDEX_REFERENCES = "index-references"
+"""Makes the active run's index anew."""
+REFERENCE_KINDS = (ADD_REFERENCE, REMOVE_REFERENCE, INDEX_REFERENCES)
+TRAIN = "train"
+"""Payload: ``run_id`` of the grader that the new one is to be better than."""
+PREPARE = "prepare"
+"""No payload: prepares fruits for practice and calibration, a few at a time."""
+OPEN = ("queued", "running")
+_LONGEST_LOG = 20_000
+_CRASHED = {GRADE: "crashed", TRAIN: "training"}
+
+
+def add_job(
+    session: Session,
+    kind: str,
+    *,
+    fruit_id: int | None = None,
+    user_id: int | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> Job:
+    """Queue a job."""
+    job = Job(kind=kind, fruit_id=fruit_id, user_id=user_id, payload=dict(payload or {}))
+    session.add(job)
+    session.flush()
+    return job
+
+
+def get_job(session: Session, job_id: int) -> Job | None:
+    """The job of an id, or None."""
+    return session.get(Job, job_id)
+
+
+def count_open(session: Session, kind: str) -> int:
+    """Jobs of a kind that wait or run."""
+    query = select(func.count()).where(Job.kind == kind, Job.state.in_(OPEN))
+    return session.scalar(query) or 0
+
+
+def newest_job(session: Session, fruit_id: int) -> Job | None:
+    """The newest job about a fruit, or None."""
+    query = select(Job).where(Job.fruit_id == fruit_id).order_by(Job.id.desc()).limit(1)
+    return session.scalar(query)
+
+
+def queue_place(session: Session, job: Job) -> int:
+    """How many jobs of its kind are before it."""
+    query = select(func.count()).where(Job.kind == job.kind, Job.state.in_(OPEN), Job.id < job.id)
+    return session.scalar(query) or 0
+
+
+def claim(
+    session: Session, kind: str, worker: str, most: int, seconds_each: float
+) -> Sequence[Job]:
+    """Take the oldest waiting jobs for a worker; one that was tried before is taken alone."""
+    query = (
+        select(Job)
+        .where(Job.kind == kind, Job.state == "queued")
+        .order_by(Job.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    found = list(session.scalars(query))
+    if found and found[0].attempts:
+        found = found[:1]
+    found = [job for job in found if not job.attempts or job is found[0]]
+    until = now() + timedelta(seconds=seconds_each * len(found))
+    for job in found:
+        job.state, job.worker, job.lease_until = "running", worker, until
+        job.started_at, job.attempts = now(), job.attempts + 1
+    return found
+
+
+def set_step(session: Session, job_id: int, step: str, done: int = 0, total: int = 0) -> None:
+    """Say what a job is doing, and how far it is."""
+    job = session.get(Job, job_id)
+    if job is not None:
+        job.step, job.done, job.total = step, done, total
+
+
+def finish(session: Session, job_id: int) -> None:
+    """A job has done its work."""
+    job = session.get_one(Job, job_id)
+    job.state, job.finished_at, job.lease_until = "done", now(), None
+
+
+def fail(session: Session, job_id: int, error: str, detail: str = "") -> None:
+    """A job cannot be done; `error` is a code of `mezoroi.app.problems`."""
+    job = session.get_one(Job, job_id)
+    job.state, job.finished_at, job.lease_until = "failed", now(), None
+    job.error, job.detail = error, detail
+
+
+def put_back(session: Session, job_id: int, worker: str | None = None) -> None:
+    """Queue a job again that its worker gives up in good order; this was no attempt.
+
+    Parameters
+    ----------
+    worker : do so only where it still is this one's
+    """
+    job = session.get_one(Job, job_id)
+    if worker is None or (job.worker == worker and job.state == "running"):
+        job.state, job.worker, job.lease_until = "queued", None, None
+        job.attempts -= 1
+
+
+def release(session: Session, worker: str | None, attempts: int) -> int:
+    """Queue again what a worker (None: any) left behind; what ended workers too often fails.
+
+    Returns
+    -------
+    how many jobs it held
+    """
+    query = select(Job).where(Job.state == "running")
+    if worker is not None:
+        query = query.where(Job.worker == worker)
+    lost = list(session.scalars(query))
+    for job in lost:
+        if job.attempts >= attempts:
+            fail(session, job.id, _CRASHED.get(job.kind, "stopped"))
+        else:
+            job.state, job.worker, job.lease_until, job.step = "queued", None, None, ""
+    return len(lost)
+
+
+def next_kind(session: Session, kinds: Sequence[str]) -> str | None:
+    """The kind of the oldest waiting job of some kinds, or None."""
+    query = select(Job.kind).where(Job.kind.in_(kinds), Job.state == "queued")
+    return session.scalar(query.order_by(Job.id).limit(1))
+
+
+def is_overdue(session: Session, worker: str) -> bool:
+    """Whether a worker holds a job longer than it may."""
+    query = select(func.count()).where(
+        Job.state == "running", Job.worker == worker, Job.lease_until < now()
+    )
+    return bool(session.scalar(query))
+
+
+def recent_jobs(session: Session, kinds: Sequence[str], most: int) -> Sequence[Job]:
+    """The newest jobs of some kinds, newest first."""
+    query = select(Job).where(Job.kind.in_(kinds)).order_by(Job.id.desc()).limit(most)
+    return session.scalars(query).all()
+
+
+def add_log(session: Session, job_id: int, line: str) -> None:
+    """Add a line to what a job tells."""
+    job = session.get_one(Job, job_id)
+    job.log = f"{job.log}{line}\n"[-_LONGEST_LOG:]
+
+
+def ask_to_cancel(session: Session, job: Job) -> None:
+    """Cancel a job that waits; ask the process that works on one that runs to stop."""
+    if job.state == "queued":
+        cancel(session, job.id)
+    elif job.state == "running":
+        job.cancel = True
+
+
+def is_cancelled(session: Session, job_id: int) -> bool:
+    """Whether someone wants a job to stop."""
+    return session.get_one(Job, job_id).cancel
+
+
+def cancel(session: Session, job_id: int) -> None:
+    """A job was stopped by a user."""
+    job = session.get_one(Job, job_id)
+    job.state, job.finished_at, job.lease_until, job.cancel = "cancelled", now(), None, True
+
+
+def unwanted(session: Session, worker: str) -> int | None:
+    """The job that a worker is at although a user wants it stopped, or None."""
+    query = select(Job.id).where(Job.state == "running", Job.worker == worker, Job.cancel)
+    return session.scalar(query.limit(1))

@@ -1,0 +1,70 @@
+"""Harvest batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.tables import Fruit, Lot, now
+
+_STILL_THE_SAME = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class CountedLot:
+    """A lot with the number of its fruits."""
+
+    lot: Lot
+    count: int
+
+
+def find_or_add_lot(session: Session, name: str) -> int | None:
+    """The id of the lot of a name, made where it is new; None without a name."""
+    clean = name.strip()[:128]
+    if not clean:
+        return None
+    lot = session.scalar(select(Lot).where(Lot.name == clean))
+    if lot is None:
+        lot = Lot(name=clean)
+        session.add(lot)
+        session.flush()
+    return lot.id
+
+
+def get_lot(session: Session, lot_id: int) -> Lot | None:
+    """The lot of an id, or None."""
+    return session.get(Lot, lot_id)
+
+
+def list_lots(session: Session, most: int = 200) -> list[CountedLot]:
+    """Lots from the newest on, each with its number of fruits."""
+    count = select(func.count()).where(Fruit.lot_id == Lot.id).scalar_subquery()
+    rows = session.execute(select(Lot, count).order_by(Lot.id.desc()).limit(most))
+    return [CountedLot(lot, number) for lot, number in rows]
+
+
+def open_lots(session: Session, most: int = 50) -> Sequence[Lot]:
+    """Lots that fruits are still added to, newest first."""
+    query = select(Lot).where(Lot.closed_at.is_(None)).order_by(Lot.id.desc()).limit(most)
+    return session.scalars(query).all()
+
+
+def last_lot(session: Session, user_id: int) -> Lot | None:
+    """The open lot of the fruit that a user sent last, within half a day; None without one."""
+    query = select(Fruit).where(Fruit.uploader_id == user_id).order_by(Fruit.id.desc()).limit(1)
+    fruit = session.scalar(query)
+    if fruit is None or fruit.lot is None or fruit.lot.closed_at is not None:
+        return None
+    return fruit.lot if now() - fruit.created_at < _STILL_THE_SAME else None
+
+
+def change_lot(session: Session, lot: Lot, *, orchard: str, note: str, closed: bool) -> None:
+    """Keep what is said about a lot."""
+    lot.orchard, lot.note = orchard.strip()[:128], note.strip()
+    if closed != (lot.closed_at is not None):
+        lot.closed_at = now() if closed else None
+    session.flush()

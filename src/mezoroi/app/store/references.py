@@ -1,0 +1,73 @@
+"""What pages know of the runs' reference fruits, and which fruits may become some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.tables_house import ReferenceFruit
+
+_MOST_AT_ONCE = 500
+
+
+def count_by_grade(session: Session, run_id: int) -> dict[str | None, int]:
+    """Number of a run's references by grade."""
+    query = select(ReferenceFruit.grade, func.count()).where(ReferenceFruit.run_id == run_id)
+    rows = session.execute(query.group_by(ReferenceFruit.grade))
+    return {row[0]: row[1] for row in rows}
+
+
+def list_references(
+    session: Session, run_id: int, grade: str | None, first: int, most: int
+) -> Sequence[ReferenceFruit]:
+    """A run's references, or those of a grade, newest first."""
+    query = select(ReferenceFruit).where(ReferenceFruit.run_id == run_id)
+    if grade is not None:
+        query = query.where(ReferenceFruit.grade == grade)
+    return session.scalars(query.order_by(ReferenceFruit.id.desc()).offset(first).limit(most)).all()
+
+
+def get_reference(session: Session, reference_id: int) -> ReferenceFruit | None:
+    """The reference of an id, or None."""
+    return session.get(ReferenceFruit, reference_id)
+
+
+def reference_of(session: Session, run_id: int, fruit_id: int) -> ReferenceFruit | None:
+    """The reference that was made from a fruit, or None."""
+    query = select(ReferenceFruit).where(
+        ReferenceFruit.run_id == run_id, ReferenceFruit.fruit_id == fruit_id
+    )
+    return session.scalar(query.limit(1))
+
+
+def add_reference(
+    session: Session,
+    run_id: int,
+    name: str,
+    grade: str | None,
+    picture: str | None,
+    fruit_id: int | None,
+) -> None:
+    """Note a reference that was added to a run's index."""
+    session.add(
+        ReferenceFruit(run_id=run_id, name=name, grade=grade, picture=picture, fruit_id=fruit_id)
+    )
+
+
+def forget(session: Session, run_id: int, gone: Sequence[str]) -> None:
+    """Note that references were removed from a run's index."""
+    for start in range(0, len(gone), _MOST_AT_ONCE):
+        some = gone[start : start + _MOST_AT_ONCE]
+        session.execute(
+            delete(ReferenceFruit).where(
+                ReferenceFruit.run_id == run_id, ReferenceFruit.name.in_(some)
+            )
+        )
+
+
+def names(session: Session, run_id: int) -> set[str]:
+    """The names of a run's references."""
+    query = select(ReferenceFruit.name).where(ReferenceFruit.run_id == run_id)
+    return set(session.scalars(query))

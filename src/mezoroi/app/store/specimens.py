@@ -1,0 +1,241 @@
+"""Fruits that practice and calibration may show, and what experts say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.roles import Role
+from mezoroi.app.store import jobs, runs
+from mezoroi.app.tables import Fruit, GradingRow, User, Verdict
+from mezoroi.app.tables_learning import (
+    CalibrationFruit,
+    CalibrationGrade,
+    CalibrationSession,
+    Question,
+    Specimen,
+)
+
+if TYPE_CHECKING:
+    from mezoroi.retrieval.reference import Reference
+
+_EXPERTS = [role.value for role in Role if role.covers(Role.EXPERT)]
+_OWN_REFERENCE = "fruit-"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A prepared specimen without its pictures.
+
+    Attributes
+    ----------
+    id : of the specimen
+    name : the physical fruit
+    grade : a reference's grade, None for an uploaded fruit
+    similarity : S_g by grade; None where a grade could not be judged
+    labels : grades by experts' ids, and by ``reference`` that of a reference
+    answers : what others answered
+    """
+
+    id: int
+    name: str
+    fruit_id: int | None
+    reference: str | None
+    consensus: str | None
+    similarity: dict[str, float | None]
+    labels: dict[str, str]
+    answers: list[str]
+
+
+def order_preparation(session: Session) -> bool:
+    """Queue the preparation of what the active run has not prepared, unless it is queued."""
+    if jobs.count_open(session, jobs.PREPARE):
+        return False
+    jobs.add_job(session, jobs.PREPARE)
+    return True
+
+
+def is_waiting(session: Session) -> bool:
+    """Whether fruits are being prepared, or will be."""
+    return bool(jobs.count_open(session, jobs.PREPARE))
+
+
+def note_references(session: Session, references: Iterable[Reference]) -> None:
+    """Make specimens of a run's references; those that are no longer there retire.
+
+    A reference that was made from an uploaded fruit is that fruit.
+    """
+    known = {
+        item.reference: item
+        for item in session.scalars(select(Specimen).where(Specimen.reference.is_not(None)))
+    }
+    present = set()
+    for reference in references:
+        if reference.grade is None or reference.id.startswith(_OWN_REFERENCE):
+            continue
+        present.add(reference.id)
+        found = known.get(reference.id)
+        if found is None:
+            found = Specimen(reference=reference.id)
+            session.add(found)
+        found.name = str(reference.more.get("specimen") or reference.id)
+        found.grade, found.retired = reference.grade, False
+    for name in known.keys() - present:
+        known[name].retired = True
+    session.flush()
+
+
+def note_fruits(session: Session) -> None:
+    """Make specimens of the uploaded fruits that have been graded."""
+    noted = select(Specimen.fruit_id).where(Specimen.fruit_id.is_not(None))
+    graded = select(GradingRow.fruit_id).distinct()
+    query = select(Fruit.id).where(Fruit.id.in_(graded), Fruit.id.not_in(noted))
+    for fruit_id in session.scalars(query).all():
+        session.add(Specimen(fruit_id=fruit_id, name=f"{_OWN_REFERENCE}{fruit_id}"))
+    session.flush()
+
+
+def unprepared(session: Session, run_id: int, most: int) -> Sequence[Specimen]:
+    """Specimens that a run has not prepared."""
+    query = select(Specimen).where(_is_unprepared(run_id)).order_by(Specimen.id).limit(most)
+    return session.scalars(query).all()
+
+
+def count_unprepared(session: Session, run_id: int) -> int:
+    """How many specimens a run has not prepared."""
+    query = select(func.count()).select_from(Specimen).where(_is_unprepared(run_id))
+    return session.scalar(query) or 0
+
+
+def count_all(session: Session) -> int:
+    """How many specimens there are."""
+    query = select(func.count()).select_from(Specimen).where(Specimen.retired.is_(False))
+    return session.scalar(query) or 0
+
+
+def keep_prepared(
+    session: Session,
+    specimen_id: int,
+    run_id: int,
+    *,
+    result: dict[str, Any] | None = None,
+    similarity: dict[str, Any] | None = None,
+    alike: dict[str, Any] | None = None,
+    trouble: str = "",
+) -> None:
+    """Keep what a run says of a specimen, or why it says nothing."""
+    specimen = session.get_one(Specimen, specimen_id)
+    specimen.run_id, specimen.trouble = run_id, trouble
+    specimen.result, specimen.similarity = result or {}, similarity or {}
+    specimen.alike = alike or {}
+
+
+def get_specimen(session: Session, specimen_id: int) -> Specimen | None:
+    """The specimen of an id, or None."""
+    return session.get(Specimen, specimen_id)
+
+
+def get_specimens(session: Session, ids: Iterable[int]) -> dict[int, Specimen]:
+    """Specimens by id."""
+    found = session.scalars(select(Specimen).where(Specimen.id.in_(list(ids))))
+    return {item.id: item for item in found}
+
+
+def known_specimens(session: Session) -> list[Known]:
+    """All that the active run has prepared, with what experts and others answered."""
+    run = runs.active_run(session)
+    if run is None:
+        return []
+    columns = (
+        Specimen.id,
+        Specimen.name,
+        Specimen.fruit_id,
+        Specimen.reference,
+        Specimen.grade,
+        Specimen.consensus,
+        Specimen.similarity,
+    )
+    query = select(*columns).where(
+        Specimen.run_id == run.id, Specimen.retired.is_(False), Specimen.trouble == ""
+    )
+    labels = _session_labels(session)
+    for fruit_id, given in _verdict_labels(session).items():
+        labels.setdefault(fruit_id, {}).update(given)
+    answers = _answers(session)
+    found = []
+    for row in session.execute(query.order_by(Specimen.id)):
+        own = {} if row.grade is None else {"reference": row.grade}
+        found.append(
+            Known(
+                row.id,
+                row.name,
+                row.fruit_id,
+                row.reference,
+                row.consensus,
+                row.similarity,
+                {**labels.get(row.id, {}), **own},
+                answers.get(row.id, []),
+            )
+        )
+    return found
+
+
+def in_open_sessions(session: Session) -> set[int]:
+    """Specimens of calibration sessions that have not been revealed."""
+    query = select(CalibrationFruit.specimen_id).join(
+        CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id
+    )
+    return set(session.scalars(query.where(CalibrationSession.revealed_at.is_(None))))
+
+
+def _is_unprepared(run_id: int) -> Any:
+    other = (Specimen.run_id.is_(None)) | (Specimen.run_id != run_id)
+    return other & Specimen.retired.is_(False)
+
+
+def _verdict_labels(session: Session) -> dict[int, dict[str, str]]:
+    """By specimen, the grade by expert: each one's newest revision on any grading of the fruit."""
+    newest = (
+        select(func.max(Verdict.id))
+        .join(GradingRow, Verdict.grading_id == GradingRow.id)
+        .group_by(GradingRow.fruit_id, Verdict.user_id)
+    )
+    query = (
+        select(Specimen.id, Verdict.user_id, Verdict.own_grade)
+        .join(GradingRow, Verdict.grading_id == GradingRow.id)
+        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
+        .join(User, Verdict.user_id == User.id)
+        .where(Verdict.id.in_(newest), Verdict.own_grade.is_not(None), User.role.in_(_EXPERTS))
+    )
+    labels: dict[int, dict[str, str]] = {}
+    for specimen_id, user_id, grade in session.execute(query):
+        labels.setdefault(specimen_id, {})[str(user_id)] = str(grade)
+    return labels
+
+
+def _session_labels(session: Session) -> dict[int, dict[str, str]]:
+    """By specimen, the grade by expert in revealed sessions; a later session counts."""
+    query = (
+        select(CalibrationFruit.specimen_id, CalibrationGrade.user_id, CalibrationGrade.grade)
+        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
+        .join(CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id)
+        .where(CalibrationSession.revealed_at.is_not(None))
+        .order_by(CalibrationSession.revealed_at)
+    )
+    labels: dict[int, dict[str, str]] = {}
+    for specimen_id, user_id, grade in session.execute(query):
+        labels.setdefault(specimen_id, {})[str(user_id)] = grade
+    return labels
+
+
+def _answers(session: Session) -> dict[int, list[str]]:
+    """By specimen, what learners answered."""
+    query = select(Question.specimen_id, Question.given).where(Question.given.is_not(None))
+    answers: dict[int, list[str]] = {}
+    for specimen_id, given in session.execute(query):
+        answers.setdefault(specimen_id, []).append(given or "")
+    return answers

@@ -1,0 +1,220 @@
+"""People, their logins and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.passwords import hash_password, key_hash, new_key
+from mezoroi.app.roles import Role
+from mezoroi.app.tables import LoginFailure, LoginSession, Token, User, now
+from mezoroi.errors import MezoroiError
+
+FREE_FAILURES = 5
+"""Failed logins in a row before a name is locked."""
+FIRST_LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
+IDLE, OLDEST = timedelta(hours=12), timedelta(days=30)
+"""A login ends after this long without a page, and after this long at the latest."""
+_SEEN_STEP = timedelta(minutes=5)
+_FORGET_FAILURES = timedelta(days=1)
+
+
+def add_user(
+    session: Session,
+    name: str,
+    role: Role,
+    password: str,
+    *,
+    must_change: bool = False,
+    full_name: str = "",
+) -> User:
+    """Add a user; experts start in blind mode.
+
+    Raises
+    ------
+    MezoroiError
+        If the name is taken or unfit, or the password is.
+    """
+    clean = clean_name(name)
+    if not clean or len(clean) > 64 or any(ord(c) < 32 for c in clean):
+        raise MezoroiError("a user's name has 1 to 64 characters: give another")
+    if find_user(session, clean) is not None:
+        raise MezoroiError(f"there is a user `{clean}` already: give another name")
+    user = User(
+        name=clean,
+        full_name=full_name,
+        role=role.value,
+        password_hash=hash_password(password),
+        must_change_password=must_change,
+        blind=role is Role.EXPERT,
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def clean_name(name: str) -> str:
+    """A login name without surrounding space, in lower case."""
+    return name.strip().casefold()
+
+
+def find_user(session: Session, name: str) -> User | None:
+    """The user of a name, or None."""
+    return session.scalar(select(User).where(User.name == clean_name(name)))
+
+
+def get_user(session: Session, user_id: int) -> User | None:
+    """The user of an id, or None."""
+    return session.get(User, user_id)
+
+
+def list_users(session: Session) -> Sequence[User]:
+    """Everyone, by name."""
+    return session.scalars(select(User).order_by(User.name)).all()
+
+
+def count_users(session: Session) -> int:
+    """How many users there are."""
+    return session.scalar(select(func.count()).select_from(User)) or 0
+
+
+def set_password(session: Session, user: User, password: str, *, must_change: bool = False) -> None:
+    """Change a password and end all the user's logins."""
+    user.password_hash = hash_password(password)
+    user.must_change_password = must_change
+    for login in session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)):
+        session.delete(login)
+
+
+def seconds_locked(session: Session, name: str) -> int:
+    """Seconds until the name may try again; 0 where it may now."""
+    found = session.get(LoginFailure, clean_name(name)[:64])
+    if found is None or found.locked_until is None:
+        return 0
+    return max(0, round((found.locked_until - now()).total_seconds()))
+
+
+def note_failure(session: Session, name: str) -> None:
+    """Count a failed login; from `FREE_FAILURES` on the name is locked, longer each time."""
+    key = clean_name(name)[:64]
+    for stale in session.scalars(
+        select(LoginFailure).where(LoginFailure.last_at < now() - _FORGET_FAILURES).limit(100)
+    ):
+        session.delete(stale)
+    session.flush()
+    found = session.get(LoginFailure, key) or LoginFailure(name=key, failures=0)
+    session.add(found)
+    found.failures += 1
+    found.last_at = now()
+    excess = found.failures - FREE_FAILURES
+    if excess >= 0:
+        found.locked_until = now() + min(FIRST_LOCK * 2 ** min(excess, 10), LONGEST_LOCK)
+
+
+def start_login(session: Session, user: User) -> str:
+    """Log a user in; returns the cookie's key."""
+    failures = session.get(LoginFailure, user.name[:64])
+    if failures is not None:
+        session.delete(failures)
+    for old in session.scalars(
+        select(LoginSession).where(LoginSession.seen_at < now() - IDLE).limit(100)
+    ):
+        session.delete(old)
+    key = new_key()
+    session.add(LoginSession(token_hash=key_hash(key), user_id=user.id))
+    return key
+
+
+def login_of(session: Session, key: str) -> LoginSession | None:
+    """The login of a cookie's key, with its user; None where it has ended."""
+    found = session.get(LoginSession, key_hash(key))
+    if found is None or not found.user.active:
+        return None
+    if found.seen_at < now() - IDLE or found.created_at < now() - OLDEST:
+        return None
+    return found
+
+
+def is_stale(login: LoginSession) -> bool:
+    """Whether `touch_login` is due; not at every page, since it writes."""
+    return login.seen_at < now() - _SEEN_STEP
+
+
+def touch_login(session: Session, key: str) -> None:
+    """Note that a login is in use."""
+    found = session.get(LoginSession, key_hash(key))
+    if found is not None:
+        found.seen_at = now()
+
+
+def end_login(session: Session, key: str) -> None:
+    """Log out."""
+    found = session.get(LoginSession, key_hash(key))
+    if found is not None:
+        session.delete(found)
+
+
+def add_token(session: Session, user: User, name: str) -> str:
+    """Make an API token; the key is shown once and stored as its hash."""
+    key = new_key()
+    session.add(Token(user_id=user.id, name=name[:64], token_hash=key_hash(key)))
+    return key
+
+
+def user_of_token(session: Session, key: str) -> User | None:
+    """The user of an API token that is in force, or None."""
+    found = session.scalar(select(Token).where(Token.token_hash == key_hash(key)))
+    if found is None or found.revoked_at is not None or not found.user.active:
+        return None
+    return found.user
+
+
+def list_tokens(session: Session, user_id: int) -> Sequence[Token]:
+    """A user's API tokens in force, newest first."""
+    query = select(Token).where(Token.user_id == user_id, Token.revoked_at.is_(None))
+    return session.scalars(query.order_by(Token.id.desc())).all()
+
+
+def revoke_token(session: Session, user_id: int, token_id: int) -> None:
+    """Take one of a user's tokens out of force; nothing where it is another's."""
+    found = session.get(Token, token_id)
+    if found is not None and found.user_id == user_id and found.revoked_at is None:
+        found.revoked_at = now()
+
+
+def set_role(session: Session, user: User, role: Role) -> None:
+    """Give a user another role.
+
+    Raises
+    ------
+    MezoroiError
+        If no administrator would be left.
+    """
+    if role is not Role.ADMIN:
+        _keep_an_admin(session, user)
+    user.role = role.value
+
+
+def set_active(session: Session, user: User, active: bool) -> None:
+    """Lock a user's login, and end all their sessions, or give it back.
+
+    Raises
+    ------
+    MezoroiError
+        If no administrator would be left.
+    """
+    if not active:
+        _keep_an_admin(session, user)
+        for login in session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)):
+            session.delete(login)
+    user.active = active
+
+
+def _keep_an_admin(session: Session, user: User) -> None:
+    query = select(func.count()).select_from(User)
+    others = query.where(User.role == Role.ADMIN.value, User.active, User.id != user.id)
+    if user.role == Role.ADMIN.value and not session.scalar(others):
+        raise MezoroiError("no administrator would be left: make another one first")

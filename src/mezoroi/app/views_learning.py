@@ -1,0 +1,159 @@
+"""What practice and calibration show of a fruit, of an answer and of a learner."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mezoroi.app.blobs import Blobs
+from mezoroi.app.tables import GradingRow, Standard
+from mezoroi.app.tables_learning import Question, Specimen
+from mezoroi.app.views import ResultView, result_view
+from mezoroi.standard import GradingStandard
+
+ALIKE_SHOWN = 2
+_STEPS = 72
+
+
+@dataclass(frozen=True)
+class FruitView:
+    """A fruit as it may be shown to somebody who is to grade it: nothing tells its grade.
+
+    Attributes
+    ----------
+    surface : picture with its size
+    photo : what the camera saw, or None
+    turns : whether the picture goes once around the fruit
+    silhouette : SVG paths ``mean`` and ``band``, or None
+    is_drawn : the silhouette is an ellipse drawn from the measurements
+    shape : some measurements of the outline, or None
+    """
+
+    surface: Mapping[str, Any]
+    photo: Mapping[str, Any] | None
+    turns: bool
+    silhouette: Mapping[str, str] | None
+    is_drawn: bool
+    shape: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    """What is shown after an answer in practice.
+
+    Attributes
+    ----------
+    maps : grade and picture of the activation map, or None: the right grade, then the given one
+    alike : by grade, the most similar reference fruits
+    line : what to look at
+    """
+
+    fruit: FruitView
+    result: ResultView
+    maps: Sequence[tuple[str, str | None]]
+    alike: Mapping[str, Sequence[Mapping[str, Any]]]
+    line: str
+
+
+def fruit_view(specimen: Specimen, turns: bool) -> FruitView:
+    """What a grader may see of a fruit before grading it."""
+    result = specimen.result
+    outline = result["outline"]
+    silhouette = _silhouette(result)
+    shape = None
+    if outline is not None:
+        names = ("height_width", "asymmetry_top_bottom", "bumpiness")
+        shape = {name: outline[name] for name in names if name in outline}
+    return FruitView(
+        result["pictures"]["surface"],
+        result["pictures"]["photo"],
+        turns,
+        silhouette,
+        silhouette is not None and result["silhouette"] is None,
+        shape or None,
+    )
+
+
+def specimen_result(specimen: Specimen, standard: Standard, language: str) -> ResultView:
+    """What Mezoroi says of a specimen."""
+    row = GradingRow(id=0, grade=specimen.result["grade"], result=specimen.result)
+    row.standard = standard
+    return result_view(row, language)
+
+
+def answer_view(
+    question: Question,
+    standard: Standard,
+    language: str,
+    *,
+    turns: bool,
+    blobs: Blobs,
+    hidden: set[str],
+) -> AnswerView:
+    """What is shown after an answer in practice.
+
+    Parameters
+    ----------
+    hidden : references that occur in tests, which are not shown
+    """
+    specimen = question.specimen
+    grades = list(dict.fromkeys((question.truth, question.given or question.truth)))
+    pictures = specimen.result["pictures"]["maps"]
+    return AnswerView(
+        fruit_view(specimen, turns),
+        specimen_result(specimen, standard, language),
+        [(grade, pictures.get(grade)) for grade in grades],
+        {grade: alike(specimen, grade, hidden) for grade in grades},
+        look_at(specimen, standard, question.truth, language, turns=turns, blobs=blobs),
+    )
+
+
+def alike(specimen: Specimen, grade: str, hidden: set[str]) -> Sequence[Mapping[str, Any]]:
+    """The most similar reference fruits of a grade that may be shown."""
+    found = [item for item in specimen.alike.get(grade, []) if item["id"] not in hidden]
+    return found[:ALIKE_SHOWN]
+
+
+def look_at(
+    specimen: Specimen, standard: Standard, grade: str, language: str, *, turns: bool, blobs: Blobs
+) -> str:
+    """One line: what the right grade looks like, and where its map is strongest."""
+    import numpy as np
+    from PIL import Image
+
+    from mezoroi.practice.hints import what_to_look_at
+
+    name = specimen.result["pictures"]["maps"].get(grade)
+    values = None
+    if name is not None:
+        with Image.open(io.BytesIO(blobs.picture(name).read_bytes())) as image:
+            values = np.asarray(image, np.float64)
+    described = GradingStandard.from_dict(standard.content)
+    return what_to_look_at(described, grade, values, language=language, turned=turns)
+
+
+def _silhouette(result: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Paths of the filmed silhouette; of measurements alone an ellipse as high and wide."""
+    if result["silhouette"] is not None:
+        return {name: _path(result["silhouette"][name]) for name in ("mean", "high")}
+    height_width = (result["outline"] or {}).get("height_width")
+    if height_width is None:
+        return None
+    high, wide = math.sqrt(height_width), 1 / math.sqrt(height_width)
+    radii = []
+    for step in range(_STEPS):
+        angle = 2 * math.pi * step / _STEPS
+        radii.append(high * wide / math.hypot(high * math.cos(angle), wide * math.sin(angle)))
+    return {"mean": _path(radii)}
+
+
+def _path(radii: Sequence[float]) -> str:
+    step = 2 * math.pi / len(radii)
+    points = (
+        f"{radius * math.cos(place * step):.3f} {-radius * math.sin(place * step):.3f}"
+        for place, radius in enumerate(radii)
+    )
+    return f"M{'L'.join(points)}Z"

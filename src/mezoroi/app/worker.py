@@ -1,0 +1,263 @@
+"""The grading worker: ``python -m mezoroi.app.worker``, started by the supervisor.
+
+It takes waiting jobs in small batches, reads and grades the fruits and stores the gradings. Files
+from users are decoded here and nowhere else: what takes too much time or memory ends this process,
+not the web server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import select
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mezoroi.app.blobs import Blobs
+from mezoroi.app.database import Database
+from mezoroi.app.intake import is_video
+from mezoroi.app.logs import set_up_logs
+from mezoroi.app.settings import Settings
+from mezoroi.app.store import fruits, jobs, runs
+from mezoroi.app.tables import Fruit, Job, Run
+from mezoroi.app.worker_start import first_line, read_start_line
+from mezoroi.errors import MezoroiError
+
+if TYPE_CHECKING:
+    from mezoroi.app.referencing import References
+    from mezoroi.grader import Grader
+
+log = logging.getLogger("mezoroi.app.worker")
+BATCH = 8
+_IDLE_SECONDS = 1.0
+_REFERENCE_SECONDS = 300.0
+
+
+class Bell:
+    """Standard input as a bell: `wait` returns when it rings; `is_over` once it is closed."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.is_over = False
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a ring, at most so long."""
+        ready, _, _ = select.select([self._handle], [], [], seconds)
+        if ready and not os.read(self._handle, 4096):
+            self.is_over = True
+
+
+class Worker:
+    """Grades what waits in the job table.
+
+    Parameters
+    ----------
+    say : receives what the supervisor should know
+    """
+
+    def __init__(self, settings: Settings, name: str, say: Any) -> None:
+        self._settings = settings
+        self._name = name
+        self._say = say
+        self._database = Database(settings.url)
+        self._blobs = Blobs(settings.data / "blobs")
+        self._grader: Grader | None = None
+        self._references: References | None = None
+        self._run_id: int | None = None
+        self._light: dict[str, Any] = {}
+
+    def run(self, bell: Bell) -> None:
+        """Work until the bell is over."""
+        self._load()
+        _limit_memory(self._settings.limits.worker_bytes)
+        while not bell.is_over:
+            if not self.work_once():
+                bell.wait(_IDLE_SECONDS)
+            else:
+                bell.wait(0)
+
+    def work_once(self) -> bool:
+        """Grade one batch; False where nothing waited."""
+        self._load()
+        limits = self._settings.limits
+        with self._database.write() as session:
+            each = max(limits.photo_time, limits.video_time)
+            claimed = jobs.claim(session, jobs.GRADE, self._name, BATCH, each)
+            work = [(job, fruits.get_fruit(session, job.fruit_id or 0)) for job in claimed]
+        for job, fruit in work:
+            if fruit is None:
+                self._fail(job, "unreadable", "the fruit is gone")
+            else:
+                self._grade(job, fruit)
+        return bool(work) or self._tend_references() or self._prepare()
+
+    def _tend_references(self) -> bool:
+        """Do one job about the reference fruits; False where there was nothing to do."""
+        from mezoroi.app.referencing import References
+
+        assert self._grader is not None and self._run_id is not None
+        if self._references is None:
+            with self._database.read() as session:
+                run = session.get_one(Run, self._run_id)
+            folder = Path(run.folder)
+            self._references = References(self._database, self._blobs, self._grader, run.id, folder)
+            if "prototypes" not in run.metrics:
+                self._references.read()
+                return True
+        with self._database.read() as session:
+            kind = jobs.next_kind(session, jobs.REFERENCE_KINDS)
+        if kind is None:
+            return False
+        with self._database.write() as session:
+            claimed = jobs.claim(session, kind, self._name, 1, _REFERENCE_SECONDS)
+        for job in claimed:
+            try:
+                self._references.do(job)
+            except MezoroiError as error:
+                self._fail(job, "reference", str(error))
+            except Exception as error:  # nothing a user adds may stop the grading
+                log.exception("job %s failed", job.id)
+                self._fail(job, "reference", type(error).__name__)
+            else:
+                with self._database.write() as session:
+                    jobs.finish(session, job.id)
+        self._grader = self._references.grader
+        return bool(claimed)
+
+    def _prepare(self) -> bool:
+        """Prepare a few fruits for practice and calibration; False where none waits."""
+        from mezoroi.app.preparing import prepare_some
+
+        assert self._grader is not None and self._run_id is not None
+        seconds = 4 * self._settings.limits.photo_time
+        with self._database.write() as session:
+            claimed = jobs.claim(session, jobs.PREPARE, self._name, 1, seconds)
+            folder = Path(session.get_one(Run, self._run_id).folder)
+        for job in claimed:
+            try:
+                prepare_some(self._database, self._blobs, self._grader, self._run_id, folder, job)
+            except MezoroiError as error:
+                self._fail(job, "reference", str(error))
+        return bool(claimed)
+
+    def _grade(self, job: Job, fruit: Fruit) -> None:
+        from mezoroi.app.drawing import describe
+        from mezoroi.app.light import deviations
+        from mezoroi.app.reading import read_upload
+
+        assert self._grader is not None
+        path = self._blobs.original(fruit.content)
+        video = is_video(fruit.media)
+        try:
+            if video:
+                self._step(job, "unrolling")
+            upload = read_upload(path, video, self._grader.bundle.input_kind, self._settings.limits)
+            if video:
+                self._step(job, "grading")
+            grading = self._grader.grade_read(upload.fruit)
+            result = describe(grading, upload, self._blobs, shown_name=fruit.name or "the file")
+            result["light"] = deviations(grading.surface, self._light)
+        except MezoroiError as error:
+            reason = (
+                str(error).removeprefix(f"{path}: ").replace(str(path), fruit.name or "the file")
+            )
+            self._fail(job, "no fruit" if video else "unreadable", reason)
+            return
+        except MemoryError:
+            self._fail(job, "crashed", "out of memory")
+            return
+        except Exception as error:  # one fruit's bug must not stop the others
+            log.exception("job %s failed", job.id)
+            self._fail(job, "unreadable", type(error).__name__)
+            return
+        self._store(job, fruit, result)
+
+    def _store(self, job: Job, fruit: Fruit, result: dict[str, Any]) -> None:
+        with self._database.write() as session:
+            run = session.get_one(Run, self._run_id)
+            fruits.add_grading(session, fruit.id, run, result)
+            jobs.finish(session, job.id)
+
+    def _fail(self, job: Job, code: str, detail: str) -> None:
+        with self._database.write() as session:
+            jobs.fail(session, job.id, code, detail)
+
+    def _step(self, job: Job, step: str) -> None:
+        with self._database.write() as session:
+            jobs.set_step(session, job.id, step)
+
+    def _load(self) -> None:
+        """Load the active run's grader where it is another than the one at hand."""
+        with self._database.read() as session:
+            run = runs.active_run(session)
+        if run is None:
+            raise MezoroiError("no run is active: activate one")
+        if run.id == self._run_id:
+            return
+        from mezoroi.grader import Grader
+
+        self._grader = Grader.load(Path(run.folder))
+        self._light = self._known_light(run)
+        self._run_id, self._references = run.id, None
+        self._say({"event": "ready", "run": run.folder})
+
+    def _known_light(self, run: Run) -> dict[str, Any]:
+        """Range of the light in a run's training pictures, found once per run."""
+        if run.light is not None:
+            return run.light
+        from mezoroi.app.light import training_light
+
+        light = training_light(Path(run.folder))
+        with self._database.write() as session:
+            session.get_one(Run, run.id).light = light
+        return light
+
+
+def _limit_memory(extra: int) -> None:
+    """Allow this process so many bytes on top of what it has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if _has_proc() else 0
+    if not pages:
+        return
+    limit = pages * resource.getpagesize() + extra
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self/statm").is_file()
+
+
+def _private_output() -> IO[str]:
+    """Standard output for the supervisor alone: what libraries print goes to standard error."""
+    private = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return private
+
+
+def main() -> int:
+    """Run a worker with what its first line says."""
+    output = _private_output()
+
+    def say(content: dict[str, Any]) -> None:
+        output.write(json.dumps(content) + "\n")
+        output.flush()
+
+    set_up_logs()
+    settings, name = read_start_line(first_line())
+    try:
+        Worker(settings, name, say).run(Bell(0))
+    except MezoroiError as error:
+        say({"event": "trouble", "reason": str(error)})
+        return 1
+    except KeyboardInterrupt:  # Ctrl-C reaches the whole process group; the server finishes
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

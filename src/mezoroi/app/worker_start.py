@@ -1,0 +1,45 @@
+"""The line with which a worker learns what it works for."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from mezoroi.app.settings import Limits, Settings
+
+
+def start_line(settings: Settings, name: str) -> str:
+    """The first line of a worker's standard input."""
+    content = {
+        "name": name,
+        "run": str(settings.run),
+        "data": str(settings.data),
+        "database_url": settings.url,
+        "limits": asdict(settings.limits),
+    }
+    return json.dumps(content) + "\n"
+
+
+def read_start_line(line: str) -> tuple[Settings, str]:
+    """The inverse of `start_line`: settings and the worker's name."""
+    content = json.loads(line)
+    settings = Settings(
+        Path(content["run"]),
+        Path(content["data"]),
+        content["database_url"],
+        Limits(**content["limits"]),
+    )
+    return settings, content["name"]
+
+
+def first_line() -> str:
+    """The first line of standard input, unbuffered: what follows is read from the same handle."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            raise SystemExit("error: no settings came: start it with `mezoroi serve`")
+        line += byte
+    return line.decode()

@@ -1,0 +1,278 @@
+"""The study kit: a trial with people, since simulated learners prove nothing about them.
+
+Participants are assigned to arms at random, in permuted blocks within strata; answers are exported
+under pseudonyms; the effect is a difference between arms in a test, adjusted for the pre-test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from mezoroi.errors import MezoroiError
+from mezoroi.files import nan_to_none
+
+TRIAL_COLUMNS = (
+    "participant", "arm", "phase", "day", "number", "specimen", "truth", "given", "right",
+    "certainty", "seconds",
+)  # fmt: skip
+ANSWER_COLUMNS = (
+    "participant", "arm", "phase", "at", "specimen", "truth", "given", "certainty", "seconds",
+)  # fmt: skip
+_MIN_PER_ARM = 3
+
+
+def assign(
+    participants: Sequence[str],
+    arms: Sequence[str],
+    seed: int,
+    strata: Sequence[str] | None = None,
+) -> dict[str, str]:
+    """Assign participants to arms at random, equally many to each.
+
+    Permuted blocks of two per arm, within each stratum (such as years of experience), so that arms
+    stay balanced whenever the enrolment stops. Draw the seed before anybody is enrolled and keep
+    the order of enrolment.
+
+    Returns
+    -------
+    arm by participant
+
+    Raises
+    ------
+    MezoroiError
+        If there are fewer than two arms, or a participant is named twice.
+    """
+    if len(set(arms)) < 2 or len(set(arms)) != len(arms):
+        raise MezoroiError("a trial compares at least two different arms: name them")
+    if len(set(participants)) != len(participants):
+        raise MezoroiError("a participant is named twice: give each one row")
+    if strata is not None and len(strata) != len(participants):
+        raise MezoroiError("give one stratum per participant")
+    groups = list(strata) if strata is not None else [""] * len(participants)
+    block = list(arms) * 2
+    assigned: dict[str, str] = {}
+    for number, stratum in enumerate(sorted(set(groups))):
+        rng = np.random.default_rng([seed, number])
+        own = [name for name, group in zip(participants, groups, strict=True) if group == stratum]
+        for start in range(0, len(own), len(block)):
+            order = rng.permutation(len(block))
+            for name, place in zip(own[start : start + len(block)], order, strict=False):
+                assigned[name] = block[place]
+    return {name: assigned[name] for name in participants}
+
+
+def anonymise(answers: Sequence[Mapping[str, Any]], key: bytes) -> list[dict[str, Any]]:
+    """Rows of a trial that name nobody.
+
+    A participant becomes a pseudonym (HMAC-SHA256 under `key`, which stays secret, or is thrown
+    away for good), a date becomes days since that participant's first answer, a time of day is
+    dropped. Only `TRIAL_COLUMNS` are kept.
+
+    Parameters
+    ----------
+    answers : rows with `ANSWER_COLUMNS`; `at` is an ISO 8601 date and time with
+        its zone
+    key : at least 16 secret bytes
+
+    Raises
+    ------
+    MezoroiError
+        If a column is missing, a time cannot be read, or the key is short.
+    """
+    if len(key) < 16:
+        raise MezoroiError("the key has fewer than 16 bytes: use a longer secret")
+    rows = [(_time_of(answer, number), answer) for number, answer in enumerate(answers, 1)]
+    by_person: dict[str, list[tuple[datetime, Mapping[str, Any]]]] = {}
+    for time, answer in rows:
+        by_person.setdefault(str(answer["participant"]), []).append((time, answer))
+    trial: list[dict[str, Any]] = []
+    for person, own in by_person.items():
+        code = hmac.new(key, person.encode(), hashlib.sha256).hexdigest()[:12]
+        own.sort(key=lambda pair: pair[0])
+        first = own[0][0].date()
+        for number, (time, answer) in enumerate(own, 1):
+            kept = {name: answer[name] for name in TRIAL_COLUMNS if name in ANSWER_COLUMNS}
+            kept |= {
+                "participant": code,
+                "day": (time.date() - first).days,
+                "number": number,
+                "right": int(answer["given"] == answer["truth"]),
+            }
+            trial.append({name: kept[name] for name in TRIAL_COLUMNS})
+    return sorted(trial, key=lambda row: (row["participant"], row["number"]))
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One test's difference between two arms.
+
+    Attributes
+    ----------
+    test : post-test or a delayed test
+    arm, control : what is compared
+    adjusted : difference in share right, adjusted for the pre-test, with its 95 % interval
+    p_value : of no difference, two-sided
+    means : share right by arm, not adjusted
+    counted : participants by arm with both tests
+    missing : participants by arm without one of them; many, or many more in one arm, is bias
+    """
+
+    test: str
+    arm: str
+    control: str
+    adjusted: tuple[float, float, float]
+    p_value: float
+    means: Mapping[str, float]
+    counted: Mapping[str, int]
+    missing: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; NaN becomes None."""
+        value, low, high = self.adjusted
+        return nan_to_none(
+            {
+                "test": self.test,
+                "arm": self.arm,
+                "control": self.control,
+                "difference": {"value": value, "low": low, "high": high},
+                "p_value": self.p_value,
+                "means": dict(self.means),
+                "counted": dict(self.counted),
+                "missing": dict(self.missing),
+            }
+        )
+
+
+def analyse(
+    trial: Sequence[Mapping[str, Any]],
+    control: str,
+    *,
+    before: str = "pre-test",
+    tests: Sequence[str] = ("post-test", "1 day", "1 week"),
+) -> list[Effect]:
+    """The effect of every arm against the control, in every test that was held.
+
+    Analysis of covariance: share right in the test on arm and share right in the pre-test, by least
+    squares with standard errors that allow unequal spread (HC3, MacKinnon and White 1985) and a t
+    interval. A participant counts in the arm assigned, whatever they practised. Name one test and
+    one arm as the main comparison before the trial; the others are for exploration, and no p value
+    is corrected for their number.
+
+    Parameters
+    ----------
+    trial : rows as `anonymise` gives them
+    control : the arm that others are compared with
+
+    Returns
+    -------
+    effects; NaN where an arm has fewer than 3 participants with both tests
+
+    Raises
+    ------
+    MezoroiError
+        If a column is missing, the control does not occur, or no other arm does.
+    """
+    scores, arm_of = _scores(trial)
+    arms = sorted(set(arm_of.values()) - {control})
+    if control not in arm_of.values() or not arms:
+        raise MezoroiError(
+            f"arms are {', '.join(sorted(set(arm_of.values()))) or 'none'}: "
+            f"the control `{control}` and another are needed"
+        )
+    held = [test for test in tests if any(test in own for own in scores.values())]
+    return [_effect(scores, arm_of, before, test, arm, control) for test in held for arm in arms]
+
+
+def _scores(
+    trial: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    answers: dict[str, dict[str, list[int]]] = {}
+    arm_of: dict[str, str] = {}
+    for number, row in enumerate(trial, 1):
+        try:
+            person, arm = str(row["participant"]), str(row["arm"])
+            right, phase = int(row["right"]), str(row["phase"])
+        except (KeyError, ValueError) as error:
+            raise MezoroiError(
+                f"row {number} of the trial is damaged ({error}): export it again"
+            ) from error
+        if right not in (0, 1):
+            raise MezoroiError(f"row {number} of the trial: right is {right}: use 0 or 1")
+        if arm_of.setdefault(person, arm) != arm:
+            raise MezoroiError(f"participant {person} is in two arms: correct the data")
+        answers.setdefault(person, {}).setdefault(phase, []).append(right)
+    return (
+        {
+            person: {phase: float(np.mean(own)) for phase, own in phases.items()}
+            for person, phases in answers.items()
+        },
+        arm_of,
+    )
+
+
+def _effect(
+    scores: Mapping[str, Mapping[str, float]],
+    arm_of: Mapping[str, str],
+    before: str,
+    test: str,
+    arm: str,
+    control: str,
+) -> Effect:
+    enrolled = [person for person in scores if arm_of[person] in (arm, control)]
+    complete = [p for p in enrolled if before in scores[p] and test in scores[p]]
+    counted = {name: sum(arm_of[p] == name for p in complete) for name in (arm, control)}
+    missing = {
+        name: sum(arm_of[p] == name for p in enrolled) - counted[name] for name in (arm, control)
+    }
+    means = {
+        name: float(np.mean([scores[p][test] for p in complete if arm_of[p] == name]))
+        if counted[name]
+        else math.nan
+        for name in (arm, control)
+    }
+    adjusted, p_value = (math.nan, math.nan, math.nan), math.nan
+    if min(counted.values()) >= _MIN_PER_ARM:
+        adjusted, p_value = _covariance(
+            np.array([scores[p][test] for p in complete]),
+            np.array([scores[p][before] for p in complete]),
+            np.array([float(arm_of[p] == arm) for p in complete]),
+        )
+    return Effect(test, arm, control, adjusted, p_value, means, counted, missing)
+
+
+def _covariance(
+    after: np.ndarray, before: np.ndarray, treated: np.ndarray
+) -> tuple[tuple[float, float, float], float]:
+    from statsmodels.api import OLS, add_constant
+
+    columns = [treated]
+    if np.ptp(before) > 0:
+        columns.append(before)
+    design = add_constant(np.column_stack(columns), has_constant="add")
+    fit = OLS(after, design).fit(cov_type="HC3", use_t=True)
+    low, high = fit.conf_int()[1]
+    return (float(fit.params[1]), float(low), float(high)), float(fit.pvalues[1])
+
+
+def _time_of(answer: Mapping[str, Any], number: int) -> datetime:
+    absent = [name for name in ANSWER_COLUMNS if name not in answer]
+    if absent:
+        raise MezoroiError(f"row {number} has no column `{absent[0]}`: export the answers again")
+    try:
+        time = datetime.fromisoformat(str(answer["at"]).replace("Z", "+00:00"))
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise MezoroiError(
+            f"row {number}: `{answer['at']}` is no time with its zone: "
+            "write it as 2026-07-01T09:30:00+09:00"
+        )
+    return time

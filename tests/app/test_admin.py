@@ -1,0 +1,147 @@
+"""The administrator's pages: people, standard, house settings, audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mezoroi.app.roles import Role
+from mezoroi.app.store import house, runs, users
+from mezoroi.app.tables import AuditEntry, now
+from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
+from tests.app.conftest import App
+from tests.app.helpers import send_all
+
+
+def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
+    admin = app.client(Role.ADMIN)
+    person = {"name": "Sato", "full_name": "佐藤", "role": "expert"}
+    page = admin.post("/admin/users", data=person)
+    assert page.status_code == 201
+    secret = page.text.split('class="secret">')[1].split("<")[0]
+    assert secret not in admin.get("/admin/users").text
+    sato = app.client()
+    assert sato.post("/login", data={"name": "sato", "password": secret}).status_code == 303
+    assert sato.get("/").headers["location"] == "/account", "the one-time password is due"
+    assert admin.post("/admin/users", data=person).status_code == 422
+
+    with app.services.database.read() as session:
+        user = users.find_user(session, "sato")
+    assert user is not None and user.role == "expert" and user.blind
+    admin.post(f"/admin/users/{user.id}/role", data={"role": "newcomer"})
+    admin.post(f"/admin/users/{user.id}/lock", data={"active": "false"})
+    assert sato.get("/").headers["location"].startswith("/login")
+    assert app.client().post("/login", data={"name": "sato", "password": secret}).status_code == 401
+    admin.post(f"/admin/users/{user.id}/lock", data={"active": "true"})
+    renewed = admin.post(f"/admin/users/{user.id}/password").text
+    second = renewed.split('class="secret">')[1].split("<")[0]
+    for password, status in ((secret, 401), (second, 303)):
+        login = app.client().post("/login", data={"name": "sato", "password": password})
+        assert login.status_code == status
+    log = admin.get("/admin/audit").text
+    for action in ("user added", "role changed", "locked", "unlocked", "password reset"):
+        assert action in log
+    assert secret not in log and second not in log
+
+
+@pytest.mark.parametrize(
+    ("path", "data"), [("role", {"role": "expert"}), ("lock", {"active": "false"})]
+)
+def test_the_last_administrator_stays(app: App, path: str, data: dict[str, str]) -> None:
+    with app.services.database.read() as session:
+        user = users.find_user(session, "admin")
+    assert user is not None
+    answer = app.client(Role.ADMIN).post(f"/admin/users/{user.id}/{path}", data=data)
+    assert answer.status_code == 422
+    assert app.client(Role.ADMIN).get("/admin").status_code == 200
+
+
+def test_other_words_for_the_grades_are_a_new_version(app: App, melons: Path) -> None:
+    surfaces = sorted(melons.glob("captures/*/surface.png"))
+    (first,) = send_all(app, surfaces[:1])
+    admin = app.client(Role.ADMIN)
+    admin.post("/admin/standard/example", data={"fruit_id": first, "grade": "A"})
+    with app.services.database.read() as session:
+        before = runs.active_run(session)
+    assert before is not None
+    words = {"title-0-ja": "特秀", "description-0-ja": "網が細かい", "note": "春の目揃い会"}
+    for place, entry in enumerate(before.standard.content["grades"].values()):
+        for part in ("title", "description"):
+            for code, value in entry[part].items():
+                words.setdefault(f"{part}-{place}-{code}", value)
+    assert admin.post("/admin/standard", data=words).status_code == 303
+    admin.post("/admin/standard", data=words | {"note": "the same once more"})
+
+    with app.services.database.read() as session:
+        after = runs.active_run(session)
+        versions = house.list_standards(session)
+        assert after is not None
+        examples = house.examples(session, after.standard_id)
+    assert [item.version for item in versions] == [2, 1]
+    assert versions[0].note == "春の目揃い会"
+    assert versions[1].content == before.standard.content
+    assert after.standard.content["grades"]["A"]["title"]["ja"] == "特秀"
+    assert list(after.standard.content["grades"]) == list(before.standard.content["grades"])
+    assert [(item.grade, item.fruit_id) for item in examples] == [("A", first)]
+    (second,) = send_all(app, surfaces[1:2])
+    for fruit, version in ((first, 1), (second, 2)):
+        page = admin.get(f"/fruits/{fruit}", headers={"accept-language": "en"}).text
+        assert f"standard version {version}" in page
+
+
+def test_the_house_language_is_for_who_chose_none(app: App) -> None:
+    page = {"accept-language": "en"}
+    assert '<html lang="en"' in app.client().get("/login", headers=page).text
+    days = {"performance": "30", "audit": "60"}
+    admin = app.client(Role.ADMIN)
+    assert admin.post("/admin/house", data=days | {"language": "ja"}).status_code == 303
+    assert '<html lang="ja"' in app.client().get("/login", headers=page).text
+    cookie = {"cookie": "mezoroi_language=en"}
+    assert '<html lang="en"' in app.client().get("/login", headers=cookie).text
+    assert admin.post("/admin/house", data={"performance": "0", "audit": "60"}).status_code == 422
+
+
+def test_what_is_older_than_the_house_keeps_it_goes(app: App) -> None:
+    with app.services.database.write() as session:
+        house.set_setting(session, house.RETENTION, {"performance": 10, "audit": 40})
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        specimen = Specimen(reference="x", name="x", grade="A")
+        practice = PracticeRound(user_id=user.id, phase="practice", length=2)
+        session.add_all([specimen, practice])
+        session.flush()
+        for number, days in enumerate((9, 11)):
+            session.add(
+                Question(
+                    round_id=practice.id,
+                    user_id=user.id,
+                    number=number,
+                    specimen_id=specimen.id,
+                    truth="A",
+                    shown_at=now() - timedelta(days=days),
+                )
+            )
+        for days in (39, 41):
+            session.add(AuditEntry(action="old", created_at=now() - timedelta(days=days)))
+    gone = app.services.background.clear_out()
+    assert (gone["questions"], gone["audit"]) == (1, 1)
+    assert app.services.background.clear_out()["questions"] == 0
+
+
+def test_keys_for_programs_are_shown_once_and_revoked(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    newcomer = app.client(Role.NEWCOMER)
+    page = newcomer.post("/account/tokens", data={"name": "camera"}).text
+    key = page.split('class="secret">')[1].split("<")[0]
+    program = {"authorization": f"Bearer {key}"}
+    assert app.client().get("/api/v1/fruits", headers=program).status_code == 200
+    listed = newcomer.get("/account/tokens").text
+    assert "camera" in listed and key not in listed
+    token_id = listed.split("/account/tokens/")[1].split("/")[0]
+    app.client(Role.EXPERT).post(f"/account/tokens/{token_id}/revoke")
+    assert app.client().get("/api/v1/fruits", headers=program).status_code == 200, "not theirs"
+    newcomer.post(f"/account/tokens/{token_id}/revoke")
+    assert app.client().get("/api/v1/fruits", headers=program).status_code == 401

@@ -1,0 +1,284 @@
+"""Calibration sessions: blind until the reveal, agreement, consensus, references, drift."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from mezoroi.app import drifting
+from mezoroi.app.roles import Role
+from mezoroi.app.store import calibration, jobs, specimens, users
+from mezoroi.app.tables import now
+from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
+from tests.app.conftest import PASSWORD, App, work
+from tests.app.learning import prepare, send_fruits
+
+
+def open_session(client: TestClient, **fields: str) -> str:
+    """Open a session; its address."""
+    form = {"way": "stratified", "count": "4", "title": "朝", **fields}
+    answer = client.post("/calibration", data=form)
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["location"])
+
+
+def fruits_on(client: TestClient, address: str) -> list[str]:
+    """The addresses that fruits on a page are graded at."""
+    return re.findall(r'<form data-answer method="post" action="([^"]+)"', client.get(address).text)
+
+
+def second_expert(app: App) -> TestClient:
+    """A browser of another expert."""
+    with app.services.database.write() as session:
+        users.add_user(session, "second", Role.EXPERT, PASSWORD)
+        user = users.find_user(session, "second")
+        assert user is not None
+        client = app.client()
+        client.cookies.set("mezoroi_session", users.start_login(session, user))
+    return client
+
+
+def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first)
+    blank = second.get(address)
+    for fruit in fruits_on(first, address):
+        assert first.post(fruit, data={"grade": "D"}).status_code == 303
+
+    # What the second sees does not depend on what the first gave: not in a page, not in a header.
+    pages = [address, f"{address}?lead=true", f"{address}/count", "/calibration"]
+    before = [second.get(page) for page in pages]
+    with prepared.services.database.write() as session:
+        for given in session.query(CalibrationGrade):
+            given.grade = "A"
+    after = [second.get(page) for page in pages]
+    assert blank.text == before[0].text
+    for one, other in zip(before, after, strict=True):
+        assert one.text == other.text
+        assert {**one.headers} == {**other.headers}
+    for page in (f"{address}/reveal", fruits_on(second, address)[0]):
+        assert second.get(page).status_code == 404
+    assert "<b>1</b> / 2" in second.get(f"{address}/count").text
+
+
+def test_nothing_on_the_page_tells_what_mezoroi_or_the_experts_say(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    address = open_session(client)
+    page = client.get(address).text
+    with prepared.services.database.read() as session:
+        fruits = calibration.fruits_of(session, 1)
+        secrets = [
+            secret
+            for fruit in fruits
+            for secret in (
+                *fruit.specimen.result["pictures"]["maps"].values(),
+                *(entry["picture"] for row in fruit.specimen.alike.values() for entry in row),
+                fruit.specimen.name,
+            )
+        ]
+    assert len(fruits) == 4 and not [secret for secret in secrets if secret in page]
+    assert 'class="badge' not in page and "radar" not in page
+
+
+def test_a_session_from_opening_to_consensus(prepared: App, melons: Path) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    send_fruits(prepared, first, sorted(melons.glob("captures/*/surface.png"))[:3])
+    prepare(prepared)
+    with prepared.services.database.read() as session:
+        own = [item.id for item in specimens.known_specimens(session) if item.fruit_id]
+    address = open_session(first, way="hand", chosen=[str(number) for number in own])  # type: ignore[arg-type]
+    for client, grades in ((first, "ABD"), (second, "ABA")):
+        for fruit, grade in zip(sorted(fruits_on(client, address)), grades, strict=True):
+            assert client.post(fruit, data={"grade": grade}).status_code == 303
+        assert not fruits_on(client, address)
+    assert "<b>2</b> / 2" in first.get(f"{address}/count").text
+    assert second.post(f"{address}/reveal").status_code == 422, "it is led by the first"
+    assert first.post(f"{address}/reveal").status_code == 303
+    assert second.get(f"{address}/count").headers["hx-redirect"] == f"{address}/reveal"
+
+    page = second.get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    listed = re.findall(rf'class="card fruit" href="({address}/fruits/\d+)"', page)
+    with prepared.services.database.read() as session:
+        found = calibration.get_session(session, 1)
+    assert found is not None
+    told = found.outcome
+    assert [f"{address}/fruits/{item['id']}" for item in told["fruits"]] == listed
+    assert told["fruits"][0]["labels"] == {"expert": "D", "second": "A"}
+    assert told["strictness"]["expert"]["value"] == 1 and told["alpha"]["value"] is not None
+    assert told["graders"][-1] == "Mezoroi"
+
+    disputed = listed[0]
+    assert first.post(f"{disputed}/consensus", data={"grade": "Z"}).status_code == 422
+    first.post(f"{disputed}/consensus", data={"grade": "B", "note": "傷は浅い"})
+    page = second.get(disputed).text
+    assert "傷は浅い" in page and 'value="B" aria-pressed="true"' in page
+    assert "data-overlay-map" in page and "likes" in page
+    assert first.post(f"{address}/references").status_code == 303
+    with prepared.services.database.read() as session:
+        assert jobs.count_open(session, jobs.ADD_REFERENCE) == 1
+    assert first.post(f"{address}/references").status_code == 303
+    with prepared.services.database.read() as session:
+        assert jobs.count_open(session, jobs.ADD_REFERENCE) == 1, "once is enough"
+        (job,) = [jobs.get_job(session, n) for n in range(1, 30) if _adds(session, n)]
+    assert job is not None and job.payload["grade"] == "B"
+
+
+def _adds(session: object, number: int) -> bool:
+    job = jobs.get_job(session, number)  # type: ignore[arg-type]
+    return job is not None and job.kind == jobs.ADD_REFERENCE
+
+
+def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> None:
+    client = own_run_app.client(Role.EXPERT)
+    send_fruits(own_run_app, client, sorted(melons.glob("captures/*/surface.png"))[:1])
+    with own_run_app.services.database.write() as session:
+        specimens.note_fruits(session)
+    prepare(own_run_app)
+    with own_run_app.services.database.read() as session:
+        (own,) = [item.id for item in specimens.known_specimens(session) if item.fruit_id]
+    address = open_session(client, way="hand", chosen=str(own))
+    (fruit,) = fruits_on(client, address)
+    client.post(fruit, data={"grade": "B"})
+    client.post(f"{address}/reveal")
+    client.post(f"{fruit}/consensus", data={"grade": "B"})
+    client.post(f"{address}/references")
+    work(own_run_app.services)
+    import mezoroi as mz
+
+    gallery = mz.Grader.load(own_run_app.services.settings.run, device="cpu").gallery
+    assert gallery is not None
+    (added,) = gallery.index.references(["fruit-1"])
+    assert added.grade == "B"
+
+
+def test_two_graders_at_the_same_moment_and_one_twice(prepared: App) -> None:
+    clients = [prepared.client(Role.EXPERT), second_expert(prepared), prepared.client(Role.EXPERT)]
+    address = open_session(clients[0])
+    fruits = sorted(fruits_on(clients[0], address))
+    start = threading.Barrier(len(clients))
+    statuses: list[int] = []
+
+    def grade_all(client: TestClient, grade: str) -> None:
+        start.wait()
+        for fruit in fruits:
+            statuses.append(client.post(fruit, data={"grade": grade, "key": grade}).status_code)
+
+    threads = [
+        threading.Thread(target=grade_all, args=pair) for pair in zip(clients, "ABC", strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [303] * 12
+    with prepared.services.database.read() as session:
+        given = calibration.grades_of(session, 1)
+        assert calibration.progress(session, 1) == calibration.Progress(2, 2)
+    assert len(given) == 8, "the first grade of each grader stands"
+    assert {item.grade for item in given if item.user.name == "second"} == {"B"}
+
+
+def test_a_grade_after_the_reveal_is_not_taken_but_one_sent_again_is_no_error(
+    prepared: App,
+) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first)
+    fruit = fruits_on(first, address)[0]
+    assert first.post(f"{address}/reveal").status_code == 422, "nobody has graded"
+    first.post(fruit, data={"grade": "A", "key": "k"})
+    first.post(f"{address}/reveal")
+    late = second.post(fruit, data={"grade": "A"}, headers={"accept": "application/json"})
+    assert late.status_code == 422 and "公開" in late.json()["error"]
+    assert first.post(fruit, data={"grade": "A", "key": "k"}).status_code == 303
+    page = second.get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    assert "not enough data" in page and "nan" not in page.lower().replace("nano", "")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"way": "guess"},
+        {"way": "stratified", "count": "0"},
+        {"way": "stratified", "count": "1000"},
+        {"way": "hand"},
+        {"way": "hand", "chosen": "99999"},
+        {"way": "disputed", "count": "3"},
+    ],
+)
+def test_a_session_without_fruits_is_not_opened(prepared: App, form: dict[str, str]) -> None:
+    assert prepared.client(Role.EXPERT).post("/calibration", data=form).status_code == 422
+    with prepared.services.database.read() as session:
+        assert not calibration.list_sessions(session, 9)
+
+
+def test_fruits_of_an_open_session_do_not_teach(prepared: App) -> None:
+    from mezoroi.app import practising
+
+    client = prepared.client(Role.EXPERT)
+
+    def teaching() -> set[int]:
+        with prepared.services.database.read() as session:
+            standard = practising.active_standard(session)
+            return {int(f.id) for f in practising.teaching_fruits(session, standard)}
+
+    before = teaching()
+    address = open_session(client)
+    with prepared.services.database.read() as session:
+        chosen = {fruit.specimen_id for fruit in calibration.fruits_of(session, 1)}
+    assert teaching() == before - chosen
+    client.post(fruits_on(client, address)[0], data={"grade": "A"})
+    client.post(f"{address}/reveal")
+    disputed = before - teaching()
+    assert disputed <= chosen and len(disputed) <= 1, "one whose grade the expert disputes"
+
+
+def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    address = open_session(client)
+    for fruit in fruits_on(client, address):
+        client.post(fruit, data={"grade": "B"})
+    client.post(f"{address}/reveal")
+    with prepared.services.database.write() as session:
+        names = {fruit.specimen.name for fruit in calibration.fruits_of(session, 1)}
+        for given in session.query(CalibrationGrade):
+            given.given_at -= timedelta(weeks=3)
+        for found in session.query(CalibrationSession):
+            found.revealed_at = now() - timedelta(weeks=3)
+    again = open_session(client, count="2")
+    page = client.get(again).text
+    with prepared.services.database.read() as session:
+        repeats = [f for f in calibration.fruits_of(session, 2) if f.is_repeat]
+    assert 1 <= len(repeats) <= 2 and {f.specimen.name for f in repeats} <= names
+    assert "repeat" not in page, "unannounced"
+    for fruit in fruits_on(client, again):
+        client.post(fruit, data={"grade": "C"})
+    with prepared.services.database.read() as session:
+        expert, model = drifting.watch(session)
+    assert (expert.name, expert.repeats) == ("expert", len(repeats))
+    assert expert.drift.consistency.value == 0 and model.name is None
+    assert client.get("/calibration/drift").status_code == 200
+
+
+def test_the_drift_page_draws_a_chart_and_warns(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    start = now() - timedelta(weeks=60)
+    with prepared.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:8]
+        for number in range(6):
+            found = calibration.open_session(session, "", "hand", user.id, 1, ids, [])
+            for fruit in calibration.fruits_of(session, found.id):
+                grade = "A" if number < 4 else "D"
+                calibration.give_grade(session, found, fruit, user.id, grade, 0, "")
+            for given in calibration.grades_of(session, found.id):
+                given.given_at = start + timedelta(weeks=4 * number)
+            found.revealed_at = start + timedelta(weeks=4 * number)
+    page = client.get("/calibration/drift", headers={"accept-language": "en"}).text
+    assert "40 repeats" in page and page.count("<svg") == 2
+    assert "Grades stricter than before" in page and 'class="alert"' in page

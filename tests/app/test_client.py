@@ -1,0 +1,124 @@
+"""The command line grades through the API of an app, here without a network between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from mezoroi.app import client as api
+from mezoroi.app.roles import Role
+from mezoroi.app.settings import Limits
+from mezoroi.app.store import users
+from mezoroi.cli import main
+from tests.app.conftest import NAMES, App, jpeg, work
+
+
+@pytest.fixture
+def online(app: App, monkeypatch: pytest.MonkeyPatch) -> Callable[[Role], str]:
+    """Makes keys; what httpx asks reaches the app, whose worker grades whenever one waits."""
+
+    class Wired(httpx.Client):
+        def __init__(self, **options: object) -> None:
+            super().__init__(**options)  # type: ignore[arg-type]
+            self._app = TestClient(app.app, headers=dict(self.headers))
+
+        def request(self, method: str, url: object, **content: object) -> httpx.Response:  # type: ignore[override]
+            passed = {name: content[name] for name in ("params", "files") if content.get(name)}
+            answer = self._app.request(method, str(url), **passed)  # type: ignore[arg-type]
+            return httpx.Response(
+                answer.status_code, headers=answer.headers, content=answer.content
+            )
+
+    def make_key(role: Role) -> str:
+        with app.services.database.write() as session:
+            user = users.find_user(session, NAMES[role])
+            assert user is not None
+            return users.add_token(session, user, "test")
+
+    monkeypatch.setattr(httpx, "Client", Wired)
+    monkeypatch.setattr(api.time, "sleep", lambda seconds: work(app.services))
+    return make_key
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(item) for item in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_photos_are_graded_as_in_the_app(
+    app: App, online: Callable[[Role], str], melons: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    surfaces = sorted(melons.glob("captures/*/surface.png"))[:2]
+    (tmp_path / "letter.jpg").write_text("a letter")
+    options = ("--server", "http://house:8000", "--token", online(Role.NEWCOMER), "--json")
+    status = run("grade", *surfaces, tmp_path / "letter.jpg", "-o", tmp_path / "out", *options)
+    said = json.loads(capsys.readouterr().out)["results"]
+    assert status == 1
+    assert [item.get("fruit") for item in said] == [1, 2, None]
+    assert "not a photo or a video" in said[2]["error"]
+    shown = app.client(Role.NEWCOMER).get("/api/v1/fruits/1").json()["grading"]
+    written = json.loads((tmp_path / "out" / "surface" / "grading.json").read_text())
+    assert written["similarity"] == shown["similarity"]
+    folder = tmp_path / "out" / "surface-2"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "activation-A.png", "activation-B.png", "activation-D.png", "grading.json", "surface.jpg",
+    ]  # fmt: skip
+
+
+def test_a_full_queue_is_waited_for(
+    app: App, online: Callable[[Role], str], tmp_path: Path
+) -> None:
+    object.__setattr__(app.services.settings, "limits", Limits(queue=2))
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(number))
+    with api.connect("http://house", online(Role.NEWCOMER)) as client:
+        found = list(api.grade_files(client, api.files_of([tmp_path])))
+    assert [fruit["state"] for _, fruit in found] == ["done"] * 4
+
+
+def test_a_blind_grader_gets_no_grade(
+    online: Callable[[Role], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.jpg").write_bytes(jpeg(1))
+    options = ("--server", "http://house", "--token", online(Role.EXPERT))
+    assert run("grade", tmp_path / "1.jpg", "-o", tmp_path / "out", *options) == 1
+    assert "you grade blind" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--server", "http://house"), "needs a key"),
+        (("--server", "house:1", "--token", "x"), "is no address"),
+        (("--server", "http://house", "--token", "forged"), "users DATA token"),
+        ((), "no fruit to grade"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    online: Callable[[Role], str], tmp_path: Path, options: tuple[str, ...], reason: str,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("MEZOROI_TOKEN", raising=False)
+    (tmp_path / "1.jpg").write_bytes(jpeg(1))
+    assert run("grade", tmp_path / "1.jpg", "-o", tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and reason in error
+
+
+def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    from mezoroi.errors import MezoroiError
+
+    with pytest.raises(MezoroiError, match="does not answer"):
+        api.connect("http://127.0.0.1:9", "key")
+    with pytest.raises(MezoroiError, match="does not exist"):
+        api.files_of([tmp_path / "none.jpg"])
+    with pytest.raises(MezoroiError, match="holds no file"):
+        api.files_of([tmp_path])

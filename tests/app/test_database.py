@@ -1,0 +1,131 @@
+"""Migrations and transactions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from mezoroi.app.database import Database, migrate, migrations
+from mezoroi.app.store import jobs
+from mezoroi.app.tables import Base
+from mezoroi.errors import MezoroiError
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path / 'app.sqlite'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("new_postgresql")()
+    opened = Database(url)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+def test_migrations_make_the_tables_as_the_code_has_them(database: Database) -> None:
+    migrate(database)  # again, with nothing left to do
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_database_of_a_later_version_is_refused(database: Database) -> None:
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(MezoroiError, match="another version of Mezoroi"):
+        migrate(database)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("no url", "is no database"),
+        ("mysql://localhost/x", "use SQLite or PostgreSQL"),
+        ("sqlite:////nowhere/at/all.sqlite", "cannot be used"),
+    ],
+)
+def test_a_database_that_cannot_be_used_says_so(url: str, reason: str) -> None:
+    with pytest.raises(MezoroiError, match=reason):
+        migrate(Database(url))
+
+
+def test_there_is_one_newest_migration() -> None:
+    assert len(migrations().get_heads()) == 1
+
+
+def test_sqlite_is_safe_and_checks_its_keys(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'app.sqlite'}")
+    with database.read() as session:
+        values = [
+            session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "foreign_keys", "synchronous")
+        ]
+    assert values == ["wal", 1, 2]
+
+
+def test_an_error_leaves_nothing_behind(database: Database) -> None:
+    def break_off() -> None:
+        with database.write() as session:
+            jobs.add_job(session, jobs.GRADE)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    with database.read() as session:
+        assert jobs.count_open(session, jobs.GRADE) == 0
+
+
+def test_every_job_is_claimed_once_by_workers_at_the_same_time(database: Database) -> None:
+    with database.write() as session:
+        for _ in range(60):
+            jobs.add_job(session, jobs.GRADE)
+    claimed: list[int] = []
+
+    def take(name: str) -> None:
+        while True:
+            with database.write() as session:
+                found = [job.id for job in jobs.claim(session, jobs.GRADE, name, 3, 10.0)]
+            if not found:
+                return
+            claimed.extend(found)
+
+    threads = [threading.Thread(target=take, args=(f"w{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == list(range(1, 61))
+
+
+def test_what_a_worker_left_is_tried_alone_then_given_up(database: Database) -> None:
+    with database.write() as session:
+        for _ in range(3):
+            jobs.add_job(session, jobs.GRADE)
+
+    def claim() -> list[int]:
+        with database.write() as session:
+            return [job.id for job in jobs.claim(session, jobs.GRADE, "w", 8, 10.0)]
+
+    def die() -> None:
+        with database.write() as session:
+            jobs.release(session, "w", attempts=2)
+
+    assert claim() == [1, 2, 3]
+    with database.write() as session:
+        jobs.finish(session, 1)
+    die()
+    assert claim() == [2], "one of the two ended the worker: each is tried alone"
+    die()
+    assert claim() == [3]
+    with database.write() as session:
+        jobs.finish(session, 3)
+    with database.read() as session:
+        found = {number: jobs.get_job(session, number) for number in (1, 2, 3)}
+    states = {number: (job.state, job.error) for number, job in found.items() if job}
+    assert states == {1: ("done", None), 2: ("failed", "crashed"), 3: ("done", None)}

@@ -1,0 +1,267 @@
+"""New graders from verdicts: their dataset, the training process, comparing and switching."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi.app import retraining
+from mezoroi.app.background import Background
+from mezoroi.app.blobs import Blobs
+from mezoroi.app.painting import mask_png
+from mezoroi.app.roles import Role
+from mezoroi.app.store import expert_grades, jobs, runs, verdicts
+from mezoroi.app.store.expert_grades import ExpertGraded
+from mezoroi.app.tables import Fruit, GradingRow, Job, User
+from mezoroi.app.trainer import Trainer
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+from tests.app.conftest import App, work
+from tests.app.helpers import send
+
+STANDARD = GradingStandard.from_grades("AB")
+PER_GRADE = 6
+
+
+def fruit(number: int, grade: str, picture: str = "", **more: object) -> ExpertGraded:
+    content = {"fruit_id": number, "content": f"content-{number}", "grade": grade}
+    return ExpertGraded(**(content | {"picture": picture, "outline": None, "mask": None} | more))  # type: ignore[arg-type]
+
+
+def test_fruits_are_dealt_out_grade_by_grade_and_stay_where_they_were() -> None:
+    fruits = [fruit(number, "AB"[number % 2]) for number in range(40)]
+    splits = retraining.deal(fruits, {})
+    for grade in "AB":
+        counts = Counter(splits[item.fruit_id] for item in fruits if item.grade == grade)
+        assert counts == {"train": 14, "val": 2, "test": 4}
+    five = Counter(retraining.deal(fruits[:10], {}).values())
+    assert five == {"train": 6, "val": 2, "test": 2}
+    known = {item.content: splits[item.fruit_id] for item in fruits}
+    more = [*fruits, *(fruit(number, "A") for number in range(40, 50))]
+    again = retraining.deal(more, known)
+    assert {name: again[name] for name in splits} == splits
+    assert retraining.deal([fruit(1, "A")], {"content-1": "calibration"}) == {1: "val"}
+
+
+def test_what_one_grader_learned_from_tests_none(tmp_path: Path) -> None:
+    for name, split in (("old", "test"), ("new", "train"), ("third", "val")):
+        (tmp_path / name).mkdir()
+        content = f'{{"data": {{"splits": {{"x": "{split}"}}, "content": {{"x": "abc"}}}}}}'
+        (tmp_path / name / "grader.json").write_text(content)
+    folders = [tmp_path / name for name in ("old", "new", "third")]
+    assert retraining.splits_of_runs(folders) == {"abc": "train"}
+
+
+def test_the_dataset_holds_grades_outlines_and_masks(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    generator = np.random.default_rng(0)
+    fruits = []
+    for number in range(12):
+        stream = tmp_path / "x.png"
+        Image.fromarray(generator.integers(0, 256, (32, 64, 3), dtype=np.uint8)).save(stream)
+        picture = blobs.keep_picture(stream.read_bytes(), "png")
+        mask = blobs.keep_picture(mask_png({"A": np.eye(32, 64) > 0}), "png")
+        outline = {"height_width": 1.0 + number}
+        fruits.append(fruit(number, "AB"[number % 2], picture, outline=outline, mask=mask))
+    fruits.append(fruit(12, "A", fruits[0].picture))  # no outline
+    notes = retraining.write_dataset(fruits, STANDARD, {}, blobs, tmp_path / "data", panoramas=True)
+    dataset = mz.load_dataset(tmp_path / "data")
+    assert len(dataset) == 12 and dataset.has_outlines and dataset.is_panorama
+    assert notes == ["1 fruits without an outline left out", "8 train, 2 val, 2 test"]
+    first = next(item for item in dataset if item.specimen == "fruit-0")
+    mask_found = dataset.mask_of(first, "A")
+    assert mask_found is not None and np.array_equal(mask_found, np.eye(32, 64) > 0)
+    with pytest.raises(MezoroiError, match="grade B has 4 fruits"):
+        retraining.write_dataset(fruits[:9], STANDARD, {}, blobs, tmp_path / "few", panoramas=True)
+    known = {item.content: "train" for item in fruits}
+    with pytest.raises(MezoroiError, match="none can test"):
+        retraining.write_dataset(fruits, STANDARD, known, blobs, tmp_path / "no", panoramas=True)
+
+
+def test_the_grade_is_the_experts_majority_of_their_newest_verdicts(app: App, photo: bytes) -> None:
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        people = {user.name: user.id for user in session.query(User)}
+        picture = {"name": "p.jpg", "width": 2, "height": 1}
+        result = {"pictures": {"surface": picture}, "outline": None}
+        for content in ("one", "two", "one"):
+            item = Fruit(content=content, media="image/png", size=1, uploader_id=1)
+            session.add(item)
+            session.flush()
+            row = GradingRow(fruit_id=item.id, run_id=run.id, standard_id=run.standard_id)
+            row.grade, row.result = "A", result
+            session.add(row)
+            session.flush()
+
+        def say(grading: int, name: str, grade: str | None) -> None:
+            found = session.get_one(GradingRow, grading)
+            answer = "wrong" if grade is not None else None
+            verdicts.give_verdict(session, found, people[name], answer, own_grade=grade)
+
+        say(1, "expert", "B")
+        say(2, "expert", "C")
+        say(2, "expert", "D")
+        say(2, "admin", "B")
+        say(2, "newcomer", "C")
+    with app.services.database.read() as session:
+        found = expert_grades.expert_graded(session)
+    assert [(item.fruit_id, item.content, item.grade) for item in found] == [
+        (1, "one", "B"),
+        (2, "two", "B"),
+    ]
+
+
+@pytest.fixture
+def judged(own_run_app: App, melons: Path) -> App:
+    """An app with graded fruits of every grade that no grader has seen, and experts' grades."""
+    app = own_run_app
+    truth = {}
+    for path in sorted(melons.glob("captures/*/surface.png"))[: 4 * PER_GRADE]:
+        grade = "ABCD"[len(truth) % 4]
+        with Image.open(path) as image:
+            flipped = np.asarray(image.convert("RGB"))[:, ::-1]
+        stream = app.services.settings.data / "x.png"
+        Image.fromarray(flipped).save(stream)
+        truth[send(app, stream.read_bytes())] = grade
+    work(app.services)
+    with app.services.database.write() as session:
+        admin = session.query(User).filter_by(name="admin").one()
+        for row in session.query(GradingRow).all():
+            own = truth[row.fruit_id]
+            answer = "agree" if own == row.grade else "wrong"
+            verdicts.give_verdict(session, row, admin.id, answer, own_grade=own)
+    return app
+
+
+@pytest.fixture
+def server_end() -> Iterator[tuple[int, int]]:
+    """Both ends of the pipe that tells a training process to stop."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def job_of(app: App) -> Job:
+    with app.services.database.read() as session:
+        return jobs.recent_jobs(session, [jobs.TRAIN], 1)[0]
+
+
+def test_a_grader_is_trained_compared_switched_to_and_back(
+    judged: App, server_end: tuple[int, int]
+) -> None:
+    app, admin = judged, judged.client(Role.ADMIN)
+    assert admin.post("/graders/train").status_code == 303
+    admin.post("/graders/train")
+    with app.services.database.read() as session:
+        assert jobs.count_open(session, jobs.TRAIN) == 1, "one at a time"
+
+    # The server ends while it trains: it goes on later, which is no failed attempt.
+    waiting = job_of(app)
+    stop = threading.Thread(target=_close_after_first_epoch, args=(app, server_end[1]))
+    stop.start()
+    Trainer(app.services.settings, "trainer-1", server_end[0]).run()
+    stop.join()
+    first = job_of(app)
+    if first.state != "done":  # a tiny training may be over first
+        assert (first.state, first.attempts) == ("queued", 0)
+        reader, writer = os.pipe()
+        Trainer(app.services.settings, "trainer-2", reader).run()
+        os.close(reader)
+        os.close(writer)
+    done = job_of(app)
+    assert (done.id, done.state, done.error) == (waiting.id, "done", None), done.detail
+    assert done.step == "comparing" and "epoch 2" in done.log
+
+    with app.services.database.read() as session:
+        new, old = runs.list_runs(session)
+        assert old.active and not new.active
+        assert new.standard.content["grades"].keys() == old.standard.content["grades"].keys()
+    compared = new.metrics["compared"]
+    assert compared["run_id"] == old.id
+    assert compared["fruits"] == sum(row["fruits"] for row in compared["per_grade"].values()) == 4
+    for name in ("active", "new"):
+        right = sum(row[name] for row in compared["per_grade"].values())
+        assert compared[name] == pytest.approx(right / 4)
+    difference = compared["difference"]
+    assert difference["value"] == pytest.approx(compared["new"] - compared["active"])
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    page = admin.get("/graders", headers={"accept-language": "en"}).text
+    assert "on the same 4 fruits that neither learned from" in page
+
+    assert admin.post(f"/graders/{new.id}/use").status_code == 303
+    work(app.services)
+    assert _run_of_next(app) == new.id
+    with app.services.database.read() as session:
+        previous = runs.previous_run(session)
+    assert previous is not None and previous.id == old.id
+    admin.post(f"/graders/{old.id}/use")
+    assert _run_of_next(app) == old.id
+
+
+def test_a_training_is_cancelled(judged: App, server_end: tuple[int, int]) -> None:
+    admin = judged.client(Role.ADMIN)
+    admin.post("/graders/train")
+    admin.post(f"/jobs/{job_of(judged).id}/cancel")
+    assert job_of(judged).state == "cancelled"
+    admin.post("/graders/train")
+    job = job_of(judged)
+    with judged.services.database.write() as session:
+        session.get_one(Job, job.id).cancel = True
+    Trainer(judged.services.settings, "trainer-1", server_end[0]).run()
+    assert job_of(judged).state in ("cancelled", "done")
+    with admin.stream("GET", f"/jobs/{job.id}/events") as answer:
+        text = "".join(answer.iter_text())
+    assert text.startswith("event: job\ndata: {") and '"is_over": true' in text
+
+
+def test_too_few_fruits_fail_with_a_reason(app: App, server_end: tuple[int, int]) -> None:
+    app.client(Role.ADMIN).post("/graders/train")
+    Trainer(app.services.settings, "trainer-1", server_end[0]).run()
+    job = job_of(app)
+    assert (job.state, job.error) == ("failed", "training")
+    assert job.detail.startswith("grade A has 0 fruits with an expert's grade")
+    page = app.client(Role.ADMIN).get("/graders", headers={"accept-language": "en"}).text
+    assert "The training failed" in page and "has 0 fruits" in page
+
+
+def test_the_background_starts_the_process_and_notes_its_end(app: App) -> None:
+    app.client(Role.ADMIN).post("/graders/train")
+    background = Background(app.services.settings, app.services.database)
+    background.start()
+    until = time.monotonic() + 60
+    while job_of(app).state in jobs.OPEN and time.monotonic() < until:
+        time.sleep(0.2)
+    background.stop()
+    assert (job_of(app).state, job_of(app).error) == ("failed", "training")
+
+
+def _close_after_first_epoch(app: App, handle: int) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and "epoch 1" not in job_of(app).log:
+        time.sleep(0.05)
+    os.close(handle)
+
+
+def _run_of_next(app: App) -> int:
+    generator = np.random.default_rng()
+    stream = app.services.settings.data / "x.png"
+    pixels = generator.integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream)
+    number = send(app, stream.read_bytes())
+    work(app.services)
+    with app.services.database.read() as session:
+        return session.query(GradingRow).filter_by(fruit_id=number).one().run_id

@@ -1,0 +1,110 @@
+"""Lots, the summary of a day, and the shipping sheet."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from mezoroi.app.roles import Role
+from mezoroi.app.store import tallies
+from mezoroi.app.store.finding import Filter
+from mezoroi.app.store.fruits import Details
+from tests.app.conftest import App
+from tests.app.filled import add, judge
+
+MORNING = datetime(2026, 9, 1, 8, 30).astimezone()
+
+
+@pytest.fixture
+def packed(app: App) -> App:
+    """Five fruits on one day in two hours, three of them in a lot; one was corrected."""
+    services = app.services
+    lot = Details(lot="朝の畑", weight=1000)
+    add(services, "A", when=MORNING, details=lot)
+    add(services, "A", when=MORNING + timedelta(minutes=29), details=Details(lot="朝の畑"))
+    add(services, "B", when=MORNING + timedelta(hours=2), details=lot)
+    add(services, "D", when=MORNING + timedelta(hours=2), details=Details(brix=14.0))
+    add(services, None, when=MORNING + timedelta(hours=2))
+    add(services, "A", when=MORNING + timedelta(days=1))
+    judge(services, 2, "wrong", own="B")
+    return app
+
+
+def test_a_day_is_counted_by_hand(packed: App) -> None:
+    day = MORNING.date()
+    with packed.services.database.read() as session:
+        found = tallies.tally(session, Filter(start=day, end=day), "ABCD")
+    assert [(item.grade, item.count, item.corrected) for item in found.grades] == [
+        ("A", 1, 0),
+        ("B", 2, 1),
+        ("D", 1, 0),
+    ]
+    assert [item.share for item in found.grades] == [0.25, 0.5, 0.25]
+    assert [item.weight for item in found.grades] == [1000, 1000, None]
+    assert [item.brix for item in found.grades] == [None, None, 14.0]
+    assert (found.graded, found.waiting, found.total) == (4, 1, 5)
+    assert (found.weight, found.weighed, found.corrected) == (2000, 2, 1)
+    assert found.by_hour == {8: 2, 10: 3}
+    assert found.by_day == {day: 5}
+
+
+def test_a_lot_is_counted_over_all_its_days(packed: App) -> None:
+    with packed.services.database.read() as session:
+        found = tallies.tally(session, Filter(lot=1), "ABCD")
+    assert [(item.grade, item.count) for item in found.grades] == [("A", 1), ("B", 2)]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [("day=2026-09-01", (1, 2, 1)), ("lot=1", (1, 2)), ("day=2026-09-01&lot=1", (1, 2))],
+)
+def test_the_sheet_says_what_was_counted(packed: App, query: str, numbers: tuple[int, ...]) -> None:
+    page = packed.client(Role.NEWCOMER).get(f"/summary/sheet?{query}").text
+    for number in numbers:
+        assert f'<td class="right">{number}</td>' in page
+    assert ("朝の畑" in page) == ("lot" in query)
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("path", ["/lots", "/lots/1", "/summary?day=2026-09-01", "/summary"])
+def test_the_pages_answer_in_both_languages(packed: App, path: str, language: str) -> None:
+    page = packed.client(Role.NEWCOMER).get(path, headers={"accept-language": language})
+    assert page.status_code == 200
+    assert f'lang="{language}"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/lots/77", 404),
+        ("/summary?day=soon", 422),
+        ("/summary?lot=77", 404),
+        ("/summary/sheet?lot=x", 422),
+        ("/lots/x", 422),
+    ],
+)
+def test_what_is_not_there_is_said(packed: App, path: str, status: int) -> None:
+    assert packed.client(Role.NEWCOMER).get(path).status_code == status
+
+
+def test_a_lot_is_made_offered_and_closed(app: App) -> None:
+    client = app.client(Role.NEWCOMER)
+    made = client.post("/lots", data={"name": " 9/1 夕 ", "orchard": "北"})
+    assert made.headers["location"] == "/lots/1"
+    assert client.post("/lots", data={"name": "9/1 夕"}).headers["location"] == "/lots/1"
+    offer = '<option value="9/1 夕"></option>'
+    assert offer in client.get("/").text
+    client.post("/lots/1", data={"closed": "true", "orchard": "北", "note": "済"})
+    assert offer not in client.get("/").text
+    assert "済" in client.get("/lots/1").text
+    assert client.post("/lots", data={"name": "  "}).status_code == 422
+    assert client.post("/lots/77", data={}).status_code == 404
+
+
+def test_the_lot_of_the_last_fruit_is_offered_again(app: App) -> None:
+    client = app.client(Role.NEWCOMER)
+    add(app.services, "A", details=Details(lot="朝"))
+    assert 'name="lot" type="text" value="朝"' in client.get("/").text
+    add(app.services, "A")
+    assert 'name="lot" type="text" value=""' in client.get("/").text

@@ -1,0 +1,114 @@
+"""Reference fruits: seen, added, removed and indexed by the worker."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mezoroi.app.roles import Role
+from mezoroi.app.routes.references import prototype_radars
+from mezoroi.app.store import references, runs
+from mezoroi.bundle import read_bundle
+from mezoroi.grader import Grader
+from tests.app.conftest import App, work
+from tests.app.helpers import send_all
+
+
+def test_the_page_shows_what_the_run_has(own_run_app: App) -> None:
+    work(own_run_app.services)
+    with own_run_app.services.database.read() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        counts = references.count_by_grade(session, run.id)
+    gallery = Grader.load(run.folder).gallery
+    assert gallery is not None
+    assert sum(counts.values()) == len(gallery.index) > 0
+    page = own_run_app.client(Role.EXPERT).get("/references?grade=A").text
+    assert page.count('class="card reference"') == counts["A"]
+    assert page.count("/pictures/") == counts["A"]
+
+
+def test_prototypes_are_compared_by_cosine(own_run_app: App) -> None:
+    work(own_run_app.services)
+    with own_run_app.services.database.read() as session:
+        run = runs.active_run(session)
+    assert run is not None
+    bundle = read_bundle(run.folder)
+    vectors = bundle.prototypes.embeddings.tolist()
+    grades = bundle.standard.grades
+    for row, grade in enumerate(grades):
+        for column, other in enumerate(grades):
+            dot = sum(a * b for a, b in zip(vectors[row], vectors[column], strict=True))
+            expected = dot / math.dist(vectors[row], [0] * len(vectors[row]))
+            expected /= math.dist(vectors[column], [0] * len(vectors[column]))
+            found = run.metrics["prototypes"]["similarity"][grade][other]
+            assert found == pytest.approx(expected, abs=1e-3)
+    assert set(prototype_radars(run, "ja")) == set(grades)
+
+
+def test_a_fruit_becomes_a_reference_and_its_own_neighbour_then_goes(
+    own_run_app: App, melons: Path
+) -> None:
+    app = own_run_app
+    surface = sorted(melons.glob("captures/*/surface.png"))[0]
+    flipped = app.services.settings.data / "flipped.png"
+    _flip(surface, flipped)
+    (fruit_id,) = send_all(app, [flipped])
+    expert = app.client(Role.EXPERT)
+    assert expert.post(f"/fruits/{fruit_id}/reference", data={"grade": "B"}).status_code == 303
+    work(app.services)
+
+    listed = expert.get("/api/v1/references", params={"grade": "B", "most": 1}).json()
+    assert [(item["name"], item["fruit_id"]) for item in listed] == [
+        (f"fruit-{fruit_id}", fruit_id)
+    ]
+    assert expert.get(f"/pictures/{listed[0]['picture']}").status_code == 200
+    (again,) = send_all(app, [flipped])
+    assert _neighbours(app, again)[0] == f"fruit-{fruit_id}"
+
+    # Another grade replaces it; it is no second reference.
+    expert.post(f"/fruits/{fruit_id}/reference", data={"grade": "A"})
+    work(app.services)
+    listed = expert.get("/api/v1/references", params={"most": 200}).json()
+    mine = [item for item in listed if item["fruit_id"] == fruit_id]
+    assert [item["grade"] for item in mine] == ["A"]
+
+    gone = expert.delete(f"/api/v1/references/{mine[0]['id']}")
+    assert gone.status_code == 202
+    work(app.services)
+    job = expert.get(f"/api/v1/jobs/{gone.json()['id']}").json()
+    assert (job["kind"], job["state"]) == ("remove-reference", "done")
+    (third,) = send_all(app, [flipped])
+    assert f"fruit-{fruit_id}" not in _neighbours(app, third)
+
+
+def test_the_index_is_made_anew(own_run_app: App) -> None:
+    expert = own_run_app.client(Role.EXPERT)
+    assert expert.post("/references/index").status_code == 303
+    work(own_run_app.services)
+    (job,) = expert.get("/api/v1/jobs", params={"kind": "index-references"}).json()
+    assert job["state"] == "done"
+
+
+def test_what_cannot_be_a_reference_is_refused(own_run_app: App, melons: Path) -> None:
+    (fruit_id,) = send_all(own_run_app, sorted(melons.glob("captures/*/surface.png"))[:1])
+    expert = own_run_app.client(Role.EXPERT)
+    assert expert.post(f"/fruits/{fruit_id}/reference", data={"grade": "Z"}).status_code == 422
+    assert expert.post("/fruits/999/reference", data={"grade": "A"}).status_code == 404
+    wrong = {"fruit_id": fruit_id, "grade": "Z"}
+    assert expert.post("/api/v1/references", json=wrong).status_code == 422
+
+
+def _neighbours(app: App, fruit_id: int) -> list[str]:
+    found = app.client(Role.NEWCOMER).get(f"/api/v1/fruits/{fruit_id}").json()
+    return [item["id"] for item in found["grading"]["neighbours"]]
+
+
+def _flip(source: Path, target: Path) -> None:
+    from PIL import Image
+
+    with Image.open(source) as image:
+        Image.fromarray(np.asarray(image.convert("RGB"))[::-1]).save(target)

@@ -1,0 +1,109 @@
+"""The watched folder, looked into by hand: no clock, no thread."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mezoroi.app.roles import Role
+from mezoroi.app.settings import Limits
+from mezoroi.app.store import fruits, users
+from mezoroi.app.watching import Watcher
+from mezoroi.errors import MezoroiError
+from tests.app.conftest import App, jpeg, work
+
+LATER = 2e9
+"""Long after every file was written."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "camera"
+    made.mkdir()
+    return made
+
+
+def watcher_of(app: App, folder: Path, user: str = "expert") -> Watcher:
+    here = app.services
+    return Watcher(folder, user, here.settings, here.database, here.blobs, lambda: None)
+
+
+def test_a_file_is_taken_once_when_it_is_whole(app: App, folder: Path) -> None:
+    watcher, photo = watcher_of(app, folder), folder / "1.jpg"
+    photo.write_bytes(jpeg(1)[:100])
+    assert watcher.look(LATER) == [], "seen for the first time: it may still grow"
+    photo.write_bytes(jpeg(1))
+    assert watcher.look(LATER) == [], "it grew"
+    assert watcher.look(photo.stat().st_mtime + 1) == [], "it is too fresh"
+    assert watcher.look(LATER) == [1]
+    assert watcher.look(LATER) == []
+    assert photo.read_bytes() == jpeg(1)
+    restarted = watcher_of(app, folder)
+    assert restarted.look(LATER) == restarted.look(LATER) == []
+    assert 'href="/fruits/1"' in app.client(Role.NEWCOMER).get("/fruits").text
+
+
+def look(watcher: Watcher) -> list[int]:
+    """Look twice: what is seen the same both times is whole."""
+    return watcher.look(LATER) + watcher.look(LATER)
+
+
+def test_the_same_content_is_taken_once_whatever_its_name(app: App, folder: Path) -> None:
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    shutil.copy(folder / "a.jpg", folder / "b.jpg")
+    watcher = watcher_of(app, folder)
+    assert look(watcher) == [1]
+    os.utime(folder / "a.jpg", ns=(1, 1))
+    assert look(watcher) == []
+
+
+def test_a_subfolder_names_the_lot_and_fruits_count_for_the_user(app: App, folder: Path) -> None:
+    (folder / "9月1日 朝").mkdir()
+    (folder / "9月1日 朝" / "a.jpg").write_bytes(jpeg(1))
+    assert look(watcher_of(app, folder)) == [1]
+    with app.services.database.read() as session:
+        fruit = fruits.get_fruit(session, 1)
+    assert fruit is not None and fruit.lot is not None
+    assert (fruit.uploader.name, fruit.lot.name, fruit.name) == ("expert", "9月1日 朝", "a.jpg")
+
+
+def test_what_is_no_picture_is_left_alone(app: App, folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(jpeg(3))
+    (folder / "link.jpg").symlink_to(secret)
+    (folder / ".hidden.jpg").write_bytes(jpeg(4))
+    (folder / "empty.jpg").touch()
+    (folder / "letter.txt").write_text("this is a letter")
+    (folder / "good.jpg").write_bytes(jpeg(5))
+    assert look(watcher_of(app, folder)) == [1]
+
+
+def test_what_finds_the_queue_full_is_taken_later(
+    make_app: Callable[..., App], folder: Path
+) -> None:
+    app = make_app(limits=Limits(queue=2))
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(jpeg(number))
+    watcher = watcher_of(app, folder)
+    assert look(watcher) == [1, 2]
+    assert look(watcher) == []
+    work(app.services)
+    assert look(watcher) == [3]
+
+
+def test_folder_and_user_must_be_there(app: App, folder: Path, tmp_path: Path) -> None:
+    watcher_of(app, folder).check()
+    with pytest.raises(MezoroiError, match="is no folder"):
+        watcher_of(app, tmp_path / "none").check()
+    with pytest.raises(MezoroiError, match="no user `sato`"):
+        watcher_of(app, folder, "sato").check()
+    with app.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        user.active = False
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    assert look(watcher_of(app, folder)) == []

@@ -1,0 +1,66 @@
+"""The pieces of `mezoroi bench practice`, with few learners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mezoroi.bench.practice import run_practice_bench
+from mezoroi.bench.practice_page import MISSING
+from mezoroi.bench.practice_score import gained, reaches, rounds_saved, rounds_to_reach
+from mezoroi.errors import MezoroiError
+from mezoroi.practice.simulation import ARMS, Course
+
+COURSE = Course(rounds=40, checked=10)
+
+
+def cell(*curves: list[float]) -> dict:
+    return {"curve": list(curves), "retention": {"1 week": [curve[-1] for curve in curves]}}
+
+
+def test_rounds_to_reach_by_hand() -> None:
+    curve = np.array([0.25, 0.5, 0.6, 0.6, 0.8])
+    assert rounds_to_reach(curve, 0.55, 10) == pytest.approx(15)
+    assert rounds_to_reach(curve, 0.7, 10) == pytest.approx(35)
+    assert rounds_to_reach(curve, 0.2, 10) == 0
+    assert rounds_to_reach(curve, 0.9, 10) == 40
+
+
+def test_rounds_saved_by_hand() -> None:
+    slow = cell(*[[0.2, 0.3, 0.4, 0.5, 0.6]] * 8)
+    fast = cell(*[[0.2, 0.4, 0.6, 0.6, 0.6]] * 8)
+    assert rounds_saved(fast, slow, 40, COURSE).value == pytest.approx(0.5)
+    assert rounds_saved(slow, slow, 20, COURSE).value == pytest.approx(0)
+    poor = cell(*[[0.2, 0.2, 0.2, 0.2, 0.3]] * 8)
+    assert reaches(fast, slow, 40, COURSE) and not reaches(poor, slow, 40, COURSE)
+    gain = gained(fast, poor, "1 week")
+    assert (gain.low, gain.value, gain.high) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_learners_of_one_group_are_drawn_together() -> None:
+    """Eight learners are two groups: a resample has both, or one of them twice."""
+    low, high = [[0.2] * 5] * 4, [[0.2, 0.2, 0.2, 0.2, 0.8]] * 4
+    gain = gained(cell(*low, *high), cell(*low, *low), "1 week")
+    assert (gain.low, gain.value, gain.high) == pytest.approx((0, 0.3, 0.6))
+
+
+def test_the_bench_resumes_and_says_what_was_not_run(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert run_practice_bench("page", tmp_path, page, 4) == 0
+    assert page.read_text(encoding="utf-8").count(MISSING) > 20
+    assert not page.with_suffix(".png").exists()
+    count = run_practice_bench("standard", tmp_path, page, 4)
+    assert count == 2 * len(ARMS)
+    ledger = (tmp_path / "practice.jsonl").read_bytes()
+    assert run_practice_bench("standard", tmp_path, page, 4) == count
+    assert (tmp_path / "practice.jsonl").read_bytes() == ledger
+    text = page.read_text(encoding="utf-8")
+    assert "A simulation is no trial with people" in text and "(page.png)" in text
+    assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MezoroiError, match="unknown part `x`"):
+        run_practice_bench("x", tmp_path, tmp_path / "page.md")

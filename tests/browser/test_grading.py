@@ -1,0 +1,150 @@
+"""Grading at the bench, in a real browser: log in, send, look, judge, change one's mind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import LANDSCAPE, PORTRAIT, Visit
+
+Visits = Callable[..., Visit]
+BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+
+
+def surfaces(melons: Path) -> list[Path]:
+    return sorted(melons.glob("captures/*/surface.png"))
+
+
+def send(visit: Visit, photo: Path) -> None:
+    """Choose a file on the start page and wait until there is an answer."""
+    visit.go("/")
+    visit.page.set_input_files("#file", photo)
+    visit.page.wait_for_selector(".result, .blind-page", timeout=60_000)
+
+
+def overlay_sum(visit: Visit) -> int:
+    """How much is drawn on the overlay."""
+    return int(
+        visit.page.evaluate(
+            """() => {
+              const canvas = document.querySelector("[data-overlay]");
+              const { width, height } = canvas;
+              const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
+              return pixels.data.reduce((sum, value) => sum + value, 0);
+            }"""
+        )
+    )
+
+
+@BOTH
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_an_expert_grades_blind_then_judges_and_corrects(
+    visit: Visits, melons: Path, size: tuple[int, int], language: str
+) -> None:
+    tablet = visit(size, language)
+    tablet.go("/")
+    tablet.look("login")
+    tablet.log_in("expert")
+    page = tablet.page
+    assert page.get_attribute("html", "lang") == language
+    tablet.look("start")
+
+    send(tablet, surfaces(melons)[size[0] % 7])
+    expect(page.locator(".blind-page")).to_be_visible()
+    expect(page.locator(".badge")).to_have_count(0)
+    tablet.look("blind")
+    page.tap(".letters .letter >> text='B'")
+    expect(page.locator(".decision .badge.huge")).to_have_text(re.compile("^[ABCD]$"))
+    expect(page.locator(".radar svg")).to_be_visible()
+    for selector in (".next", ".answer.agree"):
+        expect(page.locator(selector)).to_be_in_viewport(ratio=1)
+    page.wait_for_selector("[data-viewer][data-shown]")
+    tablet.look("result")
+
+    page.tap(".answer.wrong")
+    expect(page.locator(".own-grade")).to_be_visible()
+    page.tap(".own-grade .letter >> text='D'")
+    expect(page.locator(".own-grade [aria-pressed=true]")).to_have_text("D")
+    tablet.look("verdict")
+    page.tap(".undo")
+    expect(page.locator(".answer.agree")).to_be_visible()
+    page.tap(".answer.agree")
+    expect(page.locator(".given")).to_be_visible()
+    page.tap(".more summary >> nth=-1")
+    expect(page.locator(".history li")).to_have_count(5)
+    page.reload()
+    expect(page.locator(".given")).to_be_visible()
+
+
+def test_maps_are_switched_faded_zoomed_and_laid_bare(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="newcomer")
+    send(tablet, surfaces(melons)[0])
+    page = tablet.page
+    drawn = {}
+    for map_choice in page.locator("[data-map]").all():
+        picture = map_choice.get_attribute("value")
+        map_choice.check(force=True)
+        page.wait_for_selector(f"[data-viewer][data-shown='{picture}']", state="attached")
+        drawn[picture] = overlay_sum(tablet)
+    assert drawn.pop("") == 0
+    assert len(drawn) == 3 and len(set(drawn.values())) == 3 and min(drawn.values()) > 0
+
+    page.locator("[data-opacity]").fill("20")
+    assert page.locator("[data-overlay]").evaluate("it => it.style.opacity") == "0.2"
+
+    page.tap("[data-zoom='1']")
+    page.tap("[data-zoom='1']")
+    expect(page.locator("[data-viewer]")).to_have_attribute("data-scale", "2.56")
+    page.tap("[data-zoom='-1']")
+    page.tap("[data-zoom='-1']")
+
+    box = page.locator("[data-layers]").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    expect(page.locator("[data-viewer]")).to_have_class(re.compile("bare"))
+    page.mouse.up()
+    expect(page.locator("[data-viewer]")).not_to_have_class(re.compile("bare"))
+
+
+def test_the_language_is_switched_and_kept(visit: Visits, server: object) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    expect(page.locator("h1")).to_have_text("果実を判定する")
+    page.tap(".own [value=en]")
+    expect(page.locator("h1")).to_have_text("Grade a fruit")
+    tablet.go("/fruits")
+    expect(page.locator("nav [aria-current]")).to_have_text("Fruits")
+    page.tap(".own [value=ja]")
+    expect(page.locator("nav [aria-current]")).to_have_text("果実")
+
+
+@BOTH
+def test_the_other_pages_are_in_order(visit: Visits, melons: Path, size: tuple[int, int]) -> None:
+    tablet = visit(size, user="newcomer")
+    send(tablet, surfaces(melons)[1])
+    expect(tablet.page.locator(".answer")).to_have_count(0)
+    for name, path in {"fruits": "/fruits", "account": "/account"}.items():
+        tablet.go(path)
+        tablet.look(name)
+
+
+def test_what_is_no_picture_is_refused_in_words(visit: Visits, tmp_path: Path) -> None:
+    file = tmp_path / "melon.jpg"
+    file.write_text("this is a letter")
+    tablet = visit(user="newcomer")
+    tablet.page.set_input_files("#file", file)
+    expect(tablet.page.locator("[data-problem]")).to_contain_text("写真でも動画でもありません")
+    # The browser itself reports the refused request.
+    assert tablet.troubles and all("415" in line for line in tablet.troubles)
+    tablet.troubles.clear()
+
+
+def test_the_api_is_described_offline(visit: Visits) -> None:
+    tablet = visit(user="newcomer")
+    tablet.go("/api")
+    expect(tablet.page.locator(".opblock").first).to_be_visible()

@@ -1,0 +1,64 @@
+"""What a session shows, put together from the statistics that are tested by themselves."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mezoroi import metrics
+from mezoroi.calibrating.reveal import MODEL, reveal
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+STANDARD = GradingStandard.from_grades("ABCD")
+LABELS = {
+    "f1": {"Sato": "A", "Ito": "A", "Abe": "A"},
+    "f2": {"Sato": "A", "Ito": "B", "Abe": "D"},
+    "f3": {"Sato": "B", "Ito": "B"},
+    "f4": {"Sato": "B", "Ito": "C", "Abe": "C"},
+    "f5": {},
+}
+
+
+def test_a_session_by_hand() -> None:
+    shown = reveal(LABELS, STANDARD, {"f1": "A", "f2": "B", "f3": "B", "f4": "D"}, n_resamples=100)
+    assert [fruit.id for fruit in shown.fruits] == ["f2", "f4", "f1", "f3", "f5"]
+    disputed = shown.fruits[0]
+    assert disputed.distribution == {"A": 1, "B": 1, "C": 0, "D": 1}
+    assert disputed.proposed is None and disputed.model == "B"
+    assert shown.fruits[1].proposed == "C"
+    assert shown.fruits[-1].proposed is None and math.isnan(shown.fruits[-1].disagreement)
+    assert shown.graders == ("Sato", "Ito", "Abe", MODEL)
+    assert shown.same[0, 1] == 0.5 and shown.same[1, 3] == 0.75
+    table = metrics.ratings_table(list(LABELS.values()), STANDARD.grades).ratings
+    assert shown.alpha.value == metrics.krippendorff_alpha(table, 4)
+    assert shown.fleiss.value == metrics.fleiss_kappa(table, 4)
+    assert shown.against_model["Ito"].value == shown.kappa[1, 3]
+    assert shown.strictness["Sato"].value == pytest.approx(np.mean([0, -2, 0, -1]))
+
+
+def test_a_reveal_is_json_with_none_for_not_enough_data() -> None:
+    shown = reveal({"f1": {"Sato": "A"}}, STANDARD).to_dict()
+    again = json.loads(json.dumps(shown, allow_nan=False))
+    assert again["alpha"]["value"] is None and again["strictness"]["Sato"]["value"] is None
+    assert again["fruits"][0]["disagreement"] is None and again["against_model"] == {}
+
+
+def test_kinds_without_order_have_no_kappa_by_distance() -> None:
+    kinds = GradingStandard.from_grades("ABCD", ordered=False)
+    shown = reveal(LABELS, kinds, {"f1": "A"}, n_resamples=50)
+    assert np.isnan(shown.kappa).all() and shown.strictness == {} and shown.against_model == {}
+    table = metrics.ratings_table(list(LABELS.values()), kinds.grades).ratings
+    assert shown.alpha.value == metrics.krippendorff_alpha(table, 4, ordered=False)
+
+
+def test_bad_sessions() -> None:
+    with pytest.raises(MezoroiError, match="nobody has graded"):
+        reveal({"f1": {}}, STANDARD)
+    with pytest.raises(MezoroiError, match="rename that grader"):
+        reveal({"f1": {MODEL: "A"}}, STANDARD, {})
+    with pytest.raises(MezoroiError, match="unknown grade `E`"):
+        reveal({"f1": {"Sato": "E"}}, STANDARD)

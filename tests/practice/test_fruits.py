@@ -1,0 +1,108 @@
+"""Which fruits teach, what they are taken for, how hard they are; tests drawn from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mezoroi.errors import MezoroiError
+from mezoroi.practice.forms import TESTS, make_forms
+from mezoroi.practice.fruits import Candidate, PracticeFruit, teachable
+from mezoroi.standard import GradingStandard
+
+STANDARD = GradingStandard.from_grades("ABCD")
+NAN = float("nan")
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("xyz"), st.sampled_from("ABCD")), max_size=12))
+def test_only_agreed_fruits_teach(labels: list[dict[str, str]]) -> None:
+    candidates = [Candidate(str(n), str(n), given) for n, given in enumerate(labels)]
+    kept = {fruit.id: fruit.grade for fruit in teachable(candidates, STANDARD)}
+    expected = {
+        str(n): next(iter(given.values()))
+        for n, given in enumerate(labels)
+        if given and all(a == b for a in given.values() for b in given.values())
+    }
+    assert kept == expected
+
+
+def test_a_consensus_settles_a_dispute_and_leaves_the_fruit_hard() -> None:
+    disputed = {"Sato": "A", "Ito": "B"}
+    (fruit,) = teachable([Candidate("1", "1", disputed, consensus="B")], STANDARD)
+    assert (fruit.grade, fruit.rival) == ("B", "A")
+    (plain,) = teachable([Candidate("1", "1", {"Sato": "B", "Ito": "B"})], STANDARD)
+    assert fruit.difficulty > plain.difficulty
+    assert teachable([Candidate("1", "1", disputed)], STANDARD) == []
+
+
+def test_rival_and_difficulty_follow_the_margin() -> None:
+    similar = [
+        {"A": 0.9, "B": 0.1, "C": NAN, "D": 0.3},
+        {"A": 0.9, "B": 0.8, "C": NAN, "D": 0.3},
+        {"A": 0.7, "B": 0.8, "C": NAN, "D": 0.3},
+    ]
+    made = teachable(
+        [Candidate(str(n), str(n), {"Sato": "A"}, similarity=s) for n, s in enumerate(similar)],
+        STANDARD,
+    )
+    assert [fruit.rival for fruit in made] == ["D", "B", "B"]
+    assert [fruit.difficulty for fruit in made] == pytest.approx([0, 0.5, 1])
+    assert made[0].pair == ("A", "D")
+
+
+def test_without_similarities_the_rival_is_what_was_answered_or_a_neighbour() -> None:
+    made = teachable(
+        [
+            Candidate("1", "1", {"Sato": "B"}, answers=["D", "D", "A"]),
+            Candidate("2", "2", {"Sato": "B"}),
+            Candidate("3", "3", {"Sato": "D"}),
+        ],
+        STANDARD,
+    )
+    assert [fruit.rival for fruit in made] == ["D", "C", "C"]
+
+
+def test_a_grade_of_another_standard_is_refused() -> None:
+    with pytest.raises(MezoroiError, match="unknown grade `E`"):
+        teachable([Candidate("1", "1", {"Sato": "E"})], STANDARD)
+
+
+def pool(per_grade: int, views: int = 1) -> list[PracticeFruit]:
+    rng = np.random.default_rng(per_grade)
+    return [
+        PracticeFruit(f"{grade}{n}-{view}", f"{grade}{n}", grade, "B" if grade == "A" else "A", d)
+        for grade in "ABCD"
+        for n, d in enumerate(rng.random(per_grade))
+        for view in range(views)
+    ]
+
+
+@given(st.integers(1, 6), st.integers(0, 40), st.integers(0, 5))
+def test_tests_are_disjoint_stratified_and_never_practised(
+    per_grade: int, spare: int, seed: int
+) -> None:
+    fruits = pool(4 * per_grade + 1 + spare, views=2)
+    forms = make_forms(fruits, STANDARD, per_grade, np.random.default_rng(seed))
+    tested = [fruit.specimen for test in forms.tests.values() for fruit in test]
+    assert len(tested) == len(set(tested)) == 16 * per_grade
+    for test in forms.tests.values():
+        assert sorted(fruit.grade for fruit in test) == sorted("ABCD" * per_grade)
+    assert {f.specimen for f in forms.practice} == {f.specimen for f in fruits} - set(tested)
+
+
+def test_tests_are_matched_in_difficulty_and_speak_for_all_fruits() -> None:
+    fruits = pool(120)
+    forms = make_forms(fruits, STANDARD, 10, np.random.default_rng(0))
+    means = [np.mean([fruit.difficulty for fruit in test]) for test in forms.tests.values()]
+    assert list(forms.tests) == list(TESTS)
+    assert np.ptp(means) < 0.02
+    assert np.mean(means) == pytest.approx(np.mean([f.difficulty for f in fruits]), abs=0.02)
+
+
+def test_too_few_specimens_for_tests() -> None:
+    with pytest.raises(MezoroiError, match=r"grade A has 8 specimens .* more than 8"):
+        make_forms(pool(8, views=3), STANDARD, 2, np.random.default_rng(0))
+    with pytest.raises(MezoroiError, match="at least 1 per grade"):
+        make_forms(pool(8), STANDARD, 0, np.random.default_rng(0))

@@ -1,0 +1,206 @@
+"""What comes next, and what is remembered of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from itertools import groupby, pairwise
+
+import numpy as np
+import pytest
+from fsrs import Card, Rating, Scheduler
+
+from mezoroi.errors import MezoroiError
+from mezoroi.practice.fruits import PracticeFruit, neighbouring_pairs, pair_of
+from mezoroi.practice.schedule import (
+    FruitPool,
+    Pace,
+    PracticeState,
+    Round,
+    next_round,
+    rate,
+    record,
+)
+from mezoroi.standard import GradingStandard
+
+NOW = datetime(2026, 7, 1, 9, tzinfo=timezone.utc)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+STANDARD = GradingStandard.from_grades("ABCD")
+PAIRS = neighbouring_pairs(STANDARD)
+
+
+def fruits(per_pair: int = 20, views: int = 1) -> list[PracticeFruit]:
+    """Of every grade with each neighbour as its rival, from plain to hard."""
+    made = []
+    for first, second in PAIRS:
+        for grade, rival in ((first, second), (second, first)):
+            for number in range(per_pair):
+                specimen = f"{grade}{rival}{number}"
+                made += [
+                    PracticeFruit(
+                        f"{specimen}-{v}", specimen, grade, rival, number / (per_pair - 1)
+                    )
+                    for v in range(views)
+                ]
+    return made
+
+
+def practise(
+    rounds: int,
+    answer: Callable[[Round], str] = lambda shown: shown.fruit.grade,
+    seed: int = 0,
+    pool: FruitPool | None = None,
+    pace: Pace | None = None,
+) -> tuple[PracticeState, list[Round]]:
+    """Rounds a quarter of a minute apart, 20 a day."""
+    rng, state, seen = np.random.default_rng(seed), PracticeState(), []
+    pool, pace = pool or FruitPool(fruits()), pace or Pace()
+    for number in range(rounds):
+        now = NOW + number // 20 * DAY + number % 20 * 15 * SECOND
+        shown = next_round(state, pool, PAIRS, now, rng, pace)
+        state = record(state, shown, answer(shown), 6.0, "fairly", now, pace)
+        seen.append(shown)
+    return state, seen
+
+
+def test_a_specimen_does_not_come_again_within_the_stated_rounds() -> None:
+    _, seen = practise(150, pool=FruitPool(fruits(20, views=3)), pace=Pace(apart=25))
+    specimens = [shown.fruit.specimen for shown in seen]
+    for at, specimen in enumerate(specimens):
+        assert specimen not in specimens[max(0, at - 25) : at]
+
+
+def test_too_few_fruits_come_again_longest_ago_first() -> None:
+    _, seen = practise(60, pool=FruitPool(fruits(2)))
+    by_grade: dict[str, list[str]] = {}
+    for shown in seen:
+        by_grade.setdefault(shown.fruit.grade, []).append(shown.fruit.specimen)
+    for specimens in by_grade.values():
+        assert all(one != other for one, other in pairwise(specimens))
+
+
+def test_the_same_generator_and_clock_choose_the_same() -> None:
+    first, second = practise(60, seed=4), practise(60, seed=4)
+    assert first[0].to_dict() == second[0].to_dict() and first[1] == second[1]
+    assert practise(60, seed=5)[1] != first[1]
+
+
+def test_a_state_survives_json_in_the_middle_of_practice() -> None:
+    state, _ = practise(30)
+    again = PracticeState.from_dict(json.loads(json.dumps(state.to_dict())))
+    pool = FruitPool(fruits())
+    later = NOW + 5 * DAY
+    chosen = [
+        next_round(one, pool, PAIRS, later, np.random.default_rng(1)) for one in (state, again)
+    ]
+    assert chosen[0] == chosen[1]
+    assert again.to_dict() == state.to_dict()
+
+
+@pytest.mark.parametrize("content", [{}, {"pairs": [{"pair": ["A"]}]}, {"pairs": 3}, []])
+def test_a_damaged_state_is_refused(content: object) -> None:
+    with pytest.raises(MezoroiError, match="is damaged"):
+        PracticeState.from_dict(content)  # type: ignore[arg-type]
+
+
+def test_cards_are_those_of_fsrs() -> None:
+    shown = Round(fruits()[0], PAIRS[0])
+    state = record(PracticeState(), shown, "A", 3.0, "sure", NOW)
+    state = record(state, shown, "B", 3.0, "sure", NOW + DAY)
+    peer = Scheduler(enable_fuzzing=False)
+    card, _ = peer.review_card(Card(card_id=1, due=NOW), Rating.Easy, NOW)
+    card, _ = peer.review_card(card, Rating.Again, NOW + DAY)
+    assert state.cards[PAIRS[0]].to_dict() == card.to_dict()
+
+
+def test_a_wrong_answer_counts_against_the_pair_that_was_confused() -> None:
+    shown = Round(PracticeFruit("x", "x", "A", "B", 0.5), ("A", "B"))
+    state = record(PracticeState(), shown, "D", 6.0, "sure", NOW)
+    assert set(state.cards) == {("A", "D")}
+    seen = {
+        next_round(state, FruitPool(fruits()), PAIRS, NOW + DAY, np.random.default_rng(n)).pair
+        for n in range(40)
+    }
+    assert ("A", "D") in seen
+
+
+def test_what_is_due_comes_first_and_new_pairs_follow() -> None:
+    pace = Pace(old_share=0.0)
+    state, pool, rng = PracticeState(), FruitPool(fruits()), np.random.default_rng(0)
+    for number, pair in enumerate(PAIRS):
+        now = NOW + number * SECOND
+        shown = next_round(state, pool, PAIRS, now, rng, pace)
+        assert shown.pair == pair
+        state = record(state, shown, shown.fruit.grade, 6.0, "fairly", now, pace)
+    wrong = next_round(state, pool, PAIRS, NOW + 10 * SECOND, rng, pace)
+    state = record(state, wrong, wrong.fruit.rival, 6.0, "sure", NOW + 10 * SECOND, pace)
+    again = next_round(state, pool, PAIRS, NOW + 75 * SECOND, rng, pace)
+    assert again.pair == wrong.pair
+
+
+def test_difficulty_settles_where_the_learner_is_right_as_often_as_aimed() -> None:
+    """A learner whose chance falls from 1 on plain fruits to 0.5 on the hardest."""
+    chance = np.random.default_rng(8)
+
+    def answer(shown: Round) -> str:
+        right = chance.random() < 1 - 0.5 * shown.fruit.difficulty
+        return shown.fruit.grade if right else shown.fruit.rival
+
+    _, seen = practise(1200, answer, pace=Pace(aim=0.75, step=0.1))
+    hardness = np.mean([shown.fruit.difficulty for shown in seen[300:]])
+    assert hardness == pytest.approx(0.5, abs=0.08)
+
+
+def test_pairs_are_interleaved() -> None:
+    chance = np.random.default_rng(1)
+
+    def answer(shown: Round) -> str:
+        return shown.fruit.grade if chance.random() < 0.8 else shown.fruit.rival
+
+    _, seen = practise(240, answer)
+    pairs = [shown.pair for shown in seen]
+    assert min(Counter(pairs)[pair] for pair in PAIRS) > 20
+    assert max(len(list(run)) for _, run in groupby(pairs)) <= 10
+
+
+def test_the_grade_that_came_up_less_often_is_likelier() -> None:
+    pool, rng = FruitPool(fruits()), np.random.default_rng(0)
+    even = PracticeState(seen={"A": 5, "B": 5})
+    uneven = PracticeState(seen={"A": 14, "B": 5})
+    share = [
+        np.mean([pool.choose(("A", "B"), state, rng, Pace()).grade == "B" for _ in range(400)])
+        for state in (even, uneven)
+    ]
+    assert share[0] == pytest.approx(0.5, abs=0.1)
+    assert share[1] == pytest.approx(1 / (1 + np.exp(-9 / 3)), abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("right", "seconds", "certainty", "rating"),
+    [
+        (False, 1.0, "sure", Rating.Again),
+        (True, 1.0, "guess", Rating.Hard),
+        (True, 12.0, "sure", Rating.Hard),
+        (True, 6.0, "sure", Rating.Good),
+        (True, 2.0, "fairly", Rating.Good),
+        (True, 2.0, "sure", Rating.Easy),
+    ],
+)
+def test_ratings(right: bool, seconds: float, certainty: str, rating: Rating) -> None:
+    assert rate(right, seconds, certainty) == rating
+
+
+def test_bad_input() -> None:
+    with pytest.raises(MezoroiError, match="no fruit to practise on"):
+        next_round(PracticeState(), FruitPool([]), PAIRS, NOW, np.random.default_rng(0))
+    with pytest.raises(MezoroiError, match="certainty is `maybe`"):
+        rate(True, 1.0, "maybe")
+
+
+def test_pairs() -> None:
+    assert PAIRS == [("A", "B"), ("B", "C"), ("C", "D")]
+    kinds = GradingStandard.from_grades(["scab", "rot", "none"], ordered=False)
+    assert len(neighbouring_pairs(kinds)) == 3
+    assert pair_of("C", "A") == ("A", "C")

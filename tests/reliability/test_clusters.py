@@ -1,0 +1,231 @@
+"""Saliency clusters against their steps by hand, peers, and sets with known clusters."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from mezoroi.errors import MezoroiError
+from mezoroi.reliability import SaliencyClusters
+from mezoroi.reliability.clusters import MAP_SIDE, as_vectors
+
+
+def blobs(count, places=4, side=16, noise=0.1, seed=0):
+    """Maps with a bright square in one of a few places, and the place of each."""
+    rng = np.random.default_rng(seed)
+    place = np.arange(count) % places
+    maps = rng.normal(0, noise, (count, side, side))
+    for number, one in enumerate(place):
+        row, column = divmod(one, 2)
+        maps[number, 8 * row + 2 : 8 * row + 6, 8 * column + 2 : 8 * column + 6] += 1
+    return maps, place
+
+
+def in_separate_clusters(labels, place):
+    return adjusted_rand_score(labels, place) == 1
+
+
+def test_the_chain_is_its_steps_run_by_hand():
+    maps, _ = blobs(40, noise=0.5)
+    truth = np.zeros(40, int)
+    fitted = SaliencyClusters(4, n_components=6, kernel_scale=0.6).fit(maps, truth, truth)
+    big = [cv2.resize(one.astype(np.float32), (MAP_SIDE, MAP_SIDE)).ravel() for one in maps]
+    points = PCA(6, svd_solver="full").fit_transform(np.array(big, dtype=np.float64))
+    distance = np.array([[np.linalg.norm(a - b) for b in points] for a in points])
+    affinity = np.exp(-((distance / distance.max() / 0.6) ** 2)) * (1 - np.eye(40))
+    root = np.diag(1 / np.sqrt(affinity.sum(axis=1)))
+    values, vectors = np.linalg.eigh(root @ affinity @ root)
+    top = vectors[:, np.argsort(-values)[:4]]
+    rows = top / np.linalg.norm(top, axis=1, keepdims=True)
+    by_hand = KMeans(4, n_init=10, random_state=0).fit_predict(rows)
+    assert in_separate_clusters(fitted.labels_, by_hand)
+    assert np.abs(fitted.coordinates_) == pytest.approx(np.abs(points), abs=1e-6)
+    assert fitted.eigenvalues_ == pytest.approx(np.sort(values)[::-1][:4])
+
+
+def test_the_spectral_step_agrees_with_scikit_learn_on_separate_clusters():
+    maps, place = blobs(60)
+    fitted = SaliencyClusters(4).fit(maps, place, place)
+    distance = np.linalg.norm(fitted.coordinates_[:, None] - fitted.coordinates_[None], axis=2)
+    affinity = np.exp(-((distance / distance.max() / 0.2) ** 2))
+    peer = SpectralClustering(4, affinity="precomputed", random_state=0).fit_predict(affinity)
+    assert in_separate_clusters(fitted.labels_, peer) and in_separate_clusters(peer, place)
+
+
+def test_new_maps_join_as_by_scikit_learns_neighbours():
+    maps, place = blobs(41, noise=0.8)
+    fitted = SaliencyClusters(4).fit(maps, place, place)
+    new, _ = blobs(30, noise=0.8, seed=1)
+    points = (as_vectors(new) - fitted.mean_) @ fitted.components_.T
+    peer = KNeighborsClassifier(5).fit(fitted.coordinates_, fitted.labels_).predict(points)
+    assert fitted.predict(new).tolist() == peer.tolist()
+
+
+def test_maps_of_64_pixels_give_the_clusters_that_256_would():
+    maps, _ = blobs(48, noise=0.4)
+    large = np.stack([cv2.resize(one, (256, 256)) for one in maps])
+    truth = np.zeros(48, int)
+    small = SaliencyClusters(4).fit(large, truth, truth)
+    exact = PCA(47).fit_transform(large.reshape(48, -1))
+    ours = np.linalg.norm(small.coordinates_[:, None] - small.coordinates_[None], axis=2)
+    full = np.linalg.norm(exact[:, None] - exact[None], axis=2)
+    assert ours / ours.max() == pytest.approx(full / full.max(), abs=0.02)
+
+
+def test_error_rates_and_intervals_count_the_errors_of_a_cluster():
+    maps, place = blobs(40)
+    truth, given = np.zeros(40, int), np.zeros(40, int)
+    given[(place == 2) & (np.arange(40) < 24)] = 1  # 6 of the 10 maps in the third place
+    fitted = SaliencyClusters(4).fit(maps, truth, given)
+    wrong = fitted.labels_[place == 2][0]
+    assert fitted.error_rate_[wrong] == pytest.approx(0.6)
+    assert fitted.counts_[wrong].tolist() == [[4, 6], [0, 0]]
+    assert np.delete(fitted.error_rate_, wrong).tolist() == [0, 0, 0]
+    assert fitted.reliability_low_[wrong] < 0.4 < fitted.reliability_high_[wrong]
+    assert fitted.reliability(maps) == pytest.approx(np.where(place == 2, 0.4, 1.0))
+    assert fitted.prototypes_[wrong] == pytest.approx(
+        as_vectors(maps[place == 2]).mean(axis=0).reshape(MAP_SIDE, MAP_SIDE)
+    )
+
+
+def test_a_wrong_cluster_of_two_classes_is_swapped_above_the_threshold():
+    maps, place = blobs(40)
+    truth = np.arange(40) // 20
+    given = np.where(place == 1, 1 - truth, truth)
+    fitted = SaliencyClusters(4).fit(maps, truth, given)
+    assert fitted.adjust(maps, given).tolist() == truth.tolist()
+    assert fitted.adjust(maps, given, threshold=1.0).tolist() == given.tolist()
+    names = np.array(["ready", "not ready"])
+    named = clone(fitted).fit(maps, names[truth], names[given])
+    assert named.adjust(maps, names[given]).tolist() == names[truth].tolist()
+
+
+def test_a_cluster_that_is_more_often_right_is_never_swapped():
+    maps, place = blobs(40)
+    truth = np.zeros(40, int)
+    given = ((place == 3) & (np.arange(40) < 20)).astype(int)  # half of the fourth place is wrong
+    fitted = SaliencyClusters(4).fit(maps, truth, given)
+    assert fitted.adjust(maps, given, threshold=0.1).tolist() == given.tolist()
+
+
+def test_several_classes_are_replaced_by_what_they_mostly_were():
+    maps, place = blobs(80)
+    truth = np.arange(80) // 4 % 3
+    given = np.where(place == 0, (truth + 1) % 3, truth)
+    fitted = SaliencyClusters(4).fit(maps, truth, given)
+    assert fitted.adjust(maps, given).tolist() == truth.tolist()
+    assert fitted.adjust(maps, np.full(80, 7)).tolist() == [7] * 80
+
+
+def test_two_wrong_of_two_are_too_few_to_replace_one_of_several_classes():
+    maps, place = blobs(40)
+    truth = np.arange(40) // 4 % 3
+    given = truth.copy()
+    given[np.flatnonzero((place == 0) & (truth == 0))[:2]] = 1
+    rows = (place != 0) | (truth == 0)
+    fitted = SaliencyClusters(4).fit(maps[rows], truth[rows], given[rows])
+    assert fitted.adjust(maps[rows], given[rows]).tolist() == given[rows].tolist()
+
+
+@given(st.integers(2, 4), st.integers(0, 1000))
+@settings(max_examples=15, deadline=None)
+def test_adjusting_never_lowers_the_accuracy_on_the_fitted_maps(classes, seed):
+    rng = np.random.default_rng(seed)
+    maps, _ = blobs(30, noise=0.6, seed=seed)
+    truth, given = rng.integers(0, classes, (2, 30))
+    fitted = SaliencyClusters(5).fit(maps, truth, given)
+    numbers = fitted.labels_
+    for threshold in (0.3, 0.75):
+        adjusted = fitted.adjust_in(numbers, given, threshold)
+        assert (adjusted == truth).sum() >= (given == truth).sum()
+
+
+def test_a_map_unlike_all_others_is_beyond_the_validation_range():
+    maps, place = blobs(40)
+    fitted = SaliencyClusters(4).fit(maps, place, place)
+    strange = np.zeros((1, 16, 16))
+    strange[0, 7:9] = 2
+    assert fitted.novelty(strange)[0] > 2
+    assert fitted.novelty(maps).max() <= 1
+    shares, novelty = fitted.held_out(np.ones(40, bool))
+    assert novelty.max() == pytest.approx(1) and shares.tolist() == [1.0] * 40
+
+
+def test_held_out_shares_leave_the_map_itself_out():
+    maps, place = blobs(8)
+    right = np.array([True] * 4 + [False] * 4)
+    fitted = SaliencyClusters(4).fit(maps, right, np.ones(8, bool))
+    shares, _ = fitted.held_out(right)  # two maps in each place, one right and one wrong
+    assert shares.tolist() == [0.0] * 4 + [1.0] * 4
+    assert place.tolist() == [0, 1, 2, 3] * 2
+
+
+def test_the_number_of_clusters_and_the_scale_can_follow_from_the_maps():
+    maps, place = blobs(60, places=3)
+    fitted = SaliencyClusters("eigengap", kernel_scale="median").fit(maps, place, place)
+    assert fitted.n_clusters_ == 3 and in_separate_clusters(fitted.labels_, place)
+    distance = np.linalg.norm(fitted.coordinates_[:, None] - fitted.coordinates_[None], axis=2)
+    pairs = distance[np.triu_indices(60, 1)] / distance.max()
+    assert fitted.kernel_scale_ == pytest.approx(np.median(pairs))
+
+
+def test_identical_maps_are_one_cluster():
+    truth = np.arange(20) % 2
+    fitted = SaliencyClusters().fit(np.ones((20, 5, 5)), truth, np.zeros(20, int))
+    assert fitted.n_clusters_ == 1 and fitted.error_rate_.tolist() == [0.5]
+    assert fitted.reliability(np.ones((2, 5, 5))).tolist() == [0.5, 0.5]
+
+
+def test_without_errors_nothing_is_adjusted():
+    maps, place = blobs(24)
+    fitted = SaliencyClusters(4).fit(maps, place, place)
+    assert fitted.reliability(maps).tolist() == [1.0] * 24
+    assert (fitted.reliability_low_ < 1).all()
+    assert fitted.adjust(maps, place).tolist() == place.tolist()
+
+
+@pytest.mark.parametrize(
+    ("maps", "truth", "line"),
+    [
+        (np.ones((5, 4, 4)), np.zeros(5), "5 maps do not make 8 clusters"),
+        (np.ones((9, 4)), np.zeros(9), "give \\(N, H, W\\)"),
+        (np.full((9, 4, 4), np.nan), np.zeros(9), "NaN or infinite"),
+        (np.ones((9, 4, 4)), np.zeros(8), "give one of each"),
+    ],
+)
+def test_bad_maps_are_refused_in_one_line(maps, truth, line):
+    with pytest.raises(MezoroiError, match=line):
+        SaliencyClusters().fit(maps, truth, truth)
+
+
+def test_programming_errors_name_the_parameter():
+    for name, value in (("n_clusters", 0), ("kernel_scale", -1.0), ("n_neighbors", 0)):
+        with pytest.raises(ValueError, match=name):
+            SaliencyClusters(**{name: value}).fit(np.ones((9, 4, 4)), [0] * 9, [0] * 9)
+    with pytest.raises(NotFittedError):
+        SaliencyClusters().predict(np.ones((1, 4, 4)))
+    maps, place = blobs(12)
+    with pytest.raises(ValueError, match="threshold"):
+        SaliencyClusters(4).fit(maps, place, place).adjust(maps, place, threshold=2)
+
+
+def test_it_is_a_scikit_learn_estimator(rng_state):
+    asked = SaliencyClusters(4, n_components=7, random_state=3)
+    assert clone(asked).get_params() == asked.get_params() == {
+        "n_clusters": 4, "n_components": 7, "kernel_scale": 0.2, "n_neighbors": 5,
+        "random_state": 3,
+    }  # fmt: skip
+    maps, place = blobs(20)
+    kept, before = maps.copy(), rng_state()
+    first, second = (clone(asked).fit(maps, place, place) for _ in range(2))
+    assert first.labels_.tolist() == second.labels_.tolist()
+    assert (maps == kept).all() and rng_state() == before

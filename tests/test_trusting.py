@@ -1,0 +1,237 @@
+"""Reliability from a dataset to a grading, on disk, and on the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mezoroi as mz
+from mezoroi.cli import main
+from mezoroi.errors import MezoroiError
+from mezoroi.evaluation import true_grades
+from mezoroi.reliability import SaliencyClusters, fit_reliability
+from mezoroi.reliability.adjustment import AdjustmentTrial
+from mezoroi.reliability.clusters import as_vectors
+from mezoroi.reliability.store import RELIABILITY_JSON, read_reliability, write_reliability
+from mezoroi.reliability_runs import fit_reliability_of_run
+from mezoroi.report.reliability import counts_text
+from mezoroi.trust_scores import class_accuracies, find_suspects
+from mezoroi.trusting import answers_of, clusters_for, fit_on
+
+
+@pytest.fixture(scope="module")
+def everything(dataset: mz.Dataset) -> mz.Dataset:
+    """All 28 melons as fruits that the grader never saw: not true, but enough to fit on."""
+    rows = tuple(replace(item, split="calibration") for item in dataset)
+    return replace(dataset, observations=rows)
+
+
+@pytest.fixture(scope="module")
+def fitted_run(
+    run_dir: Path, everything: mz.Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("fitted") / "melon"
+    shutil.copytree(run_dir, folder)
+    fit_reliability_of_run(folder, everything, n_clusters=3)
+    return folder
+
+
+def test_a_grading_says_how_far_to_trust_it(
+    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+) -> None:
+    grader = mz.Grader.load(fitted_run, device="cpu")
+    model, record = read_reliability(fitted_run)
+    item = everything.observations[0]
+    grading = grader.grade(item.image.parent)
+    row = record.observations[0]
+    assert row["id"] == item.id
+    right = [one for one in record.observations if one["cluster"] == row["cluster"]]
+    assert grading.reliability_cluster == row["cluster"]
+    assert grading.reliability_cases == len(right)
+    share = np.mean([one["grade"] == one["given"] for one in right])
+    assert grading.reliability == pytest.approx(share)
+    low, high = grading.reliability_interval
+    assert low < share + 1e-9 and share - 1e-9 < high
+    assert grading.grade in grading.grade_set and grading.grade_set_coverage == 0.9
+    assert grading.ask_expert == (grading.reliability_reason is not None)
+    assert model.method == "activation-map" and grading.adjusted_from is None
+    grading.save(tmp_path / "one")
+    plain = json.loads((tmp_path / "one" / "grading.json").read_text(encoding="utf-8"))
+    assert plain["reliability"] == pytest.approx(share)
+    with Image.open(tmp_path / "one" / "reliability-cluster.png") as picture:
+        assert picture.width == grading.surface.shape[1]
+
+
+def test_maps_of_a_dataset_are_those_of_its_gradings(
+    grader: mz.Grader, everything: mz.Dataset
+) -> None:
+    answers = answers_of(grader, everything, "activation-map")
+    for number in (0, 5):
+        grading = grader.grade(everything.observations[number].image.parent)
+        assert answers.given[number] == grader.standard.grades.index(grading.grade)
+        if grading.grade in grading.activation_maps:
+            shown = as_vectors(grading.activation_maps[grading.grade][None])
+            assert answers.maps[number].ravel() == pytest.approx(shown[0], abs=1e-5)
+
+
+def test_a_fruit_is_no_neighbour_of_itself(grader: mz.Grader, everything: mz.Dataset) -> None:
+    answers = answers_of(grader, everything, "activation-map")
+    learned = {item.id for item in grader.gallery.index.references()}
+    assert learned & {item.id for item in everything}
+    alone = replace(everything, observations=everything.observations[:1])
+    again = answers_of(grader, alone, "activation-map")
+    assert again.neighbours[0].tolist() == answers.neighbours[0].tolist()
+    own = grader.gallery.neighbours(grader.predict(alone).embeddings, 1)[0][0]
+    if own.id == alone.observations[0].id:
+        assert own.similarity == pytest.approx(1, abs=1e-3)
+    assert answers.neighbours.shape == (28, 8)
+
+
+def test_writing_and_reading_gives_the_same_judgements(
+    grader: mz.Grader, everything: mz.Dataset, tmp_path: Path
+) -> None:
+    model, record = fit_on(grader, everything, clusters=SaliencyClusters("eigengap"))
+    write_reliability(tmp_path, model, record)
+    again, found = read_reliability(tmp_path)
+    assert found == record
+    answers = answers_of(grader, everything, "activation-map")
+    unknown = [None] * len(everything)
+    grades = grader.standard.grades
+    for one, other in zip(
+        again.judge(answers, grades, unknown), model.judge(answers, grades, unknown), strict=True
+    ):
+        assert one.chance == pytest.approx(other.chance)
+        assert replace(one, chance=other.chance) == other
+
+
+def test_a_cluster_that_was_mostly_wrong_adjusts_gradings(
+    grader: mz.Grader, everything: mz.Dataset
+) -> None:
+    answers = answers_of(grader, everything, "activation-map")
+    truth = (answers.given + 1) % 2
+    binary = replace(answers, given=answers.given % 2, logits=answers.logits[:, :2])
+    binary = binary.subset(np.tile(np.arange(28), 4))
+    truth = (binary.given + 1) % 2
+    groups = np.repeat(np.arange(4), 28)
+    model = fit_reliability(binary, truth, groups, "activation-map", SaliencyClusters(2))
+    assert model.adjusts and model.trial == AdjustmentTrial(112, 0)
+    judged = model.judge(binary, grader.standard.grades, [None] * 112)
+    assert [one.grade for one in judged] == truth.tolist()
+    assert [one.adjusted_from for one in judged] == binary.given.tolist()
+    assert {one.reliability for one in judged} == {1.0}
+    assert class_accuracies(truth, model.adjust(binary)) == {"overall": 1.0, "average_class": 1.0}
+
+
+def test_a_doubtful_map_beside_the_fruit_looked_at_the_background(
+    grader: mz.Grader, everything: mz.Dataset
+) -> None:
+    model, _ = fit_on(grader, everything)
+    answers = answers_of(grader, everything, "activation-map").subset([0])
+    grades = grader.standard.grades
+    strange = replace(answers, maps=np.full_like(answers.maps, -9))
+    strange.maps[:, :8] = 9
+    fruit = np.zeros((64, 128), bool)
+    fruit[32:] = True
+    (told,) = model.judge(strange, grades, [fruit])
+    assert [reason.key for reason in told.reasons][:2] == ["background", "novel"]
+    (told,) = model.judge(strange, grades, [~fruit])
+    assert told.reasons[0].key == "novel"
+    assert told.reasons[0].ja and told.reasons[0].en
+
+
+def test_reliability_of_another_model_is_refused_and_of_other_grades_left_out(
+    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+) -> None:
+    other = tmp_path / "run"
+    shutil.copytree(fitted_run, other)
+    content = json.loads((other / RELIABILITY_JSON).read_text(encoding="utf-8"))
+    path = other / RELIABILITY_JSON
+    path.write_text(json.dumps({**content, "fingerprint": "0" * 32}), encoding="utf-8")
+    with pytest.raises(MezoroiError, match="is of another model: fit it again"):
+        mz.Grader.load(other)
+    path.write_text(json.dumps({**content, "grades": ["A", "B"]}), encoding="utf-8")
+    grading = mz.Grader.load(other).grade(everything.observations[0].image.parent)
+    assert grading.reliability is None
+    assert "it was fitted for grades A, B" in grading.notes[-1]
+    path.write_text(json.dumps({**content, "format": 99}), encoding="utf-8")
+    with pytest.raises(MezoroiError, match="has format 99"):
+        mz.Grader.load(other)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (other / "reliability.safetensors").unlink()
+    with pytest.raises(MezoroiError, match="safetensors is missing"):
+        mz.Grader.load(other)
+
+
+def test_what_cannot_be_fitted_on_is_refused(grader: mz.Grader, everything: mz.Dataset) -> None:
+    with pytest.raises(MezoroiError, match="learned from train"):
+        fit_on(grader, everything, "train")
+    few = replace(everything, observations=everything.observations[:5])
+    with pytest.raises(MezoroiError, match="5 fruits in calibration are too few"):
+        fit_on(grader, few)
+    with pytest.raises(MezoroiError, match="unknown method `cam`"):
+        fit_on(grader, everything, method="cam")
+    assert [clusters_for(count) for count in (10, 35, 200)] == [2, 3, 8]
+
+
+def test_suspects_are_fruits_graded_otherwise_most_doubtful_first(
+    fitted_run: Path, everything: mz.Dataset
+) -> None:
+    grader = mz.Grader.load(fitted_run, device="cpu")
+    found = find_suspects(grader, everything)
+    wrong = grader.predict(everything).grades != true_grades(grader, everything)
+    assert {one.id for one in found} == {
+        item.id for item, bad in zip(everything, wrong, strict=True) if bad
+    }
+    scores = [one.score for one in found]
+    assert scores == sorted(scores, reverse=True)
+    with pytest.raises(MezoroiError, match="has no reliability yet"):
+        find_suspects(mz.Grader(grader.bundle), everything)
+
+
+def test_counts_of_two_grades_are_named_as_the_paper_does() -> None:
+    counts = {"A": {"A": 5, "B": 2}, "B": {"A": 1}}
+    assert counts_text(counts, ("A", "B")) == "TP 5, TN 0, FP 1, FN 2"
+    assert counts_text(counts, ("A", "B", "C")) == "A>A 5, A>B 2, B>A 1"
+
+
+def run_verb(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return int(ended.value.code or 0)
+
+
+def test_the_verbs(
+    run_dir: Path, melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = tmp_path / "run", tmp_path / "calibration.csv"
+    shutil.copytree(run_dir, run)
+    lines = (melons / "manifest.csv").read_text(encoding="utf-8").splitlines()
+    rows = [lines[0] + ",split"]
+    for line in lines[1:]:
+        cells = line.split(",")
+        rows.append(",".join(str(melons / c) if "captures/" in c else c for c in cells) + ",val")
+    data.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    shutil.copy(melons / "standard.yaml", tmp_path / "standard.yaml")
+    assert run_verb("reliability", "fit", run, data, "--clusters", "3", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["observations"] == 28 and content["clusters"] == 3
+    assert run_verb("reliability", "report", run) == 0
+    assert "cluster 3:" in capsys.readouterr().out
+    page = (run / "reliability.html").read_text(encoding="utf-8")
+    assert page.count("<article") == 3 and "data:image/jpeg" in page
+    assert run_verb("reliability", "suspects", run, data, "--most", "2") == 0
+    assert "grades are contradicted" in capsys.readouterr().out
+    assert run_verb("evaluate", run, data, "--split", "val", "--adjust", "--json") == 0
+    scores = json.loads(capsys.readouterr().out)["reliability"]
+    assert scores["before"] == scores["after"] and scores["sets"]["promised"] == 0.9
+    assert run_verb("grade", run, melons / "captures" / "melon-0001", "-o", tmp_path / "out") == 0
+    assert "such cases were right" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    capsys.readouterr()
+    assert run_verb("reliability", "fit", run, data, "--clusters", "none") == 2
+    assert capsys.readouterr().err == "error: --clusters is none: give a number or eigengap\n"

@@ -1,0 +1,325 @@
+"""Training with mixed images: what is learned from, what is left alone, and resuming."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import mezoroi as mz
+from mezoroi.bundle import build_network
+from mezoroi.config import Config
+from mezoroi.datasets import complete_splits
+from mezoroi.explain import create
+from mezoroi.losses.pairwise import negative_distances
+from mezoroi.training import GradingData, GradingModule, InputSize, finished_epochs, make_head
+from mezoroi.training.heads import losses_by_image, shared_losses
+from mezoroi.training.mixing import (
+    Parts,
+    hidden_margin,
+    pairwise_loss,
+    set_embeddings,
+    with_margin,
+    without_margin,
+)
+from mezoroi.training.parts import class_maps, feature_maps, find_margins, fit_locator, locate
+
+Make = Callable[..., Config]
+ADAPTIVE = ("augment=part-cutmix", "loss.pairwise=adaptive", "parts.negatives=10")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs of three colours on grey, 12 photos of each, of different sizes."""
+    folder = tmp_path_factory.mktemp("discs")
+    rng = np.random.default_rng(0)
+    for number in range(36):
+        height, width = (int(side) for side in rng.integers(60, 110, 2))
+        image = np.full((height, width, 3), rng.integers(90, 140), np.uint8)
+        centre = (int(width * rng.uniform(0.4, 0.6)), int(height * rng.uniform(0.4, 0.6)))
+        colour = [(220, 60, 40), (60, 200, 60), (240, 210, 60)][number % 3]
+        cv2.circle(image, centre, int(0.3 * min(height, width)), colour, -1)
+        grade = "abc"[number % 3]
+        (folder / grade).mkdir(exist_ok=True)
+        noisy = image + rng.integers(-12, 12, image.shape)
+        picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+        picture.save(folder / grade / f"{number:02d}.png")
+    return folder
+
+
+def assembled(
+    dataset: mz.Dataset, config: Config, wraps: bool
+) -> tuple[GradingModule, GradingData]:
+    splits = complete_splits(dataset, 0)
+    size = InputSize(64, 128 if wraps else 64, wraps)
+    names = dataset.outline_names
+    network, head = build_network(dataset.standard, config, len(names), wraps, "package")
+    module = GradingModule(network, head, dataset.standard, config, size)
+    data = GradingData(splits.select("train"), splits.select("val"), network, size, config)
+    data.setup("fit")
+    return module.eval(), data
+
+
+@pytest.fixture(params=["cached", "fresh"])
+def melon_parts(
+    request: pytest.FixtureRequest, dataset: mz.Dataset, tiny: Make
+) -> tuple[GradingModule, GradingData]:
+    views = 2 if request.param == "cached" else 0
+    module, data = assembled(dataset, tiny(*ADAPTIVE, f"train.cached_views={views}"), wraps=True)
+    boxes, _ = locate(fit_locator(module, data))
+    module.parts = Parts(data, boxes, None)
+    return module, data
+
+
+def first_batch(data: GradingData) -> dict[str, torch.Tensor]:
+    return next(iter(data.train_dataloader()))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_mixed_batch_holds_what_its_labels_say(
+    melon_parts: tuple[GradingModule, GradingData], dataset: mz.Dataset
+) -> None:
+    module, data = melon_parts
+    assert module.parts is not None
+    assert module.parts.boxes.shape == (data.train_views, len(data.train_images), 4, 4)
+    batch = first_batch(data)
+    kept = {name: values.clone() for name, values in batch.items()}
+    mixed = module.mix_parts(batch, seeded(0))
+    assert mixed is not None and mixed.sets is not None
+    assert all(torch.equal(batch[name], kept[name]) for name in kept)
+    sets, count = mixed.sets, len(batch["labels"])
+    name = "hidden" if "hidden" in batch else "images"
+    total = count + 2 * len(sets) + int((~sets.positive).sum())
+    assert len(mixed.batch[name]) == len(mixed.batch["outlines"]) == len(mixed.labels) == total
+    assert torch.equal(mixed.batch[name][:count], batch[name])
+    np.testing.assert_allclose(mixed.shares.sum(dim=1), 1, atol=1e-6)
+    labels = data.train_images.labels
+    outline_grade = dataset.standard.grades.index("C")
+    # Fruits judged on their outline are whole, and lend nothing.
+    assert outline_grade not in labels[sets.refs]
+    assert outline_grade not in labels[sets.first] and outline_grade not in labels[sets.second]
+    one = slice(count, count + len(sets))
+    two = slice(count + len(sets), count + 2 * len(sets))
+    for rows, lenders in ((one, sets.first[:, None]), (two, sets.second)):
+        assert torch.equal(mixed.batch["outlines"][rows], batch["outlines"][sets.rows])
+        assert torch.equal(mixed.labels[rows, 0], labels[sets.refs])
+        assert torch.equal(mixed.labels[rows, 1 : 1 + lenders.shape[1]], labels[lenders])
+        changed = mixed.batch[name][rows] != batch[name][sets.rows]
+        assert changed.flatten(1).any(dim=1).all()
+    same = (mixed.labels == mixed.labels[:, :1]).all(dim=1)
+    assert same[one][sets.positive].all() and not same[one][~sets.positive].any()
+    assert mixed.whole.sum() == count and mixed.taught.sum() == count + 2 * len(sets)
+
+
+def test_margins_of_hidden_panoramas_repeat_the_other_side(
+    melon_parts: tuple[GradingModule, GradingData],
+) -> None:
+    module, data = melon_parts
+    batch = first_batch(data)
+    if "hidden" not in batch:
+        pytest.skip("images have no margin yet")
+    margin = hidden_margin(batch["hidden"], module.model, 128)
+    # A pixel's margin of 32 at stride 8.
+    assert margin == 4 and batch["hidden"].shape[3] == 16 + 8
+    inner = without_margin(batch["hidden"], margin)
+    mixed = module.mix_parts(batch, seeded(0))
+    assert mixed is not None
+    made = mixed.batch["hidden"][len(batch["labels"]) : -1]
+    assert torch.equal(with_margin(without_margin(made, margin), margin)[:4], made[:4])
+    # The frozen stages see only what is near, so that the margins are nearly those of the inside.
+    rebuilt = with_margin(inner, margin)
+    core = (rebuilt - batch["hidden"])[..., 2:-2].abs().mean()
+    assert core < 0.1 * batch["hidden"].abs().mean()
+
+
+def test_the_pairwise_loss_of_a_batch_is_that_of_its_sets(
+    melon_parts: tuple[GradingModule, GradingData],
+) -> None:
+    module, data = melon_parts
+    margins = find_margins(module, 1)
+    mixed = module.mix_parts(first_batch(data), seeded(1))
+    assert mixed is not None and mixed.sets is not None
+    generator = seeded(3)
+    embedding = torch.randn(len(mixed.labels), 16, generator=generator)
+    embedding = torch.nn.functional.normalize(embedding, dim=1)
+    ref, one, two, complete = (
+        values.double().numpy() for values in set_embeddings(embedding, mixed)
+    )
+    m1, m2 = margins.m1.double().numpy(), margins.m2.double().numpy()
+    totals, number = [], 0
+    for row, positive in enumerate(mixed.sets.positive.tolist()):
+        d = [np.linalg.norm(a[row] - b[row]) for a, b in ((ref, one), (ref, two), (one, two))]
+        if positive:
+            totals.append(sum(d))
+            continue
+        between = sum(max(0, m1[n] - d[n]) + max(0, d[n] - m2[n]) for n in range(3))
+        away = np.linalg.norm(ref[row] - complete[number])
+        totals.append(between + max(0, m1[3] - away))
+        number += 1
+    found = pairwise_loss(embedding, mixed, margins, module.config)
+    assert found.item() == pytest.approx(np.mean(totals), rel=1e-5)
+
+
+def test_margins_are_those_of_generated_negatives(
+    melon_parts: tuple[GradingModule, GradingData],
+) -> None:
+    module, _ = melon_parts
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    margins = find_margins(module, 1)
+    assert margins.m1.shape == (4,) and margins.m2.shape == (3,)
+    assert bool((margins.m2 > margins.m1[:3]).all()) and bool((margins.m1 > 0).all())
+    # Another fruit is farther away than one of which parts came over.
+    assert margins.m1[:2].max() < margins.m1[3]
+    again, later = find_margins(module, 1), find_margins(module, 2)
+    assert torch.equal(margins.m1, again.m1) and not torch.equal(margins.m1, later.m1)
+    after = module.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert negative_distances(*(torch.rand(3, 2) for _ in range(4))).shape == (3, 4)
+
+
+def test_mixed_images_cost_nothing_of_the_class_channels(
+    melon_parts: tuple[GradingModule, GradingData],
+) -> None:
+    module, data = melon_parts
+    batch = first_batch(data)
+    module.config = module.config.model_copy(
+        update={"loss": module.config.loss.model_copy(update={"pairwise": "none", "swap_tile": 0})}
+    )
+    mixed = module.mix_parts(batch, seeded(0))
+    assert mixed is not None
+    loss = module.mixed_losses(mixed, 0)
+    with torch.no_grad():
+        output = module.run(mixed.batch)
+        taught = mixed.taught
+        head = shared_losses(
+            module.head, output.embedding[taught], mixed.labels[taught], mixed.shares[taught]
+        )
+        whole = module.run(batch)
+        channels = module._mutual_channel_loss(whole, batch["labels"])
+    assert loss.item() == pytest.approx((head.mean() + channels).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("head", ["arcface", "softmax"])
+def test_shared_labels(head: str, tiny: Make) -> None:
+    layer = make_head(tiny(f"loss.head={head}").loss, 4, 8)
+    embeddings = torch.randn(5, 8, generator=seeded(0))
+    labels = torch.tensor([0, 1, 2, 3, 1])
+    each = losses_by_image(layer, embeddings, labels)
+    assert each.mean().item() == pytest.approx(layer(embeddings, labels).item(), rel=1e-5)
+    other = labels.flip(0)
+    shares = torch.tensor([[0.25, 0.75]]).repeat(5, 1)
+    found = shared_losses(layer, embeddings, torch.stack([labels, other], dim=1), shares)
+    expected = 0.25 * each + 0.75 * losses_by_image(layer, embeddings, other)
+    torch.testing.assert_close(found, expected)
+
+
+def test_class_maps_of_a_plain_network_are_cam(photos: Path, tiny: Make) -> None:
+    config = tiny("model.channels_per_grade=0", "loss.head=softmax", "train.cached_views=0")
+    module, data = assembled(mz.load_dataset(photos), config, wraps=False)
+    images = data.train_images.images([0, 5, 9])
+    found = class_maps(module, feature_maps(module, {"images": images}))
+    explainer = create("cam", module.model, head=module.head.linear.weight)
+    for grade in range(3):
+        expected = explainer(images, [grade] * 3)
+        torch.testing.assert_close(found[:, grade], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_training_on_parts_resumes_to_the_same_weights(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(*ADAPTIVE, "train.epochs=4", "parts.refresh=2")
+    mz.train(dataset, config, tmp_path / "straight")
+    step = GradingModule.training_step
+
+    def step_until(self, batch, index):  # type: ignore[no-untyped-def]
+        if self.current_epoch == 2 and index == 1:  # between two searches for parts
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GradingModule, "training_step", step_until)
+        with pytest.raises(KeyboardInterrupt):
+            mz.train(dataset, config, tmp_path / "run")
+    assert finished_epochs(tmp_path / "run") == 2
+    mz.train(dataset, config, tmp_path / "run", resume=True)
+    runs = tmp_path / "straight", tmp_path / "run"
+    one, other = (load_file(run / "grader.safetensors") for run in runs)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    first, second = ((run / "parts/parts.json").read_text() for run in runs)
+    assert first == second
+    epochs = json.loads(first)["epochs"]
+    assert [item["epoch"] for item in epochs] == [1, 2, 3]
+    assert ["views" in item for item in epochs] == [True, False, True]
+    assert sorted(path.name for path in (tmp_path / "run/parts").iterdir()) == [
+        "epoch-001.png",
+        "epoch-003.png",
+        "parts.json",
+    ]
+
+
+def test_parts_of_photos_of_many_sizes(photos: Path, tiny: Make, tmp_path: Path) -> None:
+    config = tiny(*ADAPTIVE, "parts.object=cam", "parts.grouping=refined", "train.cached_views=0")
+    grader = mz.train(mz.load_dataset(photos), config, tmp_path / "run")
+    assert grader.bundle.config == config
+    picture = Image.open(tmp_path / "run/parts/epoch-001.png")
+    assert picture.size == (4 * 224, 3 * 224)
+    record = json.loads((tmp_path / "run/parts/parts.json").read_text())["epochs"][0]
+    assert 0 <= record["whole_images"] <= record["views"]
+
+
+@pytest.mark.parametrize("kind", ["cutmix", "mixup"])
+def test_other_mixtures_leave_fruits_judged_on_the_outline_whole(
+    dataset: mz.Dataset, tiny: Make, kind: str
+) -> None:
+    config = tiny(f"augment={kind}", "parts.mix_share=1", "train.batch_size=16")
+    module, data = assembled(dataset, config, wraps=True)
+    batch = first_batch(data)
+    mixed = module._mix_batch(batch, seeded(1))
+    assert mixed is not None
+    outline = batch["labels"] == dataset.standard.grades.index("C")
+    assert outline.any() and torch.equal(mixed.batch["hidden"][outline], batch["hidden"][outline])
+    assert bool((mixed.shares[outline, 0] == 1).all()) and bool(mixed.whole[outline].all())
+    assert not bool((mixed.labels[~outline] == dataset.standard.grades.index("C")).any())
+    assert torch.equal(mixed.batch["outlines"], batch["outlines"])
+    assert module.mixed_losses(mixed, 0).isfinite()
+
+
+def test_a_bundle_from_before_these_settings_is_read(run_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_dir, tmp_path / "old")
+    path = tmp_path / "old/grader.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["config"]["augment"], content["config"]["parts"]
+    for name in ("pairwise", "pairwise_alpha", "pairwise_margin", "classification_share"):
+        del content["config"]["loss"][name]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found, expected = (mz.Grader.load(place).bundle.config for place in (tmp_path / "old", run_dir))
+    assert found.augment == found.loss.pairwise == "none"
+    kept = {"parts": expected.parts}  # a preset may have other parts; without mixing none count
+    assert found.model_copy(update=kept) == expected
+
+
+def test_without_two_surface_grades_there_is_nothing_to_exchange(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path
+) -> None:
+    rows = tuple(item for item in dataset if item.grade in ("A", "C"))
+    melon = dataset.standard
+    standard = mz.GradingStandard(
+        grades=("A", "C"),
+        precedence=("C", "A"),
+        descriptions={name: melon.descriptions[name] for name in ("A", "C")},
+    )
+    two = replace(dataset, observations=rows, standard=standard)
+    with pytest.raises(mz.MezoroiError, match="1 grades whose parts can be exchanged"):
+        mz.train(two, tiny(*ADAPTIVE), tmp_path / "run")
