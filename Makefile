@@ -1,4 +1,4 @@
-# make demo    sets up, makes melons, trains, grades, and prints where the report is
+# make demo    sets up, makes melons, trains, grades, and starts the app with demo logins
 # make test    sets up, and runs every check
 # make setup   sets up for development
 
@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/mezoroi demo -o demo/
+	$(BIN)/mezoroi serve demo/run --data demo/app-data --demo-logins
 
 test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mezoroi.bench import ledger as ledger_module
-from mezoroi.bench.ledger import Ledger, cell_key
+from mezoroi.bench.ledger import Ledger, cell_key, page_of
+from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 
 
@@ -39,6 +40,26 @@ def test_other_code_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     cells.compute({"seed": 1}, lambda: {"right": 1})
     monkeypatch.setattr(ledger_module, "code_version", lambda: "another")
     assert cells.find({"seed": 1}) is None
+
+
+def test_a_page_shows_cells_of_earlier_code_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = Ledger(tmp_path / "cells.jsonl")
+    monkeypatch.setattr(ledger_module, "code_version", lambda: "earlier")
+    old = Config().model_dump(mode="json")
+    del old["parts"]  # a setting that there was not yet
+    cells.compute({"seed": 1, "config": old}, lambda: {"right": 1})
+    cells.compute({"seed": 2}, lambda: {"right": 2})
+    monkeypatch.setattr(ledger_module, "code_version", lambda: "present")
+    cells.compute({"seed": 2}, lambda: {"right": 3})
+
+    def render(ledgers: dict[str, Ledger]) -> str:
+        first = ledgers["a"].find({"seed": 1, "config": Config().model_dump(mode="json")})
+        return f"code present: {first} {ledgers['a'].find({'seed': 2})} {ledgers['a'].find({})}"
+
+    expected = "code earlier and present: {'right': 1} {'right': 3} None"
+    assert page_of(render, {"a": cells}) == expected
 
 
 def test_keys_do_not_depend_on_the_order_of_settings() -> None:

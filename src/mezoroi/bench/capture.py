@@ -10,7 +10,7 @@ from mezoroi.bench.capture_marks import run_fruit
 from mezoroi.bench.capture_melons import run_melons
 from mezoroi.bench.capture_page import capture_page
 from mezoroi.bench.capture_speed import run_speed
-from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.ledger import Ledger, page_of
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
@@ -47,7 +47,7 @@ def run_capture_bench(
         run_grading(made, ledgers["grading"], progress)
     if part in ("all", "speed"):
         run_speed(made, ledgers["speed"])
-    write_text(page, capture_page(ledgers))
+    write_text(page, page_of(capture_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())
 
 

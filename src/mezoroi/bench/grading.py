@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.ledger import Ledger, page_of
 from mezoroi.bench.melons import run_melons
 from mezoroi.bench.page import grading_page
 from mezoroi.bench.speed import run_speed
@@ -38,5 +38,5 @@ def run_grading_bench(
         run_remedies(tomatoes, work, ledgers["remedies"], progress)
     if part in ("all", "speed"):
         run_speed(work, ledgers["speed"])
-    write_text(page, grading_page(ledgers))
+    write_text(page, page_of(grading_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

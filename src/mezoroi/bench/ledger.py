@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mezoroi
+from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none, write_text
 
@@ -24,15 +25,23 @@ class Ledger:
     ----------
     path : JSON-lines file; made with the first cell
 
+    any_code : also find cells that earlier code computed, for pages; the last one of each settings
+
+    Attributes
+    ----------
+    codes : versions of the code that computed what was found so far
+
     Raises
     ------
     MezoroiError
         If a line is not one a ledger wrote.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, any_code: bool = False) -> None:
         self.path = Path(path)
+        self.codes: set[str] = set()
         self._cells: dict[str, dict[str, Any]] = {}
+        self._by_settings: dict[str, dict[str, Any]] = {}
         if self.path.exists():
             for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
                 try:
@@ -42,6 +51,10 @@ class Ledger:
                     raise MezoroiError(
                         f"{self.path} line {number} is damaged: remove that line"
                     ) from error
+        if any_code:
+            self._by_settings = {
+                _settings_text(cell["settings"]): cell for cell in self._cells.values()
+            }
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -66,9 +79,38 @@ class Ledger:
         return result
 
     def find(self, settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The recorded result of a cell under the present code, or None."""
+        """The recorded result of a cell, or None."""
         cell = self._cells.get(cell_key(settings))
-        return cell["result"] if cell is not None else None
+        if cell is None and self._by_settings:
+            cell = self._by_settings.get(_settings_text(settings))
+        if cell is None:
+            return None
+        self.codes.add(cell["code"])
+        return cell["result"]
+
+
+def page_of(render: Callable[[dict[str, Ledger]], str], ledgers: Mapping[str, Ledger]) -> str:
+    """A bench's page from its cells of any code; the codes are named where the page says ``code``.
+
+    A change of the code makes a bench compute anew, but does not take from the page what it has
+    not computed yet.
+
+    Parameters
+    ----------
+    render : of the page, which writes ``code`` and `code_version` once
+    """
+    shown = {name: Ledger(ledger.path, any_code=True) for name, ledger in ledgers.items()}
+    text = render(shown)
+    codes = sorted({code for ledger in shown.values() for code in ledger.codes})
+    return text.replace(f"code {code_version()}", f"code {' and '.join(codes or ['none'])}", 1)
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings in one order; a training setting that is newer than the cell has its default."""
+    content = dict(settings)
+    if isinstance(content.get("config"), Mapping):
+        content["config"] = Config.model_validate(content["config"]).model_dump(mode="json")
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 def cell_key(settings: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mezoroi.bench import parts_cells as cells
-from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.ledger import Ledger, page_of
 from mezoroi.bench.parts_boxes import boxes_on_white, run_boxes
 from mezoroi.bench.parts_page import parts_page
 from mezoroi.bench.parts_speed import run_speed
@@ -61,5 +61,5 @@ def run_parts_bench(
         run_boxes(work, ledgers["boxes"], progress)
     if "throughput" in wanted:
         run_speed(cells.load_produce(produce), work, ledgers["throughput"], progress)
-    write_text(page, parts_page(ledgers))
+    write_text(page, page_of(parts_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.ledger import Ledger, page_of
 from mezoroi.bench.retrieval_million import run_million
 from mezoroi.bench.retrieval_page import retrieval_page
 from mezoroi.bench.retrieval_speed import run_speed
@@ -51,5 +51,5 @@ def run_retrieval_bench(
         run_speed(made, ledgers["speed"], progress)
     if part in ("all", "million"):
         run_million(fruit, produce, made, ledgers["million"], weights, progress)
-    write_text(page, retrieval_page(ledgers, weights))
+    write_text(page, page_of(lambda shown: retrieval_page(shown, weights), ledgers))
     return sum(len(ledger) for ledger in ledgers.values())
