@@ -186,3 +186,29 @@ def bench_parts(
     with console.progress() as report:
         cells = run_parts_bench(part, produce, beside, work, page, report)
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
+
+
+@bench_app.command("app", epilog="Example: mezoroi bench app --part kill")
+def bench_app_trials(
+    part: Annotated[
+        str,
+        typer.Option(
+            help="all, kill, malformed, slow, schema, photo, uploads, pages or page.",
+        ),
+    ] = "all",
+    work: Annotated[
+        Path, typer.Option(help="Folder of made data and the ledger; an earlier one resumes.")
+    ] = Path("bench-work"),
+    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/app.md"),
+    share: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Part of every trial to run, for a quick look.")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """What the app withstands and how fast it answers; half an hour, resumable."""
+    from mezoroi.bench.app import run_app_bench, share_of
+
+    console = Console(as_json)
+    with console.progress() as report:
+        cells = run_app_bench(part, work, page, share_of(share), report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledger; {page}")

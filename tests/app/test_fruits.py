@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -251,3 +252,10 @@ def test_ten_thousand_fruits_are_listed_from_an_index(app: App) -> None:
         assert finding.count(session, Filter(grade="B")) == 200
         found = finding.find(session, Filter(grade="B"), 170, 30)
     assert [item.fruit.id for item in found] == list(range(1451, 0, -50))
+
+
+def test_every_column_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "app.md").read_text(encoding="utf-8")
+    section = page[page.index("### Columns of the export") : page.index("## Validity")]
+    documented = set(re.findall(r"`(\w+)`", section))
+    assert documented - {"agree", "plausible", "wrong"} == {*exporting.COLUMNS, "similarity_GRADE"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -28,6 +28,7 @@ from mezoroi.standard import GradingStandard
 from tests.app.conftest import App, work
 from tests.app.helpers import send
 
+Line = tuple[socket.socket, socket.socket]
 STANDARD = GradingStandard.from_grades("AB")
 PER_GRADE = 6
 
@@ -144,15 +145,12 @@ def judged(own_run_app: App, melons: Path) -> App:
 
 
 @pytest.fixture
-def server_end() -> Iterator[tuple[int, int]]:
-    """Both ends of the pipe that tells a training process to stop."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        try:
-            os.close(end)
-        except OSError:
-            continue
+def server_end() -> Iterator[Line]:
+    """Both ends of the line on which a training process hears that it is to stop."""
+    heard, told = socket.socketpair()
+    yield heard, told
+    heard.close()
+    told.close()
 
 
 def job_of(app: App) -> Job:
@@ -160,9 +158,7 @@ def job_of(app: App) -> Job:
         return jobs.recent_jobs(session, [jobs.TRAIN], 1)[0]
 
 
-def test_a_grader_is_trained_compared_switched_to_and_back(
-    judged: App, server_end: tuple[int, int]
-) -> None:
+def test_a_grader_is_trained_compared_switched_to_and_back(judged: App, server_end: Line) -> None:
     app, admin = judged, judged.client(Role.ADMIN)
     assert admin.post("/graders/train").status_code == 303
     admin.post("/graders/train")
@@ -173,15 +169,14 @@ def test_a_grader_is_trained_compared_switched_to_and_back(
     waiting = job_of(app)
     stop = threading.Thread(target=_close_after_first_epoch, args=(app, server_end[1]))
     stop.start()
-    Trainer(app.services.settings, "trainer-1", server_end[0]).run()
+    Trainer(app.services.settings, "trainer-1", server_end[0].fileno()).run()
     stop.join()
     first = job_of(app)
     if first.state != "done":  # a tiny training may be over first
         assert (first.state, first.attempts) == ("queued", 0)
-        reader, writer = os.pipe()
-        Trainer(app.services.settings, "trainer-2", reader).run()
-        os.close(reader)
-        os.close(writer)
+        heard, told = socket.socketpair()
+        with heard, told:
+            Trainer(app.services.settings, "trainer-2", heard.fileno()).run()
     done = job_of(app)
     assert (done.id, done.state, done.error) == (waiting.id, "done", None), done.detail
     assert done.step == "comparing" and "epoch 2" in done.log
@@ -212,7 +207,7 @@ def test_a_grader_is_trained_compared_switched_to_and_back(
     assert _run_of_next(app) == old.id
 
 
-def test_a_training_is_cancelled(judged: App, server_end: tuple[int, int]) -> None:
+def test_a_training_is_cancelled(judged: App, server_end: Line) -> None:
     admin = judged.client(Role.ADMIN)
     admin.post("/graders/train")
     admin.post(f"/jobs/{job_of(judged).id}/cancel")
@@ -221,16 +216,16 @@ def test_a_training_is_cancelled(judged: App, server_end: tuple[int, int]) -> No
     job = job_of(judged)
     with judged.services.database.write() as session:
         session.get_one(Job, job.id).cancel = True
-    Trainer(judged.services.settings, "trainer-1", server_end[0]).run()
+    Trainer(judged.services.settings, "trainer-1", server_end[0].fileno()).run()
     assert job_of(judged).state in ("cancelled", "done")
     with admin.stream("GET", f"/jobs/{job.id}/events") as answer:
         text = "".join(answer.iter_text())
     assert text.startswith("event: job\ndata: {") and '"is_over": true' in text
 
 
-def test_too_few_fruits_fail_with_a_reason(app: App, server_end: tuple[int, int]) -> None:
+def test_too_few_fruits_fail_with_a_reason(app: App, server_end: Line) -> None:
     app.client(Role.ADMIN).post("/graders/train")
-    Trainer(app.services.settings, "trainer-1", server_end[0]).run()
+    Trainer(app.services.settings, "trainer-1", server_end[0].fileno()).run()
     job = job_of(app)
     assert (job.state, job.error) == ("failed", "training")
     assert job.detail.startswith("grade A has 0 fruits with an expert's grade")
@@ -249,11 +244,11 @@ def test_the_background_starts_the_process_and_notes_its_end(app: App) -> None:
     assert (job_of(app).state, job_of(app).error) == ("failed", "training")
 
 
-def _close_after_first_epoch(app: App, handle: int) -> None:
+def _close_after_first_epoch(app: App, told: socket.socket) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and "epoch 1" not in job_of(app).log:
         time.sleep(0.05)
-    os.close(handle)
+    told.close()
 
 
 def _run_of_next(app: App) -> int:

@@ -16,7 +16,7 @@ from mezoroi.app import practising
 from mezoroi.app.roles import Role
 from mezoroi.app.store import jobs, practice, specimens, users
 from mezoroi.app.tables import now
-from mezoroi.app.tables_learning import PracticeRound, Specimen
+from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
 from mezoroi.retrieval.gallery import THUMBNAILS
 from tests.app.conftest import App
@@ -125,6 +125,8 @@ def test_a_round_teaches_and_comes_to_an_end(ready: App) -> None:
 def test_an_answer_counts_once_however_often_it_is_sent(ready: App) -> None:
     client = ready.client(Role.NEWCOMER)
     (question,) = questions_on(client, begin(client))
+    with ready.services.database.write() as session:
+        session.query(Question).one().shown_at -= timedelta(seconds=200)
     first = answer(client, question, "A", key="k1", waited="120")
     again = answer(client, question, "B", key="k1")
     assert first == again
@@ -247,7 +249,7 @@ def test_disputed_fruits_never_teach_and_agreed_ones_do(ready: App, melons: Path
                 for item in specimens.known_specimens(session)
                 if item.fruit_id is not None
             }
-        return {own[int(f.id)]: f.grade for f in fruits if int(f.id) in own}  # type: ignore[misc]
+        return {own[int(f.id)]: f.grade for f in fruits if int(f.id) in own}
 
     assert taught() == {}, "no expert has graded them"
     for number in (1, 2):
@@ -344,22 +346,25 @@ def test_settings_are_kept_and_nonsense_is_refused(ready: App) -> None:
         assert admin.post("/practice/settings", data={**form, **change}).status_code == 422
 
 
-def test_preparation_goes_on_after_fruits_that_people_sent(app: App, photo: bytes) -> None:
+def test_preparation_goes_on_after_fruits_that_people_sent(prepared: App, photo: bytes) -> None:
     from mezoroi.app.worker import Worker
 
-    with app.services.database.write() as session:
-        specimens.order_preparation(session)
+    with prepared.services.database.write() as session:
+        assert not specimens.order_preparation(session), "all is prepared"
+        for item in session.query(Specimen).limit(6):
+            item.run_id = None
+        assert specimens.order_preparation(session)
         assert not specimens.order_preparation(session), "one at a time"
-    worker = Worker(app.services.settings, "worker-test", lambda said: None)
-    for _ in range(3):
-        worker.work_once()
-    app.client(Role.NEWCOMER).post("/fruits", files={"file": ("a.jpg", photo)})
-    worker.work_once()
-    with app.services.database.read() as session:
+    worker = Worker(prepared.services.settings, "worker-test", lambda said: None)
+    assert worker.work_once()
+    prepared.client(Role.NEWCOMER).post("/fruits", files={"file": ("a.jpg", photo)})
+    assert worker.work_once()
+    with prepared.services.database.read() as session:
         assert jobs.count_open(session, jobs.GRADE) == 0
         assert jobs.count_open(session, jobs.PREPARE) == 1
+        assert specimens.count_unprepared(session, 1) == 2
     while worker.work_once():
         pass
-    with app.services.database.read() as session:
+    with prepared.services.database.read() as session:
         assert jobs.count_open(session, jobs.PREPARE) == 0
-        assert specimens.known_specimens(session)
+        assert specimens.count_unprepared(session, 1) == 0

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from mezoroi.app.access import ACCOUNT_PATH, Forbidden, NotLoggedIn, PasswordDue, identify
 from mezoroi.app.i18n import catalogue
@@ -34,6 +35,8 @@ def add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(MezoroiError, _refused)
+    # A tablet that left in the middle of an upload: nobody reads this, and nothing is wrong here.
+    app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=400))
     app.add_exception_handler(Exception, lambda request, error: answer(request, 500))
 
 

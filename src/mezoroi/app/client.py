@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ _LONGEST_WAIT = 600.0
 _OPEN = ("queued", "running")
 
 
-def connect(server: str, token: str) -> httpx.Client:
+@contextmanager
+def connect(server: str, token: str) -> Iterator[httpx.Client]:
     """A connection to an app; it sends the token to this server alone.
 
     Raises
@@ -36,22 +38,26 @@ def connect(server: str, token: str) -> httpx.Client:
 
     if not server.startswith(("http://", "https://")):
         raise MezoroiError(f"`{server}` is no address: write http://HOST:PORT")
-    client = httpx.Client(
-        base_url=server,
-        headers={"authorization": f"Bearer {token}", "accept-language": "en"},
-        timeout=httpx.Timeout(60.0),
-        follow_redirects=False,
-        trust_env=False,
-    )
     try:
-        answer = client.get("/api/v1/fruits", params={"most": 1})
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        client.close()
-        raise MezoroiError(f"{server} does not answer ({error}): start `mezoroi serve`") from error
-    if answer.status_code != 200:
-        client.close()
-        raise MezoroiError(f"{server}: {_reason(answer)}: see `mezoroi users DATA token NAME`")
-    return client
+        client = httpx.Client(
+            base_url=server,
+            headers={"authorization": f"Bearer {token}", "accept-language": "en"},
+            timeout=httpx.Timeout(60.0),
+            follow_redirects=False,
+            trust_env=False,
+        )
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
+        raise MezoroiError(f"address or key are not right ({error}): check both") from error
+    with client:
+        try:
+            answer = client.get("/api/v1/fruits", params={"most": 1})
+        except httpx.HTTPError as error:
+            raise MezoroiError(
+                f"{server} does not answer ({error}): start `mezoroi serve`"
+            ) from error
+        if answer.status_code != 200:
+            raise MezoroiError(f"{server}: {_reason(answer)}: see `mezoroi users DATA token NAME`")
+        yield client
 
 
 def files_of(sources: Sequence[Path]) -> list[Path]:

@@ -113,15 +113,9 @@ def validity(
     listed = [*grades, *sorted(set(graded) - set(grades))]
     all_counts = sum(n for n, _ in graded.values()), sum(alike for _, alike in graded.values())
     return Validity(
-        grades=[
-            row(grade, graded.get(grade, (0, 0)), lambda each, grade=grade: each.grade == grade)
-            for grade in listed
-        ],
+        grades=[row(grade, graded.get(grade, (0, 0)), _is("grade", grade)) for grade in listed],
         total=row("", all_counts),
-        experts=[
-            row(name, (None, None), lambda each, key=key: each.expert_id == key)
-            for key, name in names.items()
-        ],
+        experts=[row(name, (None, None), _is("expert_id", key)) for key, name in names.items()],
         accepted_blind=accepted([each for each in compared if each.is_blind]),
         misgrading=misgrading(
             [place[each.grade] for each in compared],
@@ -131,3 +125,8 @@ def validity(
         if is_ordered
         else None,
     )
+
+
+def _is(name: str, value: object) -> Callable[[Judged], bool]:
+    """Whether an attribute of a verdict has this value."""
+    return lambda each: getattr(each, name) == value

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mezoroi.errors import MezoroiError
 from mezoroi.retrieval.gallery import THUMBNAILS
 
 MOST_PICTURES = 400
@@ -57,7 +59,10 @@ def training_light(run_dir: Path) -> dict[str, Any]:
 
     paths = sorted((run_dir / THUMBNAILS).glob("*.jpg"))
     chosen = paths[:: max(1, -(-len(paths) // MOST_PICTURES))]
-    found = [light_of(read_image(path)) for path in chosen]
+    found = []
+    for path in chosen:
+        with suppress(MezoroiError):  # one that was just removed, or is damaged, tells nothing
+            found.append(light_of(read_image(path)))
     light: dict[str, Any] = {"pictures": len(found)}
     if len(found) < FEWEST_PICTURES:
         return light

@@ -35,9 +35,9 @@ _NICE = 10
 class Watch:
     """Looks after one training: its epochs, and whether it is to stop.
 
-    Parameters
+    Attributes
     ----------
-    is_over : whether the server wants this process to end
+    is_cancelled : whether a user stopped it
     """
 
     def __init__(self, trainer: Trainer, job_id: int, run_dir: Path, epochs: int) -> None:
@@ -60,8 +60,11 @@ class Watch:
 
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
-            self.tell_epochs()
-            self.is_cancelled = self._trainer.is_cancelled(self._job_id)
+            try:
+                self.tell_epochs()
+                self.is_cancelled = self._trainer.is_cancelled(self._job_id)
+            except Exception:  # a database that does not answer now may answer next time
+                log.exception("job %s could not be looked after", self._job_id)
             if self.is_cancelled or self._trainer.is_over():
                 self._trainer.interrupt()
                 return

@@ -91,6 +91,7 @@ class Worker:
             if fruit is None:
                 self._fail(job, "unreadable", "the fruit is gone")
             else:
+                self._start_clock(job, fruit)
                 self._grade(job, fruit)
         return bool(work) or self._tend_references() or self._prepare()
 
@@ -142,6 +143,13 @@ class Worker:
             except MezoroiError as error:
                 self._fail(job, "reference", str(error))
         return bool(claimed)
+
+    def _start_clock(self, job: Job, fruit: Fruit) -> None:
+        """From now on counts the time of this fruit, not that of the batch it came with."""
+        limits = self._settings.limits
+        seconds = limits.video_time if is_video(fruit.media) else limits.photo_time
+        with self._database.write() as session:
+            jobs.renew_lease(session, job.id, seconds)
 
     def _grade(self, job: Job, fruit: Fruit) -> None:
         from mezoroi.app.drawing import describe

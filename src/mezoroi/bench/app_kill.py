@@ -20,6 +20,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from mezoroi.app.store import fruits
+from mezoroi.app.store.jobs import OPEN
 from mezoroi.app.tables import GradingRow, Verdict
 from mezoroi.bench.app_check import digest, inconsistencies, leftovers
 from mezoroi.bench.app_server import TriedApp, network_errors, tried_app
@@ -29,8 +30,8 @@ _SENDERS = 3
 _AHEAD = 6  # uploads that may go on while a kill is due, so that it meets some under way
 _LATEST_SECONDS = 0.06
 _PAUSE_SECONDS = 0.05
+_DOWN_SECONDS = 0.5
 _GRADED_WITHIN = 240.0
-_OPEN = ("queued", "running")
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Traffic:
     allowed: int = 0
     broken: int = 0
     refused: Counter[int] = field(default_factory=Counter)
-    over: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> int | None:
@@ -93,7 +94,8 @@ def kill_at_random(
             thread.start()
         for number, at in enumerate(due):
             progress("killing", number, kills)
-            app.wait_until_ready()
+            if number == 0 or number % 2:
+                app.wait_until_ready()  # for verdicts, and for a worker that is at work
             traffic.allowed = min(uploads, at + _AHEAD)
             _wait(lambda at=at: len(traffic.fruits) >= at)  # type: ignore[misc]
             time.sleep(rng.uniform(0, _LATEST_SECONDS))
@@ -108,12 +110,12 @@ def kill_at_random(
         _wait(lambda: len(traffic.fruits) >= uploads)
         app.wait_until_ready()
         states = _final_states(app, traffic)
-        traffic.over = True
+        traffic.over.set()
         for thread in clients:
             thread.join(30)
     findings += [*inconsistencies(app.settings), *_lost(app, traffic)]
     findings += [f"{n} requests were answered {status}" for status, n in traffic.refused.items()]
-    never = sum(count for state, count in states.items() if state in _OPEN)
+    never = sum(count for state, count in states.items() if state in OPEN)
     if len(traffic.fruits) < uploads:
         findings.append(f"{uploads - len(traffic.fruits)} photos were never taken")
     if never:
@@ -140,13 +142,13 @@ def noise_photo(seed: int, width: int = 128, height: int = 64) -> bytes:
 
 def _send_photos(app: TriedApp, traffic: Traffic, seed: int) -> None:
     """Send photos until the traffic is over; what was not acknowledged is sent again."""
-    while not traffic.over:
+    while not traffic.over.is_set():
         number = traffic.take()
         if number is None:
             time.sleep(_PAUSE_SECONDS)
             continue
         content = noise_photo(1_000_000 * seed + number)
-        while not traffic.over:
+        while not traffic.over.is_set():
             answer = _ask(app, traffic, "/api/v1/fruits", files={"file": ("melon.jpg", content)})
             if answer is not None and answer.status_code == 201:
                 with traffic.lock:
@@ -158,7 +160,7 @@ def _send_photos(app: TriedApp, traffic: Traffic, seed: int) -> None:
 def _give_verdicts(app: TriedApp, traffic: Traffic) -> None:
     """Give a verdict on one graded fruit after the other, round and round, each with a note."""
     number = 0
-    while not traffic.over:
+    while not traffic.over.is_set():
         for fruit_id in list(traffic.fruits):
             time.sleep(_PAUSE_SECONDS)
             note = f"verdict {number}"
@@ -168,7 +170,7 @@ def _give_verdicts(app: TriedApp, traffic: Traffic) -> None:
                 with traffic.lock:
                     traffic.verdicts.append((fruit_id, int(answer.json()["revision"]), note))
                 number += 1
-            if traffic.over:
+            if traffic.over.is_set():
                 return
         time.sleep(_PAUSE_SECONDS)
 
@@ -181,6 +183,7 @@ def _ask(app: TriedApp, traffic: Traffic, path: str, **content: Any) -> Any:
     except network_errors():
         with traffic.lock:
             traffic.broken += 1
+        time.sleep(_DOWN_SECONDS)
         return None
     if answer.status_code not in (200, 201, 404, 503):
         with traffic.lock:
@@ -218,9 +221,9 @@ def _final_states(app: TriedApp, traffic: Traffic) -> Counter[str]:
     with app.client() as client:
         while time.monotonic() < until:
             for fruit_id in traffic.fruits:
-                if states.get(fruit_id, "queued") in _OPEN:
+                if states.get(fruit_id, "queued") in OPEN:
                     states[fruit_id] = _state(client, fruit_id)
-            if not any(state in _OPEN for state in states.values()):
+            if not any(state in OPEN for state in states.values()):
                 break
             time.sleep(0.2)
     return Counter(states.values())

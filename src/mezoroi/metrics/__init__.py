@@ -56,9 +56,11 @@ from mezoroi.metrics.retrieval import (
     recall_per_query,
 )
 from mezoroi.metrics.trivial import trivial_maps
+from mezoroi.metrics.validity import acceptance, chart_validity, misgrading
 
 __all__ = [
     "Interval",
+    "acceptance",
     "accuracy_at_coverage",
     "agreement_matrix",
     "alpha_interval",
@@ -67,6 +69,7 @@ __all__ = [
     "best_share",
     "best_threshold",
     "bootstrap_interval",
+    "chart_validity",
     "cosine_similarity",
     "deletion_auc",
     "disagreement",
@@ -94,6 +97,7 @@ __all__ = [
     "mean_average_precision",
     "mean_iou",
     "mean_set_size",
+    "misgrading",
     "ns_per_query",
     "ns_score",
     "paired_difference",

@@ -45,7 +45,8 @@ ROUTERS = (
     jobs.router,
     admin.router,
     tokens.router,
-    api_house.v1,  # the one of `api`, with more routes
+    api.v1,
+    api_house.router,
     api.router,
 )
 NAVIGATION = (

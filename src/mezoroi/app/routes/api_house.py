@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, Field
 
 from mezoroi.app.access import Admin, Expert, Newcomer
@@ -14,6 +14,7 @@ from mezoroi.app.services import Here
 from mezoroi.app.store import audit, fruits, jobs, references, runs
 from mezoroi.app.tables import Job
 
+router = APIRouter(prefix="/api/v1", responses=v1.responses)
 Kind = Literal["grade", "add-reference", "remove-reference", "index-references", "train", "prepare"]
 KINDS: tuple[Kind, ...] = (
     "grade",
@@ -66,7 +67,7 @@ class GraderOut(BaseModel):
     created_at: datetime
 
 
-@v1.get("/jobs")
+@router.get("/jobs")
 def list_jobs(
     user: Newcomer,
     here: Here,
@@ -79,7 +80,7 @@ def list_jobs(
     return [_job(job) for job in found]
 
 
-@v1.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}")
 def get_job(job_id: Id, user: Newcomer, here: Here) -> JobOut:
     """How far a job is."""
     with here.database.read() as session:
@@ -89,7 +90,7 @@ def get_job(job_id: Id, user: Newcomer, here: Here) -> JobOut:
     return _job(job)
 
 
-@v1.get("/references")
+@router.get("/references")
 def list_references(
     user: Expert,
     here: Here,
@@ -106,7 +107,7 @@ def list_references(
     return [ReferenceOut.model_validate(item, from_attributes=True) for item in found]
 
 
-@v1.post("/references", status_code=202)
+@router.post("/references", status_code=202)
 def add_reference(reference: ReferenceIn, user: Expert, here: Here) -> JobOut:
     """Make a graded fruit a reference; the job says when it is one."""
     with here.database.write() as session:
@@ -123,7 +124,7 @@ def add_reference(reference: ReferenceIn, user: Expert, here: Here) -> JobOut:
     return _job(job)
 
 
-@v1.delete("/references/{reference_id}", status_code=202)
+@router.delete("/references/{reference_id}", status_code=202)
 def remove_reference(reference_id: Id, user: Expert, here: Here) -> JobOut:
     """Take a fruit out of the references; the job says when it is gone."""
     with here.database.write() as session:
@@ -137,7 +138,7 @@ def remove_reference(reference_id: Id, user: Expert, here: Here) -> JobOut:
     return _job(job)
 
 
-@v1.get("/graders")
+@router.get("/graders")
 def list_graders(user: Admin, here: Here) -> list[GraderOut]:
     """Trained graders, newest first."""
     with here.database.read() as session:

@@ -33,7 +33,9 @@ Key = Annotated[str, Form(max_length=64)]
 @router.get("/practice")
 def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Where one begins: consent, tests, rounds."""
-    with here.database.read() as session:
+    with here.database.write() as session:
+        if specimens.order_preparation(session):
+            here.supervisor.wake()
         run = runs.active_run(session)
         left = 0 if run is None else specimens.count_unprepared(session, run.id)
         total = specimens.count_all(session)

@@ -24,7 +24,7 @@ from mezoroi.standard import GradingStandard
 router = APIRouter(include_in_schema=False)
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 PAGE = 40
-_RADAR_SIZE = 260
+_RADAR_SIZE = 340  # drawn smaller: at a smaller size its legend would overlap
 
 
 @router.get("/references")

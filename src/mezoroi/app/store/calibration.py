@@ -114,7 +114,7 @@ def graded_by(session: Session, session_id: int, user_id: int) -> dict[int, str]
         .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
         .where(CalibrationFruit.session_id == session_id, CalibrationGrade.user_id == user_id)
     )
-    return dict(session.execute(query).tuples().all())
+    return {row[0]: row[1] for row in session.execute(query)}
 
 
 def give_grade(
@@ -147,7 +147,7 @@ def give_grade(
             fruit_id=fruit.id,
             user_id=user_id,
             grade=grade,
-            given_at=given_at(waited),
+            given_at=max(given_at(waited), found.opened_at),
             key=key or None,
         )
     )
@@ -271,4 +271,4 @@ def model_grades(session: Session) -> list[tuple[int, str, datetime]]:
         .where(GradingRow.id.in_(first))
         .order_by(GradingRow.created_at)
     )
-    return list(session.execute(query).tuples())
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]

@@ -88,6 +88,11 @@ def claim(
     return found
 
 
+def renew_lease(session: Session, job_id: int, seconds: float) -> None:
+    """Let a job's worker hold it so long from now."""
+    session.get_one(Job, job_id).lease_until = now() + timedelta(seconds=seconds)
+
+
 def set_step(session: Session, job_id: int, step: str, done: int = 0, total: int = 0) -> None:
     """Say what a job is doing, and how far it is."""
     job = session.get(Job, job_id)

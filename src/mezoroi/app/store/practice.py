@@ -130,7 +130,7 @@ def answer_question(
     session.refresh(question, with_for_update=True)  # another request may just have answered it
     if question.given is not None:
         return False
-    answered = given_at(waited)
+    answered = max(given_at(waited), question.shown_at)
     taken = (now() - question.shown_at).total_seconds() if seconds is None else seconds
     question.given, question.certainty, question.key = given, certainty, key or None
     question.seconds = min(max(taken, 0.0), LONGEST_ANSWER)

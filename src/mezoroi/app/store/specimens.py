@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.roles import Role
 from mezoroi.app.store import jobs, runs
 from mezoroi.app.tables import Fruit, GradingRow, User, Verdict
+from mezoroi.app.tables_house import ReferenceFruit
 from mezoroi.app.tables_learning import (
     CalibrationFruit,
     CalibrationGrade,
@@ -52,8 +53,13 @@ class Known:
 
 
 def order_preparation(session: Session) -> bool:
-    """Queue the preparation of what the active run has not prepared, unless it is queued."""
-    if jobs.count_open(session, jobs.PREPARE):
+    """Queue the preparation of what the active run has not prepared, unless it is queued.
+
+    Returns
+    -------
+    whether something was queued
+    """
+    if jobs.count_open(session, jobs.PREPARE) or not _is_due(session):
         return False
     jobs.add_job(session, jobs.PREPARE)
     return True
@@ -192,6 +198,30 @@ def in_open_sessions(session: Session) -> set[int]:
     return set(session.scalars(query.where(CalibrationSession.revealed_at.is_(None))))
 
 
+def _is_due(session: Session) -> bool:
+    """Whether there is a fruit that is not prepared, or a reference that came or went."""
+    run = runs.active_run(session)
+    if run is None:
+        return False
+    if not count_all(session) or count_unprepared(session, run.id):
+        return True
+    noted = select(Specimen.fruit_id).where(Specimen.fruit_id.is_not(None))
+    new_fruit = select(GradingRow.id).where(GradingRow.fruit_id.not_in(noted)).limit(1)
+    present = select(ReferenceFruit.name).where(ReferenceFruit.run_id == run.id)
+    known = select(Specimen.reference).where(
+        Specimen.reference.is_not(None), Specimen.retired.is_(False)
+    )
+    new_reference = present.where(
+        ReferenceFruit.grade.is_not(None),
+        ReferenceFruit.name.not_like(f"{_OWN_REFERENCE}%"),
+        ReferenceFruit.name.not_in(known),
+    ).limit(1)
+    gone = known.where(Specimen.reference.not_in(present)).limit(1)
+    if session.scalar(present.limit(1)) is None:  # the worker has yet to read them
+        return session.scalar(new_fruit) is not None
+    return any(session.scalar(query) is not None for query in (new_fruit, new_reference, gone))
+
+
 def _is_unprepared(run_id: int) -> Any:
     other = (Specimen.run_id.is_(None)) | (Specimen.run_id != run_id)
     return other & Specimen.retired.is_(False)
@@ -234,8 +264,9 @@ def _session_labels(session: Session) -> dict[int, dict[str, str]]:
 
 def _answers(session: Session) -> dict[int, list[str]]:
     """By specimen, what learners answered."""
-    query = select(Question.specimen_id, Question.given).where(Question.given.is_not(None))
+    query = select(Question.specimen_id, Question.given, func.count())
+    query = query.where(Question.given.is_not(None))
     answers: dict[int, list[str]] = {}
-    for specimen_id, given in session.execute(query):
-        answers.setdefault(specimen_id, []).append(given or "")
+    for row in session.execute(query.group_by(Question.specimen_id, Question.given)):
+        answers.setdefault(row[0], []).extend([str(row[1])] * row[2])
     return answers

@@ -2,13 +2,17 @@
 // Only the answers are kept, with the user's number; no key and no password.
 const STORE = "mezoroi-answers";
 const AGAIN_MS = 3000;
+const FINAL = [200, 404, 422]; // taken, or never to be taken
 const waiting = new Map(); // key -> what is to be told once it is sent
 let busy = false;
 let timer = 0;
 
 const mine = () => document.body.dataset.user || "";
 
+let memory = null; // where the browser keeps nothing: until the page is left
+
 function read() {
+  if (memory) return memory;
   try {
     return JSON.parse(localStorage.getItem(STORE)) || [];
   } catch {
@@ -17,7 +21,12 @@ function read() {
 }
 
 function write(entries) {
-  localStorage.setItem(STORE, JSON.stringify(entries));
+  try {
+    localStorage.setItem(STORE, JSON.stringify(entries));
+    memory = null;
+  } catch {
+    memory = entries;
+  }
 }
 
 // Keep an answer and send it; resolves with the server's reply, however long that takes.
@@ -72,8 +81,8 @@ async function post(entry) {
       body: content,
       headers: { accept: "application/json" },
     });
-    if (reply.status === 401) return "login";
-    if (reply.status === 429 || reply.status >= 500) return "offline";
+    if (reply.status === 401 || reply.status === 403) return "login";
+    if (!FINAL.includes(reply.status)) return "offline";
     return { ok: reply.ok, ...(await reply.json()) };
   } catch {
     return "offline";

@@ -1,0 +1,74 @@
+"""A calibration session with three graders, each in a browser of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from mezoroi.app.roles import Role
+from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
+from tests.browser.test_practice import add_user, wait_until_prepared
+
+Visits = Callable[..., Visit]
+
+
+def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Server) -> None:
+    names = ("grader-1", "grader-2", "grader-3")
+    for name in names:
+        add_user(server, name, Role.EXPERT)
+    leader = visit(LANDSCAPE, "ja", names[0])
+    others = [visit(PORTRAIT, "en", names[1]), visit(PORTRAIT, "ja", names[2])]
+    wait_until_prepared(leader)
+    leader.go("/calibration")
+    leader.look("sessions")
+    leader.page.tap(".bar .main")
+    leader.page.tap(".ways a >> nth=3")
+    leader.page.fill("[name=title]", "9月1日")
+    leader.page.fill("[name=count]", "3")
+    leader.look("new")
+    leader.page.tap(".bar .main")
+    leader.page.wait_for_selector("[data-question]:visible")
+    address = leader.page.url.removeprefix(server.url)
+    for other in others:
+        other.go(address)
+    leader.look("grade")
+    others[0].look("grade")
+    # In turn, fruit by fruit: three tablets in use at the same time.
+    for number in range(1, 4):
+        for tablet, grade in zip((leader, *others), "ABD", strict=True):
+            page = tablet.page
+            small = page.locator("[data-question]:visible h1 small")
+            expect(small).to_contain_text(f"{number} / 3")
+            expect(page.locator(".badge")).to_have_count(0)
+            if tablet is others[1] and number == 3:
+                continue  # the last one takes a while
+            page.tap(f"[data-question]:visible .letter >> text='{grade}'")
+    expect(leader.page.locator("[role=status] b")).to_have_text("2", timeout=15_000)
+    leader.look("waiting")
+    others[1].page.tap("[data-question]:visible .letter >> text='D'")
+    expect(leader.page.locator("[role=status] b")).to_have_text("3", timeout=15_000)
+    expect(others[0].page.locator(".bar .main")).to_have_count(0)
+    leader.page.tap(".bar .main")
+    expect(leader.page.locator("[data-figure=alpha] b")).to_be_visible(timeout=30_000)
+    for other in others:
+        other.page.wait_for_url(f"**{address}/reveal", timeout=30_000)
+    leader.look("reveal")
+    others[0].look("reveal")
+
+    page = leader.page
+    page.tap(".bar .main")
+    expect(page.locator(".said li")).to_have_count(3)
+    expect(page.locator("[data-overlay-map][data-drawn]").first).to_be_visible()
+    page.fill("[name=note]", "網目の乱れは小さい")
+    page.tap(".consensus .letter >> text='B'")
+    expect(page.locator("[aria-pressed=true]")).to_have_text("B")
+    leader.look("fruit")
+    page.tap(".next")
+    expect(page.locator("h1 small")).to_contain_text("2 / 3")
+    others[1].go(f"{address}/reveal")
+    expect(others[1].page.locator(".bar-text")).to_contain_text("3 玉中 1 玉")
+    others[1].page.tap(".card.fruit >> nth=0")
+    others[1].look("fruit")
+    leader.go("/calibration/drift")
+    leader.look("drift")

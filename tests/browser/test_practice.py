@@ -1,0 +1,186 @@
+"""Practice on a tablet: a round with right and wrong answers, a test, a lost connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy.orm import Session
+
+from mezoroi.app import practising
+from mezoroi.app.database import Database
+from mezoroi.app.passwords import hash_password
+from mezoroi.app.roles import Role
+from mezoroi.app.store import practice, users
+from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
+
+Visits = Callable[..., Visit]
+PASSWORD = "melon-melon-melon"
+
+
+@contextmanager
+def database_of(server: Server) -> Iterator[Session]:
+    """A writing transaction in the server's database."""
+    database = Database(f"sqlite:///{server.data / 'mezoroi.sqlite'}")
+    with database.write() as session:
+        yield session
+    database.close()
+
+
+def add_user(server: Server, name: str, role: Role) -> None:
+    """A user with a login of their own, who agreed that results are kept."""
+    with database_of(server) as session:
+        if users.find_user(session, name) is None:
+            user = users.add_user(session, name, role, PASSWORD)
+            user.password_hash, user.blind = hash_password(PASSWORD), False
+            practice.give_consent(session, user.id, agrees=True)
+    server.logins[name] = PASSWORD
+
+
+def truth_of(server: Server, page: Page) -> str:
+    """The agreed grade of the fruit on the page, which the page does not tell."""
+    action = page.locator("[data-question]:visible form").get_attribute("action")
+    assert action is not None
+    number = int(action.rsplit("/", 1)[1])
+    with database_of(server) as session:
+        found = [
+            practice.get_question(session, number, user.id) for user in users.list_users(session)
+        ]
+        return next(item.truth for item in found if item is not None)
+
+
+def wait_until_prepared(visit: Visit) -> None:
+    """The server prepares its reference fruits by itself; the page says how far it is."""
+    visit.go("/practice")
+    expect(visit.page.locator(".progress")).to_have_count(0, timeout=120_000)
+
+
+@pytest.fixture
+def short(server: Server) -> Server:
+    """Rounds of three fruits, tests of one fruit per grade."""
+    with database_of(server) as session:
+        practising.keep_settings(session, practising.PracticeSettings(questions=3, test_fruits=1))
+    return server
+
+
+@pytest.mark.parametrize(
+    ("size", "language"), [(PORTRAIT, "ja"), (LANDSCAPE, "en")], ids=["portrait-ja", "landscape-en"]
+)
+def test_a_round_with_right_and_wrong_answers(
+    visit: Visits, short: Server, size: tuple[int, int], language: str
+) -> None:
+    name = f"learner-{language}"
+    add_user(short, name, Role.NEWCOMER)
+    tablet = visit(size, language, name)
+    wait_until_prepared(tablet)
+    page = tablet.page
+    tablet.look("home")
+    tablet.go("/practice/gallery")
+    expect(page.locator(".typical img").first).to_be_visible()
+    tablet.look("gallery")
+    tablet.go("/practice")
+    page.tap(".bar .main")
+    for number in range(1, 4):
+        expect(page.locator(".question h1 small")).to_contain_text(f"{number} / 3")
+        expect(page.locator(".badge")).to_have_count(0)
+        for selector in (".letter >> nth=0", ".letter >> nth=-1", ".certainty"):
+            expect(page.locator(selector)).to_be_in_viewport(ratio=1)
+        if number == 1:
+            tablet.look("question")
+        truth = truth_of(short, page)
+        given = truth if number != 2 else next(grade for grade in "ABCD" if grade != truth)
+        page.locator(".certainty input").nth(2).check(force=True)
+        page.tap(f".letter >> text='{given}'")
+        expect(page.locator(".told-head")).to_have_class(
+            re.compile("right" if given == truth else "wrong")
+        )
+        expect(page.locator(".told-head .badge")).to_have_text(truth)
+        expect(page.locator(".look")).not_to_be_empty()
+        expect(page.locator(".radar svg")).to_be_visible()
+        expect(page.locator(".next")).to_be_in_viewport(ratio=1)
+        drawn = page.locator("[data-overlay-map]")
+        for place in range(drawn.count()):
+            expect(drawn.nth(place)).to_have_attribute("data-drawn", "true")
+        if number < 3:
+            tablet.look(f"answer-{number}")
+        page.tap(".next")
+    expect(page.locator(".answers-list li")).to_have_count(3)
+    tablet.look("over")
+    tablet.go("/practice/progress")
+    expect(page.locator(".matrix")).to_be_visible()
+    expect(page.locator("svg.chart")).to_be_visible()
+    tablet.look("progress")
+
+
+def test_a_test_tells_no_answer_and_survives_a_lost_connection(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-test", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "ja", "learner-test")
+    wait_until_prepared(tablet)
+    office = visit(LANDSCAPE, "ja", "admin")
+    office.go("/practice/settings")
+    office.look("settings")
+    if office.page.locator("form[action='/practice/tests'] button").count():
+        office.page.click("form[action='/practice/tests'] button")
+    page = tablet.page
+    tablet.go("/practice")
+    page.tap(".tests button >> nth=0")
+    expect(page.locator("[data-question]:visible h1 small")).to_contain_text("1 / 4")
+    page.wait_for_load_state("networkidle")
+    tablet.look("test")
+    page.tap("[data-question]:visible .letter >> text='A'")
+    expect(page.locator("[data-question]:visible h1 small")).to_contain_text("2 / 4")
+
+    page.context.set_offline(True)
+    for number in (2, 3, 4):
+        expect(page.locator("[data-question]:visible h1 small")).to_contain_text(f"{number} / 4")
+        page.tap("[data-question]:visible .letter >> text='B'")
+    status = page.locator("[data-answers-status]")
+    expect(status).to_be_visible()
+    expect(status).to_contain_text("この端末に保存しました")
+    tablet.look("offline")
+    kept = page.evaluate("localStorage.getItem('mezoroi-answers')")
+    assert kept.count('"key"') == 3 and "session" not in kept
+    page.context.set_offline(False)
+    page.wait_for_selector("text=テストが終わりました", timeout=30_000)
+    expect(page.locator(".badge")).to_have_count(0)
+    assert page.evaluate("localStorage.getItem('mezoroi-answers')") == "[]"
+    with database_of(short) as session:
+        user = users.find_user(session, "learner-test")
+        assert user is not None
+        given = [item.given for item in practice.answers(session, user.id)]
+    assert given == ["A", "B", "B", "B"]
+    assert all("ERR_INTERNET_DISCONNECTED" in line for line in tablet.troubles), tablet.troubles
+    tablet.troubles.clear()
+
+
+def test_an_answer_waits_on_the_tablet_even_when_the_page_is_left(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-lost", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "en", "learner-lost")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    address = page.url
+    truth = truth_of(short, page)
+    page.context.set_offline(True)
+    page.tap(f".letter >> text='{truth}'")
+    expect(page.locator("[data-answers-status]")).to_contain_text("Answers kept on this tablet: 1")
+    tablet.troubles.clear()  # the browser reports what it could not reach
+    context = page.context
+    page.close()
+    context.set_offline(False)
+    tablet.page = page = context.new_page()
+    tablet.go("/fruits")
+    for _ in range(100):
+        if page.evaluate("localStorage.getItem('mezoroi-answers')") == "[]":
+            break
+        page.wait_for_timeout(200)
+    page.goto(address)
+    expect(page.locator(".question h1 small")).to_contain_text("2 / 3")
