@@ -1,8 +1,9 @@
 # make demo    sets up, makes melons, trains, grades, and starts the app with demo logins
-# make test    sets up, and runs every check
+# make test    sets up, and runs every check (PROCESSES=4 on more cores)
 # make setup   sets up for development
 
 PYTHON ?= python3
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,7 +18,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
 setup: $(VENV)/dev.stamp
 

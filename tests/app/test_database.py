@@ -112,15 +112,22 @@ def test_what_a_worker_left_is_tried_alone_then_given_up(database: Database) -> 
         with database.write() as session:
             return [job.id for job in jobs.claim(session, jobs.GRADE, "w", 8, 10.0)]
 
+    def begin(number: int) -> None:
+        with database.write() as session:
+            assert jobs.begin(session, number, "w", "grading", 10.0)
+
     def die() -> None:
         with database.write() as session:
             jobs.release(session, "w", attempts=2)
 
     assert claim() == [1, 2, 3]
+    begin(1)
     with database.write() as session:
         jobs.finish(session, 1)
+    begin(2)
     die()
-    assert claim() == [2], "one of the two ended the worker: each is tried alone"
+    assert claim() == [2], "it was at hand when the worker ended: it is tried alone"
+    begin(2)
     die()
     assert claim() == [3]
     with database.write() as session:

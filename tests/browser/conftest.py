@@ -75,6 +75,8 @@ class Visit:
 
     def look(self, name: str) -> None:
         """Check the page with axe, and that its main action is on the screen; keep a picture."""
+        self.page.wait_for_load_state()
+        self.page.evaluate("document.fonts.ready.then(() => true)")
         folder = os.environ.get("SCREENSHOTS")
         if folder:
             self.page.screenshot(path=Path(folder) / f"{self.name}-{name}.png")

@@ -66,9 +66,9 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
     tablet.look("result")
 
     page.tap(".answer.wrong")
-    expect(page.locator(".own-grade")).to_be_visible()
-    page.tap(".own-grade .letter >> text='D'")
-    expect(page.locator(".own-grade [aria-pressed=true]")).to_have_text("D")
+    expect(page.locator(".verdict .own-grade")).to_be_visible()
+    page.tap(".verdict .own-grade .letter >> text='D'")
+    expect(page.locator(".verdict .own-grade [aria-pressed=true]")).to_have_text("D")
     tablet.look("verdict")
     page.tap(".undo")
     expect(page.locator(".answer.agree")).to_be_visible()
@@ -118,9 +118,9 @@ def test_the_language_is_switched_and_kept(visit: Visits, server: object) -> Non
     page.tap(".own [value=en]")
     expect(page.locator("h1")).to_have_text("Grade a fruit")
     tablet.go("/fruits")
-    expect(page.locator("nav [aria-current]")).to_have_text("Fruits")
+    expect(page.locator("header nav [aria-current]")).to_have_text("Fruits")
     page.tap(".own [value=ja]")
-    expect(page.locator("nav [aria-current]")).to_have_text("果実")
+    expect(page.locator("header nav [aria-current]")).to_have_text("果実")
 
 
 @BOTH

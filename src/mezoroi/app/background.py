@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
+from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.settings import Settings
 from mezoroi.app.store import house, jobs
@@ -56,10 +57,16 @@ class Background:
             process.wait()
 
     def clear_out(self) -> dict[str, int]:
-        """Delete data about people that is older than the house keeps it; returns what went."""
+        """Delete data about people that is older than the house keeps it, and unfinished files.
+
+        Returns
+        -------
+        rows that went, by table
+        """
         with self._database.write() as session:
             gone = house.purge(session, PERFORMANCE)
-        log.info("old data cleared out", extra={"rows": gone})
+        files = Blobs(self._settings.data / "blobs").sweep()
+        log.info("old data cleared out", extra={"rows": gone, "files": files})
         return gone
 
     def _run(self) -> None:

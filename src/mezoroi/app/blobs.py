@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +18,7 @@ from mezoroi.files import atomic_path
 
 PICTURE_NAME = re.compile(r"^[0-9a-f]{64}\.(png|jpg)$")
 _BLOCK = 1 << 20
+_UNFINISHED_SECONDS = 3600.0  # nothing is written for so long by a process that lives
 
 
 class Blobs:
@@ -75,6 +78,16 @@ class Blobs:
             with atomic_path(target) as temporary:
                 temporary.write_bytes(content)
         return name
+
+    def sweep(self) -> int:
+        """Delete what processes that were killed left half written; returns how many files."""
+        gone = 0
+        for path in self.root.glob("*/??/.*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS:
+                    path.unlink()
+                    gone += 1
+        return gone
 
 
 def _sync_folder(folder: Path) -> None:

@@ -122,6 +122,12 @@ def accept(
         return Accepted(fruit.id, job.id)
 
 
+def is_full(database: Database, limits: Limits) -> bool:
+    """Whether as many fruits wait as may."""
+    with database.read() as session:
+        return jobs.count_open(session, jobs.GRADE) >= limits.queue
+
+
 def check_details(details: Details) -> None:
     """Raise where a number is none that a fruit can have."""
     for name, largest in _LARGEST.items():

@@ -90,8 +90,7 @@ class Worker:
         for job, fruit in work:
             if fruit is None:
                 self._fail(job, "unreadable", "the fruit is gone")
-            else:
-                self._start_clock(job, fruit)
+            elif self._begin(job, fruit):
                 self._grade(job, fruit)
         return bool(work) or self._tend_references() or self._prepare()
 
@@ -144,12 +143,14 @@ class Worker:
                 self._fail(job, "reference", str(error))
         return bool(claimed)
 
-    def _start_clock(self, job: Job, fruit: Fruit) -> None:
-        """From now on counts the time of this fruit, not that of the batch it came with."""
+    def _begin(self, job: Job, fruit: Fruit) -> bool:
+        """Count the time of this fruit from now on, not that of the batch it came with."""
         limits = self._settings.limits
-        seconds = limits.video_time if is_video(fruit.media) else limits.photo_time
+        step, seconds = "grading", limits.photo_time
+        if is_video(fruit.media):
+            step, seconds = "unrolling", limits.video_time
         with self._database.write() as session:
-            jobs.renew_lease(session, job.id, seconds)
+            return jobs.begin(session, job.id, self._name, step, seconds)
 
     def _grade(self, job: Job, fruit: Fruit) -> None:
         from mezoroi.app.drawing import describe
@@ -160,8 +161,6 @@ class Worker:
         path = self._blobs.original(fruit.content)
         video = is_video(fruit.media)
         try:
-            if video:
-                self._step(job, "unrolling")
             upload = read_upload(path, video, self._grader.bundle.input_kind, self._settings.limits)
             if video:
                 self._step(job, "grading")
@@ -185,13 +184,16 @@ class Worker:
 
     def _store(self, job: Job, fruit: Fruit, result: dict[str, Any]) -> None:
         with self._database.write() as session:
+            if not jobs.is_held(session.get_one(Job, job.id), self._name):
+                return  # another worker has it by now
             run = session.get_one(Run, self._run_id)
             fruits.add_grading(session, fruit.id, run, result)
             jobs.finish(session, job.id)
 
     def _fail(self, job: Job, code: str, detail: str) -> None:
         with self._database.write() as session:
-            jobs.fail(session, job.id, code, detail)
+            if jobs.is_held(session.get_one(Job, job.id), self._name):
+                jobs.fail(session, job.id, code, detail)
 
     def _step(self, job: Job, step: str) -> None:
         with self._database.write() as session:

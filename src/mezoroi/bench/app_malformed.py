@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from mezoroi.bench.app_bytes import photo_of_scans, png, png_chunk
+
 Rng = np.random.Generator
 SIDE = 96
 _VIDEO_FRAMES = 6
@@ -180,19 +182,19 @@ def _png_bomb(kind: str, rng: Rng) -> Malformed:
     """Few bytes that say, and would give, gigabytes of pixels."""
     side = int(rng.integers(10_100, 60_000))
     rows = b"\x00" * 4_000_000
-    return Malformed(kind, "melon.png", _png(side, side, zlib.compress(rows, 9)))
+    return Malformed(kind, "melon.png", png(side, side, zlib.compress(rows, 9)))
 
 
 def _png_at_limit(kind: str, rng: Rng) -> Malformed:
     """Just as many pixels as are allowed, and one row of them there."""
     width = int(rng.integers(5_000, 20_000))
-    return Malformed(kind, "melon.png", _png(width, 99_000_000 // width, zlib.compress(b"\x00")))
+    return Malformed(kind, "melon.png", png(width, 99_000_000 // width, zlib.compress(b"\x00")))
 
 
 def _png_text_bomb(kind: str, rng: Rng) -> Malformed:
     """A small picture with a compressed text of 200 MB, before or after its pixels."""
     text = zlib.compress(b"\x00" * 200_000_000, 1)
-    chunk = _chunk(b"zTXt", b"Comment\x00\x00" + text)
+    chunk = png_chunk(b"zTXt", b"Comment\x00\x00" + text)
     whole = _photo(rng, "PNG")
     at = 33 if rng.integers(2) else len(whole) - 12
     return Malformed(kind, "melon.png", whole[:at] + chunk + whole[at:], may_be_taken=True)
@@ -208,22 +210,6 @@ def _jpeg_bomb(kind: str, rng: Rng) -> Malformed:
 
 def _scan_bomb(kind: str, rng: Rng) -> Malformed:
     return Malformed(kind, "melon.jpg", photo_of_scans(int(rng.integers(10, 80))), True)
-
-
-def photo_of_scans(scans: int) -> bytes:
-    """A progressive JPEG of nearly the largest size allowed, with so many scans of nothing.
-
-    Every scan has a few bytes and takes a decoder as long as a whole picture.
-    """
-    side = 9_900
-    frame = struct.pack(">BHHB", 8, side, side, 1) + b"\x01\x11\x00"
-    content = b"\xff\xd8" + _segment(0xDB, b"\x00" + b"\x01" * 64) + _segment(0xC2, frame)
-    content += _segment(0xC4, b"\x00" + b"\x01" + b"\x00" * 15 + b"\x00")
-    # One code in the table of the further coefficients: "the next 32,767 blocks are empty".
-    content += _segment(0xC4, b"\x10" + b"\x01" + b"\x00" * 15 + b"\xe0")
-    runs = -(-(((side + 7) // 8) ** 2) // 32_767)
-    scan = bytes.fromhex("7fff" * (2 * runs)).replace(b"\xff", b"\xff\x00")
-    return content + scans * (_segment(0xDA, b"\x01\x01\x00\x01\x3f\x00") + scan) + b"\xff\xd9"
 
 
 def _tiff_loop(kind: str, rng: Rng) -> Malformed:
@@ -279,21 +265,6 @@ def _odd_name(kind: str, rng: Rng) -> Malformed:
         "",
     )
     return Malformed(kind, names[rng.integers(len(names))], _photo(rng), may_be_taken=True)
-
-
-def _png(width: int, height: int, pixels: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(name + content))
-    return struct.pack(">I", len(content)) + name + content + check
-
-
-def _segment(mark: int, content: bytes) -> bytes:
-    return bytes([0xFF, mark]) + struct.pack(">H", len(content) + 2) + content
 
 
 _KINDS: dict[str, Callable[[str, Rng], Malformed]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ PHOTO_SECONDS = 1.5
 PAGE_SECONDS = 0.1
 
 
-def app_page(cells: Mapping[str, Cell], amounts: Amounts) -> str:
-    """The whole page; parts that are not in the ledger are marked so."""
+def app_page(cells: Mapping[str, Cell], amounts: Amounts, whole: Amounts) -> str:
+    """The whole page; parts that are not in the ledger are marked so, and so are short trials."""
     sections = {
         "kill": ("Killed at random moments", _kill),
         "malformed": ("Malformed uploads", _malformed),
@@ -40,20 +41,33 @@ def app_page(cells: Mapping[str, Cell], amounts: Amounts) -> str:
         "`mezoroi serve` with SQLite on the same machine as its clients, which take their share of "
         "its cores. The grader has the default size and is trained for two epochs: its grades are "
         "poor, its speed is that of any other.\n",
+        _shortened(amounts, whole),
         _summary(cells, amounts),
     ]
     for name, (title, render) in sections.items():
         cell = cells.get(name)
         body = f"{MISSING}\n" if cell is None else f"{render(cell, amounts)}\n{_machine(cell)}\n"
         parts.append(f"## {title}\n\n{body}")
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def _machine(cell: Cell) -> str:
     return (
         f"Machine: {cell['cores']} cores; load before the trial, from work that has nothing to "
-        f"do with it: {cell['load']:.1f}.\n"
+        f"do with it: {cell['load']:.1f}; niceness {cell['niceness']}, threads of the grader: "
+        f"{cell['threads']}. Code of the app: {cell['app']}.\n"
     )
+
+
+def _shortened(amounts: Amounts, whole: Amounts) -> str:
+    """What was tried less often than it should be."""
+    asked = asdict(whole)
+    less = [
+        f"{name.replace('_', ' ')} {value} of {asked[name]}"
+        for name, value in asdict(amounts).items()
+        if value != asked[name]
+    ]
+    return f"**Shortened trials** (`--share`): {', '.join(less)}.\n" if less else ""
 
 
 def _summary(cells: Mapping[str, Cell], amounts: Amounts) -> str:
@@ -159,8 +173,9 @@ def _photo(cell: Cell, amounts: Amounts) -> str:
 
 def _uploads(cell: Cell, amounts: Amounts) -> str:
     return (
-        f"{amounts.at_once} photos of 2 megapixels sent at the same moment on connections of their "
-        "own; who is told to retry does so after the seconds that Retry-After says. Answers: "
+        f"{amounts.at_once} photos of 0.8 megapixels sent at the same moment, each on a "
+        "connection of its own; who is told to retry does so after the seconds that Retry-After "
+        "says. Answers: "
         f"{_counts(cell['answers'])}. In the end: {_counts(cell['states'])}; lost: "
         f"{cell['lost']}. All were taken after {cell['taken_s']:.0f} s and graded after "
         f"{cell['graded_s']:.0f} s.\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,8 +154,10 @@ class TriedApp:
 
 @contextmanager
 def tried_app(run: Path, folder: Path) -> Iterator[TriedApp]:
-    """A server with new data below `folder`, listening; ended afterwards."""
-    settings = Settings(run.absolute(), folder.absolute() / "data")
+    """A server with new data and a copy of the run below `folder`, listening; ended afterwards."""
+    copy = folder.absolute() / "run"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoints"))
+    settings = Settings(copy, folder.absolute() / "data")
     settings.data.mkdir(parents=True)
     app = TriedApp(settings, _add_people(settings), folder / "log.txt")
     app.start()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mezoroi.app.roles import Role
 from mezoroi.app.store.jobs import OPEN
+from mezoroi.bench.app_bytes import photo_of_scans
 from mezoroi.bench.app_check import inconsistencies
 from mezoroi.bench.app_kill import noise_photo
-from mezoroi.bench.app_malformed import Malformed, malformed_files, photo_of_scans
+from mezoroi.bench.app_malformed import Malformed, malformed_files
 from mezoroi.bench.app_requests import WrongRequest, send_raw, wrong_requests
 from mezoroi.bench.app_server import TriedApp
 from mezoroi.progress import Progress, silent
@@ -59,7 +60,7 @@ def send_malformed(
     """
     outcome = Outcome()
     files = round(FILES_SHARE * count)
-    before = sorted(path.name for path in app.settings.data.iterdir())
+    before = {path.name for path in app.settings.data.iterdir()} | {"blobs"}
     server_before = app.peak_megabytes()
     worker_before = app.peak_megabytes(app.worker)
     with app.client() as client:
@@ -71,9 +72,8 @@ def send_malformed(
             _send_request(app, request, outcome)
         _wait_for_all(app, client, outcome)
         _send_sound(client, seed, outcome)
-    after = sorted(path.name for path in app.settings.data.iterdir())
-    if after != before:
-        outcome.findings.append(f"the data folder holds {after}, before {before}")
+    after = {path.name for path in app.settings.data.iterdir()}
+    outcome.findings += [f"{name} appeared in the data folder" for name in sorted(after - before)]
     outcome.findings += [*inconsistencies(app.settings), *_traces(app)]
     return {
         "refused": dict(outcome.refused),

@@ -71,6 +71,10 @@ async def take_upload(request: Request, user: User, here: Services) -> intake.Ac
     UploadProblem
         As `intake.accept`, and where there is no file.
     """
+    if await run_in_threadpool(intake.is_full, here.database, here.settings.limits):
+        async for _ in request.stream():
+            pass  # not taken apart, but read to its end: else the sender does not hear the answer
+        raise UploadProblem("queue full", 503)
     async with request.form(max_files=1, max_fields=_FIELDS) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):

@@ -88,9 +88,23 @@ def claim(
     return found
 
 
-def renew_lease(session: Session, job_id: int, seconds: float) -> None:
-    """Let a job's worker hold it so long from now."""
-    session.get_one(Job, job_id).lease_until = now() + timedelta(seconds=seconds)
+def begin(session: Session, job_id: int, worker: str, step: str, seconds: float) -> bool:
+    """A worker turns to a job that it has claimed; from now on its time counts.
+
+    Returns
+    -------
+    False where the job is no longer this worker's: its server was killed, and another has it
+    """
+    job = session.get_one(Job, job_id)
+    if not is_held(job, worker):
+        return False
+    job.step, job.lease_until = step, now() + timedelta(seconds=seconds)
+    return True
+
+
+def is_held(job: Job, worker: str) -> bool:
+    """Whether a job is still a worker's."""
+    return job.state == "running" and job.worker == worker
 
 
 def set_step(session: Session, job_id: int, step: str, done: int = 0, total: int = 0) -> None:
@@ -138,6 +152,8 @@ def release(session: Session, worker: str | None, attempts: int) -> int:
         query = query.where(Job.worker == worker)
     lost = list(session.scalars(query))
     for job in lost:
+        if job.kind == GRADE and not job.step:
+            job.attempts -= 1  # it was in the same batch, and its turn had not come
         if job.attempts >= attempts:
             fail(session, job.id, _CRASHED.get(job.kind, "stopped"))
         else:
