@@ -32,8 +32,9 @@ BUDGET = (
     "train.epochs=12",
 )
 """Of every arm: cross-entropy on the embedding, the first three stages frozen and cached."""
-MARGIN = 0.8
-"""The margin chosen by hand, on the validation split."""
+MARGIN = 0.45
+"""The margin by hand: about the distances that generated negatives had on the validation split (0.28
+to 0.47 with parts exchanged); not yet searched for."""
 _CUT = {"augment": "part-cutmix"}
 
 
