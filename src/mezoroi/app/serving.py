@@ -17,6 +17,8 @@ from mezoroi.app.settings import Settings, check_run
 from mezoroi.errors import MezoroiError
 
 GRACE_SECONDS = 10
+KEEP_ALIVE_SECONDS = 30
+"""Longer than `intake.RETRY_SECONDS`: else connections close just when senders come back."""
 
 
 def serve_forever(
@@ -52,6 +54,7 @@ def serve_forever(
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])

@@ -33,8 +33,8 @@ BUDGET = (
 )
 """Of every arm: cross-entropy on the embedding, the first three stages frozen and cached."""
 MARGIN = 0.45
-"""The margin by hand: about the distances that generated negatives had on the validation split (0.28
-to 0.47 with parts exchanged); not yet searched for."""
+"""The margin by hand: about the distances that generated negatives had on the validation split
+(0.28 to 0.47 with parts exchanged); not yet searched for."""
 _CUT = {"augment": "part-cutmix"}
 
 
