@@ -7,9 +7,10 @@ import io
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import httpx
 
     from mezoroi.bench.app_server import TriedApp
+
+Result = TypeVar("Result")
 
 PAGES = (
     "/",
@@ -73,7 +76,13 @@ def send_at_once(app: TriedApp, photo: bytes, count: int) -> dict[str, Any]:
     -------
     answers by status, states in the end, photos lost, seconds until all were taken and graded
     """
-    return asyncio.run(_send_at_once(app, photo, count))
+    return _run(_send_at_once(app, photo, count))
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """`asyncio.run` in a thread of its own: this one may have a loop already, as Playwright's."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 async def _send_at_once(app: TriedApp, photo: bytes, count: int) -> dict[str, Any]:
@@ -134,7 +143,7 @@ def read_pages(app: TriedApp, users: int, rounds: int, think: float, seed: int) 
     -------
     seconds of every answer by page, and pages that were not shown
     """
-    return asyncio.run(_read_pages(app, users, rounds, think, seed))
+    return _run(_read_pages(app, users, rounds, think, seed))
 
 
 async def _read_pages(
