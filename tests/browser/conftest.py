@@ -107,7 +107,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
     """Starts servers on free ports, each with a data folder of its own; ends them afterwards."""
     running: list[tuple[Server, IO[str]]] = []
@@ -145,8 +145,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(run_dir: Path, start_server: Callable[[Path], Server]) -> Server:
+    """A server for a file of tests: what one does to its fruits must not change another's."""
     return start_server(run_dir)
 
 
