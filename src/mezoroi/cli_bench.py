@@ -61,8 +61,18 @@ def bench_capture(
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
 
 
-@bench_app.command("explain", epilog="Example: mezoroi bench explain --part ceiling")
+@bench_app.command("explain", epilog="Example: mezoroi bench explain runs/melon melons/")
 def bench_explain(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder of your own; without it the papers' tables.")
+    ] = None,
+    data: Annotated[Path | None, typer.Argument(help="Its data, with experts' masks.")] = None,
+    methods: Annotated[
+        str, typer.Option(help="Of a run of your own: names with commas between them, or all.")
+    ] = "all",
+    split: Annotated[
+        str, typer.Option(help="Of your own data; val chooses the best threshold.")
+    ] = "test",
     part: Annotated[
         str, typer.Option(help="all, ceiling, speed, melons, real, exact or page.")
     ] = "all",
@@ -75,10 +85,23 @@ def bench_explain(
     page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/explain.md"),
     as_json: AsJson = False,
 ) -> None:
-    """Seven explanations against masks, peers and experts; hours, resumable."""
+    """Score explanations against experts' masks: of a run of your own, or the papers' tables.
+
+    Without a run: seven methods on made-up melons, real defects and peers; hours, resumable.
+    """
+    console = Console(as_json)
+    if run is not None:
+        if data is None:
+            raise typer.BadParameter("give the data with experts' masks after the run")
+        from mezoroi.bench.explain_own import own_table, score_own_maps
+
+        with console.progress() as report:
+            rows, skipped = score_own_maps(run, data, methods, split, report)
+        console.notes(skipped)
+        console.result({"split": split, "rows": rows}, own_table(rows))
+        return
     from mezoroi.bench.explain import run_explain_bench
 
-    console = Console(as_json)
     with console.progress() as report:
         cells = run_explain_bench(part, work, shared, page, report)
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")

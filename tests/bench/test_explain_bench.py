@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import mezoroi as mz
 from mezoroi.bench import explain_melons, explain_real, explain_speed
 from mezoroi.bench.explain import PARTS, run_explain_bench
 from mezoroi.bench.explain_checks import check_method
+from mezoroi.bench.explain_own import own_table, score_own_maps
 from mezoroi.bench.explain_page import explain_page
 from mezoroi.bench.explain_score import false_alarms, maps_of, marked, score_method, score_trivial
 from mezoroi.bench.ledger import Ledger
@@ -20,6 +22,7 @@ from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.explaining import make_explainers
 from mezoroi.metrics import mean_iou
+from mezoroi.workflow import with_splits_of
 
 
 def test_the_page_says_what_was_not_run(tmp_path: Path) -> None:
@@ -62,6 +65,34 @@ def test_maps_are_scored_against_the_masks_of_their_grade(
     assert list(few.ids) == list(items.ids)[::4] and len(few.images) == len(few.masks)
     trivial = score_trivial(items, few)
     assert trivial["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).tolist())
+
+
+def test_a_run_of_ones_own_is_scored_against_the_masks_of_its_data(
+    run_dir: Path, melons: Path, grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    rows, skipped = score_own_maps(run_dir, melons, "activation-map,grad-cam", "train")
+    assert skipped == [] and list(rows)[:2] == ["activation-map", "grad-cam"]
+    items = marked(grader, with_splits_of(grader, dataset).select("train"))
+    explainer = make_explainers(grader, ["activation-map"])["activation-map"]
+    maps, _ = maps_of(grader, "activation-map", explainer, items)
+    row = rows["activation-map"]
+    assert row["count"] == len(items)
+    assert row["iou"] == pytest.approx(mean_iou(maps, items.masks))
+    assert row["iou_interval"][0] <= row["iou"] <= row["iou_interval"][1]
+    assert rows["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).mean())
+    lines = own_table(rows).splitlines()
+    assert len(lines) == 1 + len(rows) and f"{row['iou']:.3f}" in lines[1]
+
+
+def test_data_without_masks_cannot_be_scored(
+    run_dir: Path, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    for item in dataset:
+        folder = tmp_path / "bare" / item.grade
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(item.image, folder / f"{item.specimen}.png")
+    with pytest.raises(MezoroiError, match="holds no mask"):
+        score_own_maps(run_dir, tmp_path / "bare", "activation-map", "train")
 
 
 @pytest.mark.parametrize("name", ["dist-cam", "adapting-grad-cam"])

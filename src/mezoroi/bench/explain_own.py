@@ -1,0 +1,111 @@
+"""The same scores for a run and data of one's own: every method against the experts' masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mezoroi.bench.explain_melons import OPTIONS
+from mezoroi.bench.explain_score import (
+    found_right,
+    maps_of,
+    marked,
+    score_method,
+    score_trivial,
+)
+from mezoroi.datasets import Dataset, load_dataset
+from mezoroi.errors import MezoroiError
+from mezoroi.explaining import choose_explainers
+from mezoroi.grader import Grader
+from mezoroi.metrics.intervals import bootstrap_interval
+from mezoroi.progress import Progress, silent
+from mezoroi.workflow import with_splits_of
+
+Row = dict[str, Any]
+_SCORES = ("iou", "iou_best", "pointing", "mass", "localization_error")
+
+
+def score_own_maps(
+    run: str | Path,
+    data: str | Path,
+    methods: str = "all",
+    split: str = "test",
+    progress: Progress = silent,
+) -> tuple[dict[str, Row], list[str]]:
+    """Scores of a run's maps of the true grade against the masks of its data.
+
+    Parameters
+    ----------
+    run : run folder
+    data : dataset with masks; those of its split ``val`` choose the best threshold
+    methods : names with commas between them, or ``all``
+    split : ``test``, or another that has masks
+
+    Returns
+    -------
+    by method, and by trivial answer that saw no image: the mean of ``iou``, ``iou_best``,
+    ``pointing``, ``mass`` and ``localization_error`` over ``count`` fruits, each with ``_interval``
+    (95 %, by specimen), ``threshold`` that was best, and ``milliseconds`` per map; and a line on
+    each method that does not suit the run
+
+    Raises
+    ------
+    MezoroiError
+        Where the split or ``val`` holds no masks.
+    """
+    grader = Grader.load(run)
+    dataset = with_splits_of(grader, load_dataset(data, trainable=False))
+    explainers, skipped = choose_explainers(grader, methods, dataset, OPTIONS, progress)
+    chosen, choosing = _with_masks(dataset, split, grader), _with_masks(dataset, "val", grader)
+    items, val_items = marked(grader, chosen), marked(grader, choosing)
+    right = (
+        found_right(grader, chosen, items, by_classifier=False),
+        found_right(grader, choosing, val_items, by_classifier=False),
+    )
+    rows: dict[str, Row] = {}
+    for name, explainer in explainers.items():
+        maps, milliseconds = maps_of(grader, name, explainer, items, progress)
+        val_maps, _ = maps_of(grader, name, explainer, val_items, progress)
+        scores = score_method(name, maps, items, val_maps, val_items, right)
+        rows[name] = {**_summary(scores), "milliseconds": milliseconds}
+    for name, scores in score_trivial(items, val_items).items():
+        rows[name] = {**_summary(scores), "milliseconds": None}
+    return rows, skipped
+
+
+def own_table(rows: Mapping[str, Row]) -> str:
+    """The scores as lines for a terminal."""
+    head = f"{'map':24s} {'mIoU (95 %)':>22s} {'best':>6s} {'at':>6s} {'points':>7s} {'mass':>6s}"
+    lines = [f"{head} {'ms':>8s}"]
+    for name, row in rows.items():
+        low, high = row["iou_interval"]
+        spent = "" if row["milliseconds"] is None else f"{row['milliseconds']:.1f}"
+        iou = f"{row['iou']:.3f} ({low:.3f} to {high:.3f})"
+        lines.append(
+            f"{name:24s} {iou:>22s} {row['iou_best']:6.3f} {row['threshold']:6.2f} "
+            f"{row['pointing']:7.3f} {row['mass']:6.3f} {spent:>8s}"
+        )
+    return "\n".join(lines)
+
+
+def _with_masks(dataset: Dataset, split: str, grader: Grader) -> Dataset:
+    found = dataset.select(split)
+    surface = grader.standard.surface_grades
+    if not any(item.grade in surface and item.mask is not None for item in found):
+        raise MezoroiError(
+            f"the split {split} holds no mask of a grade with a place on the surface: give data "
+            "with experts' masks (`mask` in the manifest), or another --split"
+        )
+    return found
+
+
+def _summary(scores: Mapping[str, Any]) -> Row:
+    summary: Row = {"count": len(scores["ids"]), "threshold": scores["threshold"]}
+    for name in _SCORES:
+        interval = bootstrap_interval(np.nanmean, scores["specimens"], scores[name])
+        summary[name] = interval.value
+        summary[f"{name}_interval"] = [interval.low, interval.high]
+    return summary
