@@ -113,11 +113,12 @@ def test_a_map_draws_attention() -> None:
     other, _ = taught("exemplar", rounds=12)
     for one in (learners, other):
         one._length = 5
-    pointed = np.full(3, 6)
+    pointed = np.array([6, 6, -1])
     where = np.zeros(3, dtype=np.int64)
     learners.learn(fruits[:3], where, 999.0, np.random.default_rng(0), pointed)
     other.learn(fruits[:3], where, 999.0, np.random.default_rng(0))
-    assert (learners.attention[:, 6] > other.attention[:, 6]).all()
+    assert (learners.attention[:2, 6] > other.attention[:2, 6]).all()
+    assert (learners.attention[2] == other.attention[2]).all()
     assert learners.attention.sum(axis=1) == pytest.approx(1)
 
 

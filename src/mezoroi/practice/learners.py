@@ -166,13 +166,18 @@ class Learners:
         rng: np.random.Generator,
         highlighted: Numbers | None = None,
     ) -> None:
-        """Be told the grades (L,) of what was perceived; `highlighted` (L,) dimensions of a map."""
+        """Be told the grades (L,) of what was perceived.
+
+        Parameters
+        ----------
+        highlighted : (L,) dimension that maps draw attention to; -1 where none was shown
+        """
         if self._length:
             self._shift_attention(percepts, grades, now, rng)
         if highlighted is not None:
-            pull = self.parameters["map_pull"][:, None]
-            self.attention *= 1 - pull
-            self.attention[np.arange(len(self)), highlighted] += pull[:, 0]
+            pull = np.where(highlighted >= 0, self.parameters["map_pull"], 0.0)
+            self.attention *= 1 - pull[:, None]
+            self.attention[np.arange(len(self)), highlighted] += pull
         self._traces[:, self._length] = percepts
         self._told[:, self._length] = grades
         self._when[self._length] = now

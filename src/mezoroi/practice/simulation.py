@@ -151,12 +151,16 @@ def _seconds(now: datetime) -> float:
 def _mapped(
     pool: StandIns, fruits: NDArray[np.int64], replies: Replies, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The dimension that the shown maps point at: right grade against the one given or rival."""
+    """(L,) the dimension in which the maps of the right grade and of the one given differ.
+
+    -1 after a right answer, when there is one map and nothing to compare it with.
+    """
     truth = pool.grades[fruits]
-    other = np.where(replies.given == truth, pool.rivals[fruits], replies.given)
+    right = replies.given == truth
+    other = np.where(right, pool.rivals[fruits], replies.given)
     astray = rng.random(len(fruits)) < MAP_ERROR
     anywhere = rng.integers(pool.features.shape[1], size=len(fruits))
-    return np.where(astray, anywhere, diagnostic_dimension(truth, other))
+    return np.where(right, -1, np.where(astray, anywhere, diagnostic_dimension(truth, other)))
 
 
 class _FixedOrder:
