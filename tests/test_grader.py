@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi.capture.sources import read_fruit
 from mezoroi.grading import file_name
 
 
@@ -186,8 +187,68 @@ def test_maps_that_point_elsewhere_are_told() -> None:
     for map_grade, differs in [("A", False), ("D", True), (None, False)]:
         grading = replace(base, activation_maps={"A": plane, "D": plane}, map_grade=map_grade)
         assert grading.map_differs is differs
-    by_outline = replace(base, grade="C", activation_maps={"A": plane}, map_grade="A")
+    by_outline = replace(base, grade="C", activation_maps={"A": plane, "D": plane}, map_grade="A")
     assert not by_outline.map_differs
+    # A blemish makes a D also of a fruit of bad shape.
+    assert replace(by_outline, map_grade="D").map_differs
+
+
+def test_one_pass_serves_the_grading_and_the_embedding(
+    grader: mz.Grader, captures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mezoroi.runner import Runner
+
+    fruits = [read_fruit(path, "surface") for path in captures[:3]]
+    gradings = [grader.grade_read(fruit) for fruit in fruits]
+    embedded = grader.embed(fruits)
+    passes = []
+    run = Runner.run
+    monkeypatch.setattr(Runner, "run", lambda *given: passes.append(1) or run(*given))
+    both, seen = grader.grade_and_embed(fruits)
+    assert len(passes) == 1
+    assert torch.equal(seen.embeddings, embedded.embeddings)
+    assert torch.equal(seen.feature_maps, embedded.feature_maps)
+    assert len(both) == 3
+    for one, other in zip(both, gradings, strict=True):
+        assert one.source == other.source
+        assert_same(one, other)
+
+
+def test_limits_of_signs_are_kept_and_a_run_without_them_still_grades(
+    run_dir: Path, captures: list[Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    stored = load_file(run_dir / "prototypes.safetensors")
+    limits = stored["sign_limits"].numpy()
+    # Learned for the surface grades that take precedence over another: B and D, not A and C.
+    assert np.isnan(limits).tolist() == [[True] * 2, [False] * 2, [True] * 2, [False] * 2]
+    assert (limits[[1, 3], 0] <= limits[[1, 3], 1]).all()
+    earlier = tmp_path / "earlier"
+    shutil.copytree(run_dir, earlier)
+    save_file(
+        {name: value for name, value in stored.items() if name != "sign_limits"},
+        earlier / "prototypes.safetensors",
+    )
+    new, old = mz.Grader.load(run_dir, "cpu"), mz.Grader.load(earlier, "cpu")
+    assert torch.isnan(old.bundle.prototypes.sign_limits).all()
+    for path in captures:
+        grading = old.grade(path)
+        assert_same(grading, new.grade(path), 0)
+        assert not grading.map_differs
+
+
+def test_the_maps_point_by_precedence(grader: mz.Grader, captures: list[Path]) -> None:
+    limits = torch.full((4, 2), float("nan"))
+    for low, high, differs in [(0.0, 1.0, False), (0.0, 0.0, True)]:
+        limits[3] = torch.tensor([low, high])
+        prototypes = replace(grader.bundle.prototypes, sign_limits=limits.clone())
+        changed = mz.Grader(replace(grader.bundle, prototypes=prototypes), "cpu")
+        for path in captures:
+            grading = changed.grade(path)
+            if grading.grade != "D":
+                assert grading.map_differs is differs
+                assert (grading.map_grade == "D") is differs or grading.grade == "C"
 
 
 def test_everything_promised_is_written(

@@ -39,11 +39,14 @@ class Prototypes:
     embeddings : (G, D) REF_g, mean embedding of grade g
     features : (G, K) mean pooled feature map, for Dist-CAM
     thresholds : (G,) a fruit resembles grade g when its similarity is at least this
+    sign_limits : (G, 2) from which strength on a grade's sign in the activation maps is missing or
+        showing, see `mezoroi.signs.sign_limits`; NaN where that is not known
     """
 
     embeddings: Tensor
     features: Tensor
     thresholds: Tensor
+    sign_limits: Tensor
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ def build_network(
         )
         head = make_head(config.loss, len(standard.grades), network.embedding_dim)
     return network.to(memory_format=torch.channels_last), head
+
+
+def no_limits(grades: int) -> Tensor:
+    """`Prototypes.sign_limits` of grades of which nothing is known."""
+    return torch.full((grades, 2), float("nan"))
 
 
 def write_bundle(bundle: Bundle, run_dir: Path) -> None:
@@ -173,6 +181,8 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         tensors = _read_tensors(folder / PROTOTYPES)
         # An interrupted `add_grade` leaves a row more than there are grades.
         rows = len(standard.grades)
+        # Runs of earlier versions have no limits.
+        tensors.setdefault("sign_limits", no_limits(rows))
         prototypes = Prototypes(**{name: value[:rows] for name, value in tensors.items()})
         _check_shapes(prototypes, len(standard.grades), network)
     except (RuntimeError, TypeError) as error:
@@ -212,6 +222,7 @@ def _check_shapes(prototypes: Prototypes, grades: int, network: GradingModel) ->
         "embeddings": (grades, network.embedding_dim),
         "features": (grades, network.encoder.channels),
         "thresholds": (grades,),
+        "sign_limits": (grades, 2),
     }
     for name, shape in expected.items():
         found = tuple(getattr(prototypes, name).shape)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ from mezoroi.explain.adapting import AdaptingGradCAM
 from mezoroi.files import folder_names, write_arrays, write_bytes, write_json
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
-from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.progress import Progress, silent
-from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png
-from mezoroi.training import FruitImages
+from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png, shown_photo
+from mezoroi.training import FruitImages, InputSize
 
 EXPLAIN_JSON = "explain.json"
 MAPS_NPZ = "maps.npz"
@@ -106,28 +107,36 @@ def explain_to_folder(
             f"grade `{grade}` has no place on the surface: explain one of {', '.join(surface)}"
         )
     fruits = _fruits(sources, grader)
-    out = Path(out)
+    out, size = Path(out), grader.bundle.size
     names = folder_names([path for path, _, _ in fruits])
     results: list[Explained | GradingFailure] = []
     tops: dict[str, list[float]] = {name: [] for name in explainers}
-    for number, (path, _, _) in enumerate(fruits):
-        graded = next(iter(grader.grade_many([path], batch_size=1)))
-        if isinstance(graded, GradingFailure):
-            results.append(graded)
-        else:
-            maps, found = _explain(grader, explainers, graded, grade, out / names[number])
-            for name, values in maps.items():
-                tops[name].append(float(values.max()))
-            results.append(found)
-        progress("explaining", number + 1, len(fruits))
-    scales = {name: _scale(name, values) for name, values in tops.items()}
-    for number, (result, (path, item, dataset)) in enumerate(zip(results, fruits, strict=True)):
-        if isinstance(result, Explained):
-            grading = grader.grade(path)
-            mask = dataset.mask_of(item, result.grade) if dataset and item else None
-            sheet = _sheet(grader, explainers, result, grading, scales, mask)
-            write_bytes(Path(result.folder) / SHEET_PNG, contact_sheet_png(sheet, language))
-        progress("drawing", number + 1, len(fruits))
+    boxes: dict[int, FittedImage] = {}
+    # The scales are known after the last fruit; until then the photos wait on disk.
+    with tempfile.TemporaryDirectory() as waiting:
+        for number, (path, _, _) in enumerate(fruits):
+            graded = next(iter(grader.grade_many([path], batch_size=1)))
+            if isinstance(graded, GradingFailure):
+                results.append(graded)
+            else:
+                fitted = fit_image(graded.surface, size.height, size.width)
+                folder = out / names[number]
+                maps, found = _explain(grader, explainers, graded, fitted, grade, folder)
+                for name, values in maps.items():
+                    tops[name].append(float(values.max()))
+                results.append(found)
+                boxes[number] = replace(fitted, pixels=np.empty((0, 0, 3), np.uint8))
+                np.save(_photo(waiting, number), shown_photo(graded.surface))
+            progress("explaining", number + 1, len(fruits))
+        scales = {name: _scale(name, values) for name, values in tops.items()}
+        for number, (result, (_, item, dataset)) in enumerate(zip(results, fruits, strict=True)):
+            if isinstance(result, Explained):
+                photo = np.load(_photo(waiting, number))
+                panels = _panels(explainers, result, size, boxes[number], scales)
+                mask = dataset.mask_of(item, result.grade) if dataset and item else None
+                sheet = _sheet(result, photo, panels, mask)
+                write_bytes(Path(result.folder) / SHEET_PNG, contact_sheet_png(sheet, language))
+            progress("drawing", number + 1, len(fruits))
     write_json(
         out / EXPLAIN_JSON,
         {"scales": scales, "results": [result.to_dict() for result in results]},
@@ -267,6 +276,7 @@ def _explain(
     grader: Grader,
     explainers: Mapping[str, Explainer],
     grading: Grading,
+    fitted: FittedImage,
     grade: str | None,
     folder: Path,
 ) -> tuple[dict[str, np.ndarray], Explained]:
@@ -274,8 +284,7 @@ def _explain(
     if grade is None:
         similar = {name: value for name, value in grading.similarity.items() if name in surface}
         grade = grading.grade if grading.grade in surface else max(similar, key=similar.__getitem__)
-    size = grader.bundle.size
-    image = to_tensor([fit_image(grading.surface, size.height, size.width).pixels])
+    image = to_tensor([fitted.pixels])
     target = grade_target(grader, grade)
     maps: dict[str, np.ndarray] = {}
     times: dict[str, float] = {}
@@ -308,26 +317,32 @@ def _scale(method: str, tops: Sequence[float]) -> float:
     return float(np.quantile(positive, _SCALE_SHARE)) if positive else 1.0
 
 
-def _sheet(
-    grader: Grader,
+def _photo(folder: str, number: int) -> Path:
+    return Path(folder) / f"{number}.npy"
+
+
+def _panels(
     explainers: Mapping[str, Explainer],
     result: Explained,
-    grading: Grading,
+    size: InputSize,
+    box: FittedImage,
     scales: Mapping[str, float],
-    mask: np.ndarray | None,
-) -> Sheet:
-    size = grader.bundle.size
-    fitted = fit_image(grading.surface, size.height, size.width)
+) -> list[Panel]:
     panels = []
     with np.load(Path(result.folder) / MAPS_NPZ) as stored:
         for name, explainer in explainers.items():
             raw = torch.from_numpy(stored[name])[None]
             values = explainer.to_pixels(raw, size.height, size.width)[0].numpy()
-            panels.append(Panel(name, fitted.crop(values), scales[name]))
-    path = Path(result.source)
+            panels.append(Panel(name, box.crop(values), scales[name]))
+    return panels
+
+
+def _sheet(
+    result: Explained, photo: np.ndarray, panels: Sequence[Panel], mask: np.ndarray | None
+) -> Sheet:
     return Sheet(
-        name=path.name,
-        photo=grading.surface,
+        name=Path(result.source).name,
+        photo=photo,
         panels=panels,
         grade=result.grade,
         decided=result.decided,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mezoroi.bundle import Bundle, read_bundle
@@ -17,16 +16,17 @@ from mezoroi.capture.sources import FruitInput, read_fruit
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grading import Grading, GradingFailure, judged
-from mezoroi.maps import grade_evidence, upsample_maps
-from mezoroi.models import GradingModel, ModelOutput
-from mezoroi.models.folding import folded_model
-from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
+from mezoroi.maps import upsample_maps
+from mezoroi.models import GradingModel
+from mezoroi.models.preprocess import FittedImage, to_tensor
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.confidence import Answers
 from mezoroi.reliability.judge import MapMaker, covered_part, neighbour_grades, read_judge
 from mezoroi.reliability.model import ReliabilityModel
 from mezoroi.retrieval import Gallery, Neighbour
 from mezoroi.retrieval.gallery import REFERENCES
+from mezoroi.runner import Runner, Seen, to_arrays
+from mezoroi.signs import pointed_grade
 from mezoroi.standard import GradingStandard
 from mezoroi.training import FruitImages
 
@@ -60,6 +60,11 @@ class Predictions:
         """(N,) index of the most similar grade."""
         return self.similarity.argmax(axis=1)
 
+    @property
+    def signs(self) -> np.ndarray:
+        """(N, S) strength of each surface grade's sign: its probability at its surest place."""
+        return self.maps.max(axis=(2, 3))
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -72,7 +77,7 @@ class Embedded:
     feature_maps : (N, K, h, w)
     """
 
-    fitted: list[FittedImage]
+    fitted: Sequence[FittedImage]
     embeddings: Tensor
     feature_maps: Tensor
 
@@ -102,18 +107,10 @@ class Grader:
         self.reliability = reliability
         self.notes = notes
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        bundle.network.to(self.device)
-        bundle.head.to(self.device)
-        self._lean = folded_model(bundle.network)
-        self._prototypes = F.normalize(bundle.prototypes.embeddings.to(self.device), dim=1)
-        surface = bundle.prototypes.embeddings[:, : bundle.network.surface_dim]
-        self._surface_prototypes = F.normalize(surface.to(self.device), dim=1)
+        self._runner = Runner(bundle, self.device)
         self._thresholds = dict(
             zip(self.standard.grades, bundle.prototypes.thresholds.tolist(), strict=True)
         )
-        self._outline_grades = [
-            self.standard.grades.index(grade) for grade in self.standard.outline_grades
-        ]
         self._make_maps = MapMaker(bundle, reliability.method) if reliability else None
 
     @classmethod
@@ -184,33 +181,40 @@ class Grader:
             for source in chunk:
                 try:
                     fruit = read_fruit(source, self.bundle.input_kind)
-                    self._check_outline(fruit)
+                    self._runner.check_outline(fruit)
                     read.append(fruit)
                 except MezoroiError as error:
                     name = "image" if isinstance(source, np.ndarray) else str(source)
                     read.append(GradingFailure(name, str(error)))
             fruits = [item for item in read if isinstance(item, FruitInput)]
-            graded = iter(self._grade_batch(fruits))
+            graded = iter(self._gradings(self._runner.see(fruits)) if fruits else [])
             for item in read:
                 yield item if isinstance(item, GradingFailure) else next(graded)
 
     def grade_read(self, fruit: FruitInput) -> Grading:
         """Grade a fruit that `read_fruit` read."""
-        return self._grade_batch([fruit])[0]
+        return self._gradings(self._runner.see([fruit]))[0]
 
     def embed(self, fruits: Sequence[FruitInput]) -> Embedded:
-        """Embeddings and feature maps of fruits that `read_fruit` read.
+        """Embeddings and feature maps of fruits that `read_fruit` read; at least one.
 
         Raises
         ------
         MezoroiError
             If an outline lacks what the grader was trained with.
         """
-        fitted = self._fit(fruits)
-        rows = [self._outline_row(fruit) for fruit in fruits]
-        with torch.inference_mode():
-            output = self._run_fitted(fitted, rows)
-        return Embedded(fitted, output.embedding.float().cpu(), output.feature_map.float().cpu())
+        return _embedded(self._runner.see(fruits))
+
+    def grade_and_embed(self, fruits: Sequence[FruitInput]) -> tuple[list[Grading], Embedded]:
+        """`grade_read` of every fruit, and `embed` of all, for one pass of the network.
+
+        Raises
+        ------
+        MezoroiError
+            As `embed`.
+        """
+        seen = self._runner.see(fruits)
+        return self._gradings(seen), _embedded(seen)
 
     def predict(
         self, dataset: Dataset, batch_size: int = 32, progress: Progress = silent
@@ -224,7 +228,7 @@ class Grader:
         """
         size = self.bundle.size
         images = FruitImages(dataset, size.height, size.width, megabytes=0)
-        outlines = self._outline_matrix(dataset)
+        outlines = self._runner.outline_matrix(dataset)
         parts: list[tuple[np.ndarray, ...]] = []
         for start in range(0, len(dataset), batch_size):
             indices = list(range(start, min(start + batch_size, len(dataset))))
@@ -235,44 +239,51 @@ class Grader:
 
     def _predict_batch(self, images: Tensor, outlines: Tensor | None) -> tuple[np.ndarray, ...]:
         with torch.inference_mode():
-            output = self._run(images, outlines)
+            output = self._runner.run(images, outlines)
             columns = (
-                self._similarity(output.embedding),
-                self.bundle.head.get_logits(output.embedding),  # type: ignore[operator]
+                self._runner.similarity(output.embedding),
+                self._runner.logits(output),
                 output.embedding,
                 output.feature_map.mean(dim=(2, 3)),
-                self._evidence(output).softmax(dim=1),
+                self._runner.evidence(output).softmax(dim=1),
             )
-            return tuple(column.float().cpu().numpy() for column in columns)
+            return tuple(to_arrays(*columns))
 
-    def _grade_batch(self, fruits: Sequence[FruitInput]) -> list[Grading]:
-        if not fruits:
-            return []
-        size = self.bundle.size
-        fitted = self._fit(fruits)
-        rows = [self._outline_row(fruit) for fruit in fruits]
+    def _gradings(self, seen: Seen) -> list[Grading]:
+        size, output = self.bundle.size, seen.output
+        similarity = self._runner.similarity_of(seen)
         with torch.inference_mode():
-            output = self._run_fitted(fitted, rows)
-            similarity = self._similarity(output.embedding)
-            for index, row in enumerate(rows):
-                if row is None and self._outline_grades:
-                    similarity[index] = self._surface_similarity(output.embedding[index])
-            evidence = self._evidence(output)
+            evidence = self._runner.evidence(output)
             maps = evidence.softmax(dim=1)
+            signs = maps.flatten(2).amax(dim=2)
             if maps.shape[1]:
                 maps = upsample_maps(maps, size.height, size.width, size.wraps)
+            logits = self._runner.logits(output)
             totals = evidence.mean(dim=(2, 3))
-            logits = self.bundle.head.get_logits(output.embedding)  # type: ignore[operator]
-        arrays = [value.float().cpu().numpy() for value in (similarity, maps, totals, logits)]
-        neighbours = self.neighbours(output.embedding.float().cpu().numpy())
-        gradings = [
-            self._grading(*item)
-            for item in zip(fruits, fitted, *arrays[:3], neighbours, strict=True)
+        columns = (similarity, maps, totals, signs, logits, output.embedding)
+        similarities, shown, means, strengths, scores, embeddings = to_arrays(*columns)
+        neighbours = self.neighbours(embeddings)
+        parts = (seen.fruits, seen.fitted, similarities, shown, neighbours)
+        gradings = [self._grading(*item) for item in zip(*parts, strict=True)]
+        if self._make_maps is not None:
+            answers = self._answers(seen.fitted, similarities, scores, shown, neighbours)
+            gradings = self._judged(gradings, seen, answers)
+        return [
+            replace(item, map_grade=self._map_grade(item.grade, *row))
+            for item, *row in zip(gradings, strengths, means, strict=True)
         ]
-        if self._make_maps is None:
-            return gradings
-        answers = self._answers(fitted, arrays[0], arrays[3], arrays[1], neighbours)
-        return self._judged(gradings, fruits, fitted, answers)
+
+    def _map_grade(self, grade: str, signs: np.ndarray, means: np.ndarray) -> str | None:
+        surface = self.bundle.trained_standard.surface_grades
+        if not len(signs):
+            return None
+        limits = self.bundle.prototypes.sign_limits.cpu().numpy()
+        pointed = pointed_grade(grade, signs.tolist(), limits, self.standard, surface)
+        if pointed is not None:
+            return pointed
+        after = self.standard.precedence[self.standard.precedence.index(grade) :]
+        evidence = {name: mean for name, mean in zip(surface, means, strict=True) if name in after}
+        return max(evidence, key=evidence.__getitem__, default=None)
 
     def _answers(
         self,
@@ -295,21 +306,15 @@ class Grader:
             self._make_maps(similarity, given, maps, images),
         )
 
-    def _judged(
-        self,
-        gradings: Sequence[Grading],
-        fruits: Sequence[FruitInput],
-        fitted: Sequence[FittedImage],
-        answers: Answers,
-    ) -> list[Grading]:
+    def _judged(self, gradings: Sequence[Grading], seen: Seen, answers: Answers) -> list[Grading]:
         model = self.reliability
         assert model is not None
-        seen = [covered_part(*pair) for pair in zip(fruits, fitted, strict=True)]
-        judgements = model.judge(answers, self.standard.grades, seen)
+        covered = [covered_part(*pair) for pair in zip(seen.fruits, seen.fitted, strict=True)]
+        judgements = model.judge(answers, self.standard.grades, covered)
         size = (self.bundle.size.height, self.bundle.size.width)
         return [
             judged(grading, judgement, model, item.crop(model.cluster_map(judgement.cluster, size)))
-            for grading, judgement, item in zip(gradings, judgements, fitted, strict=True)
+            for grading, judgement, item in zip(gradings, judgements, seen.fitted, strict=True)
         ]
 
     def neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
@@ -318,25 +323,12 @@ class Grader:
             return [[] for _ in embeddings]
         return self.gallery.neighbours(embeddings, NEIGHBOURS)
 
-    def _fit(self, fruits: Sequence[FruitInput]) -> list[FittedImage]:
-        size = self.bundle.size
-        return [fit_image(fruit.image, size.height, size.width) for fruit in fruits]
-
-    def _run_fitted(
-        self, fitted: Sequence[FittedImage], rows: Sequence[Tensor | None]
-    ) -> ModelOutput:
-        """The network's output; a fruit without an outline counts as one of mean shape."""
-        known = [row if row is not None else self._mean_outline() for row in rows]
-        outlines = torch.stack(known) if self.bundle.outline_names else None
-        return self._run(to_tensor([item.pixels for item in fitted]), outlines)
-
     def _grading(
         self,
         fruit: FruitInput,
         fitted: FittedImage,
         similarity: np.ndarray,
         maps: np.ndarray,
-        totals: np.ndarray,
         neighbours: list[Neighbour],
     ) -> Grading:
         grades, surface = self.standard.grades, self.bundle.trained_standard.surface_grades
@@ -347,7 +339,7 @@ class Grader:
             similarity=dict(zip(grades, similarity.tolist(), strict=True)),
             thresholds=self._thresholds,
             activation_maps=dict(zip(surface, shown, strict=False)),
-            map_grade=surface[int(totals.argmax())] if len(totals) else None,
+            map_grade=None,
             outline=fruit.outline,
             surface=fruit.image,
             standard=self.standard,
@@ -355,62 +347,7 @@ class Grader:
             notes=fruit.notes + self.notes,
         )
 
-    def _run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:
-        device = self.device
-        moved = outlines.to(device) if outlines is not None else None
-        output: ModelOutput = self._lean(self._lean.prepare(images.to(device)), moved)
-        return output
 
-    def _evidence(self, output: ModelOutput) -> Tensor:
-        if not self.network.channels_per_grade:
-            return output.class_channels
-        return grade_evidence(output.class_channels, self.network.channels_per_grade)
-
-    def _similarity(self, embeddings: Tensor) -> Tensor:
-        return F.normalize(embeddings, dim=1) @ self._prototypes.T
-
-    def _surface_similarity(self, embedding: Tensor) -> Tensor:
-        """(G,) by the surface embedding alone; NaN for the grades that need an outline."""
-        surface = F.normalize(embedding[: self.network.surface_dim], dim=0)
-        similarity = self._surface_prototypes @ surface
-        similarity[self._outline_grades] = float("nan")
-        return similarity
-
-    def _mean_outline(self) -> Tensor:
-        assert self.network.outline_encoder is not None or not self.bundle.outline_names
-        if self.network.outline_encoder is None:
-            return torch.empty(0)
-        return self.network.outline_encoder.mean.cpu()
-
-    def _outline_row(self, fruit: FruitInput) -> Tensor | None:
-        self._check_outline(fruit)
-        if fruit.outline is None or not self.bundle.outline_names:
-            return None
-        return self._row(fruit.outline)
-
-    def _row(self, outline: Mapping[str, float]) -> Tensor:
-        return torch.tensor([outline[name] for name in self.bundle.outline_names])
-
-    def _check_outline(self, fruit: FruitInput) -> None:
-        if fruit.outline is None:
-            return
-        missing = [name for name in self.bundle.outline_names if name not in fruit.outline]
-        if missing:
-            raise MezoroiError(
-                f"{fruit.name}: the outline has no `{missing[0]}`, which the grader was trained "
-                "with: capture the fruit again with this version"
-            )
-
-    def _outline_matrix(self, dataset: Dataset) -> Tensor | None:
-        if not self.bundle.outline_names:
-            return None
-        rows = []
-        for observation in dataset:
-            missing = set(self.bundle.outline_names) - set(observation.outline or {})
-            if missing or observation.outline is None:
-                raise MezoroiError(
-                    f"{observation.id} has no outline `{min(missing)}`, which the grader was "
-                    "trained with: give captures, or train without outlines"
-                )
-            rows.append(self._row(observation.outline))
-        return torch.stack(rows)
+def _embedded(seen: Seen) -> Embedded:
+    output = seen.output
+    return Embedded(seen.fitted, output.embedding.float().cpu(), output.feature_map.float().cpu())

@@ -39,7 +39,9 @@ class Grading:
     thresholds : the fruit resembles grade g when S_g is at least this
     activation_maps : per surface grade (H, W) float32 in [0, 1], summing to 1 over the grades;
         empty for a model without class channels
-    map_grade : the surface grade with the most evidence in the maps, which may differ from `grade`
+    map_grade : the surface grade that the maps point at, by precedence (see
+        `mezoroi.signs.pointed_grade`); for a grade judged on the outline, where the sign of no
+        grade shows that takes precedence, the one with the most evidence of those after it
     reliability : in [0, 1], the share of right grades among the calibration fruits that the grader
         judged by the same places; None, as all about it, where reliability was not fitted
     reliability_interval : its 95 % Wilson interval, low and high
@@ -100,9 +102,15 @@ class Grading:
 
     @property
     def map_differs(self) -> bool:
-        """True when the activation maps point at another grade than the one decided."""
-        decided_on_surface = self.grade in self.activation_maps
-        return decided_on_surface and self.map_grade not in (None, self.grade)
+        """True when the activation maps point at another grade than the one decided.
+
+        Nothing on the surface speaks against a grade judged on the outline but a sign of a grade
+        that takes precedence.
+        """
+        if self.map_grade is None or self.map_grade == self.grade:
+            return False
+        stronger = self.standard.decide([self.grade, self.map_grade])
+        return self.grade in self.activation_maps or stronger == self.map_grade
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: everything but the images."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mezoroi.bundle import Bundle, Prototypes, write_bundle
+from mezoroi.bundle import Bundle, Prototypes, no_limits, write_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
 from mezoroi.datasets import Dataset, Observation, load_dataset
@@ -193,6 +193,7 @@ def add_grade(
         torch.cat([old.embeddings.cpu(), seen.embeddings.mean(dim=0, keepdim=True)]),
         torch.cat([old.features.cpu(), seen.feature_maps.mean(dim=(0, 2, 3))[None]]),
         torch.cat([old.thresholds.cpu(), threshold[None]]),
+        torch.cat([old.sign_limits.cpu(), no_limits(1)]),
     )
     entries = [NewReference(f"{grade}/{path.name}", path, {"grade": grade}) for path in found]
     # Before the grade: after an interruption the same command finds them added and goes on.

@@ -85,19 +85,18 @@ def search_to_folder(
     for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
         try:
             fruit = read_fruit(path, grader.bundle.input_kind)
-            seen = grader.embed([fruit])
+            (grading,), seen = grader.grade_and_embed([fruit])
         except MezoroiError as error:
             results.append(GradingFailure(str(path), str(error)))
         else:
             (found,) = gallery.neighbours(seen.embeddings.numpy(), k, where)
             if not found:
                 raise MezoroiError(f"no reference fruit passes the filter {dict(where or {})}")
-            grade = grader.grade_read(fruit).grade
             views = _views(grader, seen, found)
             sheet = Path(out) / f"{name}.png"
             photo = shown_part(seen.fitted[0])
-            write_bytes(sheet, neighbours_png(path.name, grade, photo, views, language))
-            results.append(Found(str(path), grade, str(sheet), found))
+            write_bytes(sheet, neighbours_png(path.name, grading.grade, photo, views, language))
+            results.append(Found(str(path), grading.grade, str(sheet), found))
         progress("searching", number, len(paths))
     write_json(Path(out) / SEARCH_JSON, [item.to_dict() for item in results])
     return results

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 import yaml
 
-from mezoroi.bundle import GRADER_JSON, Bundle, Prototypes, build_network, write_bundle
+from mezoroi.bundle import (
+    GRADER_JSON,
+    Bundle,
+    Prototypes,
+    build_network,
+    no_limits,
+    write_bundle,
+)
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.errors import MezoroiError
@@ -17,6 +24,7 @@ from mezoroi.files import content_hash, read_json, write_json, write_text
 from mezoroi.grader import Grader, Predictions
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
+from mezoroi.signs import sign_limits
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
     GradingData,
@@ -84,6 +92,7 @@ def train(
         torch.zeros(len(standard.grades), network.embedding_dim),
         torch.zeros(len(standard.grades), network.encoder.channels),
         untested,
+        no_limits(len(standard.grades)),
     )
     bundle = Bundle(
         network,
@@ -153,7 +162,7 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
 
 
 def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prototypes:
-    """Mean embeddings over the training observations, and likeness thresholds from the others.
+    """Mean embeddings over the training observations; thresholds and limits from the others.
 
     Parameters
     ----------
@@ -170,13 +179,18 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
         bundle.prototypes, embeddings=means(seen.embeddings), features=means(seen.features)
     )
     held_out = dataset.select("calibration" if "calibration" in dataset.splits else "val")
-    similarity = Grader(replace(bundle, prototypes=prototypes)).predict(held_out).similarity
+    predictions = Grader(replace(bundle, prototypes=prototypes)).predict(held_out)
+    similarity = predictions.similarity
     thresholds = []
     for grade in grades:
         own = similarity[held_out.labels == grade, grade]
         # Without a held-out fruit of a grade nothing can be said to resemble it: NaN.
         thresholds.append(np.percentile(own, LIKENESS_PERCENTILE) if len(own) else np.nan)
-    return replace(prototypes, thresholds=torch.tensor(thresholds, dtype=torch.float32))
+    prototypes = replace(prototypes, thresholds=torch.tensor(thresholds, dtype=torch.float32))
+    if not predictions.maps.shape[1]:
+        return prototypes
+    limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)
+    return replace(prototypes, sign_limits=torch.from_numpy(limits))
 
 
 def _claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> None:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.geometry import Ellipse, disk_to_sphere
 from mezoroi.capture.surface import (
     View,
+    _spread,
     covered_share,
     locate_on_fruit,
     panorama_directions,
@@ -138,6 +140,17 @@ def test_what_is_not_covered_continues_its_surroundings():
     plain = replace(view_of(turned(0.0)), image=alone)
     surface, _ = unroll_views([plain], HEIGHT, 0.0)
     assert difference(surface, np.array((90, 140, 60)), np.s_[:]).max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [3.0, 20.0, 60.0])
+@pytest.mark.parametrize("height", [128, 250])
+def test_a_wide_blur_is_one_of_all_pixels(sigma, height):
+    rng = np.random.default_rng(0)
+    field = rng.uniform(0, 255, (height, 2 * height, 3)).astype(np.float32)
+    field[:, : height // 2] = 0
+    expected = gaussian_filter1d(field.astype(np.float64), sigma, axis=1, mode="wrap")
+    expected = gaussian_filter1d(expected, sigma, axis=0, mode="mirror")
+    assert np.abs(_spread(field, sigma) - expected).max() < 2
 
 
 @pytest.mark.parametrize("level", [150, 240, 255])

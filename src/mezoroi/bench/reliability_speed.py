@@ -11,7 +11,7 @@ import torch
 
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.speed import interleaved
-from mezoroi.bundle import Bundle, Prototypes, build_network
+from mezoroi.bundle import Bundle, Prototypes, build_network, no_limits
 from mezoroi.config import make_config
 from mezoroi.grader import Grader
 from mezoroi.reliability.clusters import SaliencyClusters
@@ -63,6 +63,7 @@ def _grading() -> dict[str, float]:
         torch.randn(4, network.embedding_dim, generator=seeded_generator(0)),
         torch.zeros(4, network.encoder.channels),
         torch.zeros(4),
+        no_limits(4),
     )
     bundle = Bundle(
         network.eval(),

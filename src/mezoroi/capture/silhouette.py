@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from mezoroi.capture.edges import best_edges, between_samples
 from mezoroi.capture.geometry import Ellipse, Floats, fit_ellipse
@@ -136,8 +137,7 @@ def _seeds(still: Image, motion: Array | None) -> Image:
     else:
         corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # of a tiny picture
         known = still[corners][:: max(1, int(corners.sum()) // 150)].astype(np.float32)
-        colours = still.reshape(-1, 1, 3).astype(np.float32)
-        foreign = np.linalg.norm(colours - known, axis=2).min(axis=1).reshape(height, width)
+        foreign = cKDTree(known).query(still.reshape(-1, 3))[0].reshape(height, width)
         levels = np.clip(foreign * 2, 0, 255).astype(np.uint8)
         limit, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
         labels[levels > limit] = cv2.GC_PR_FGD

@@ -24,6 +24,8 @@ from mezoroi.capture.unrolling import unroll
 from mezoroi.errors import MezoroiError
 
 IN_MEMORY = "image"
+PHOTO_SIDE = 1600
+"""Longest side, in pixels, at which a photo is graded and shown; a larger one is reduced."""
 InputKind = Literal["surface", "photo"]
 _GRADING_NAME = "grading.json"
 
@@ -35,7 +37,7 @@ class FruitInput:
     Attributes
     ----------
     name : the path it came from, or `IN_MEMORY`
-    image : (H, W, 3) uint8 RGB, the photo or the surface image
+    image : (H, W, 3) uint8 RGB, the surface image or the photo, this at most `PHOTO_SIDE` long
     outline : shape statistics by name, where a capture brought some
     notes : what a user should know about the capture, one line each
     coverage : (H, W) bool of a surface image, where the fruit was seen, where that is known
@@ -82,7 +84,8 @@ def read_fruit(source: str | Path | np.ndarray, kind: InputKind = "photo") -> Fr
         return _one_side(path)
     beside = image.with_name(OUTLINE_NAME)
     has_outline = image.name == SURFACE_NAME and beside.is_file()
-    return FruitInput(str(path), read_image(image), read_outline(beside) if has_outline else None)
+    outline = read_outline(beside) if has_outline else None
+    return FruitInput(str(path), read_image(image, PHOTO_SIDE), outline)
 
 
 def find_sources(paths: Iterable[str | Path], kind: InputKind = "photo") -> list[Path]:
@@ -120,7 +123,7 @@ def _one_side(photo: Path) -> FruitInput:
     except MezoroiError as error:
         reason = str(error).removeprefix(f"{photo}: ").partition(":")[0]
         notes = (f"graded as it is, not unrolled: {reason}",)
-        return FruitInput(str(photo), read_image(photo), notes=notes)
+        return FruitInput(str(photo), read_image(photo, PHOTO_SIDE), notes=notes)
 
 
 def _below(folder: Path, kind: InputKind) -> list[Path]:

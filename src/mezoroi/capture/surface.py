@@ -26,6 +26,7 @@ _FRONTAL = 0.45  # cosine from which views are compared
 _BLURRED = 4.0  # how strongly sharp views are preferred
 _GLARE = 225.0  # grey levels of the darkest channel from which a view shows the lamp
 _COARSE = 4  # the usual colour is found on every fourth pixel
+_WIDE = 16.0  # pixels; a wider blur is made on a smaller copy, which looks the same
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,15 @@ def _fill(surface: Image, covered: NDArray[np.bool_]) -> Image:
 
 def _spread(field: Array, sigma: float) -> Array:
     """A panorama blurred without a seam."""
+    height = field.shape[0]
+    low = max(16, round(height * _WIDE / sigma))
+    if low < height:
+        small: Array = cv2.resize(field, (2 * low, low), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        return _enlarged(_blurred(small, sigma * low / height), height)
+    return _blurred(field, sigma)
+
+
+def _blurred(field: Array, sigma: float) -> Array:
     margin = min(field.shape[1], round(4 * sigma))
     wide = np.concatenate([field[:, -margin:], field, field[:, :margin]], axis=1)
     return np.asarray(cv2.GaussianBlur(wide, (0, 0), sigma)[:, margin:-margin], dtype=np.float32)

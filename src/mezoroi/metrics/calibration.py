@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, rankdata
 
 from mezoroi.errors import MezoroiError
 
@@ -26,6 +26,8 @@ def error_auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
     float in [0, 1], higher is better, 0.5 for a confidence that knows nothing; NaN unless there
     are both right and wrong answers
     """
+    from scipy.stats import rankdata
+
     values, right = _checked(confidence, correct)
     n_right = int(right.sum())
     n_wrong = len(right) - n_right
@@ -136,7 +138,7 @@ def wilson_interval(
     )
     if (found < 0).any() or (found > n).any():
         raise MezoroiError("successes lie outside 0 to trials: give counts")
-    z2 = float(norm.ppf(0.5 + level / 2)) ** 2
+    z2 = NormalDist().inv_cdf(0.5 - level / 2) ** 2
     share = np.divide(found, n, out=np.full(n.shape, 0.5), where=n > 0)
     centre = (n * share + z2 / 2) / (n + z2)
     half = np.sqrt(z2 * (n * share * (1 - share) + z2 / 4)) / (n + z2)

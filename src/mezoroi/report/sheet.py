@@ -76,11 +76,17 @@ class Sheet:
     mask: NDArray[np.bool_] | None = None
 
 
+def shown_photo(photo: Pixels) -> Pixels:
+    """A photo (H, W, 3) at the size that a contact sheet shows; one not wider stays as it is."""
+    if photo.shape[1] <= _PANEL:
+        return photo
+    return np.asarray(cv2.resize(photo, _panel(photo), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def contact_sheet_png(sheet: Sheet, language: str = "ja", opacity: float = 0.6) -> bytes:
     """Draw a contact sheet as PNG; `opacity` is that of the maps over the photo."""
     texts = _TEXTS[language]
-    height, width = sheet.photo.shape[:2]
-    size = (_PANEL, max(1, round(_PANEL * height / width)))
+    size = _panel(sheet.photo)
     photo = np.asarray(cv2.resize(sheet.photo, size, interpolation=cv2.INTER_AREA), np.uint8)
     mask = None
     if sheet.mask is not None and sheet.mask.any():
@@ -103,7 +109,13 @@ def contact_sheet_png(sheet: Sheet, language: str = "ja", opacity: float = 0.6) 
     lines = [texts["title"].format(**words), texts["legend"].format(**words)]
     if sheet.map_grade is not None:
         lines.insert(1, texts["differs"].format(map_grade=sheet.map_grade, **words))
-    return _png(_stacked(lines, cells, columns=2 if len(cells) <= 4 and width > height else 4))
+    return _png(_stacked(lines, cells, columns=2 if len(cells) <= 4 and size[0] > size[1] else 4))
+
+
+def _panel(photo: Pixels) -> tuple[int, int]:
+    """Width and height in pixels at which a photo is shown."""
+    height, width = photo.shape[:2]
+    return _PANEL, max(1, round(_PANEL * height / width))
 
 
 def _cell(caption: str, picture: Pixels, legend: Pixels) -> Pixels:

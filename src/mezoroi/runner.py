@@ -1,0 +1,159 @@
+"""Runner: the network of a trained bundle on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mezoroi.bundle import Bundle
+from mezoroi.capture.sources import FruitInput
+from mezoroi.datasets import Dataset
+from mezoroi.errors import MezoroiError
+from mezoroi.maps import grade_evidence
+from mezoroi.models import ModelOutput
+from mezoroi.models.folding import folded_model
+from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """N fruits, and what one pass of the network makes of them.
+
+    Attributes
+    ----------
+    fruits : as they were read
+    fitted : their images at network size
+    with_outline : whether the network knew the fruit's outline; else it took one of mean shape
+    output : of the network, N fruits
+    """
+
+    fruits: Sequence[FruitInput]
+    fitted: Sequence[FittedImage]
+    with_outline: Sequence[bool]
+    output: ModelOutput
+
+
+class Runner:
+    """Runs a bundle's network and compares its embeddings with the prototypes.
+
+    Parameters
+    ----------
+    bundle : its network and head are moved to `device`
+    device : where to run
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        self.bundle = bundle
+        self.device = device
+        bundle.network.to(device)
+        bundle.head.to(device)
+        self._lean = folded_model(bundle.network)
+        self._prototypes = F.normalize(bundle.prototypes.embeddings.to(device), dim=1)
+        surface = bundle.prototypes.embeddings[:, : bundle.network.surface_dim]
+        self._surface_prototypes = F.normalize(surface.to(device), dim=1)
+        self._outline_grades = [
+            bundle.standard.grades.index(grade) for grade in bundle.standard.outline_grades
+        ]
+
+    @torch.inference_mode()
+    def see(self, fruits: Sequence[FruitInput]) -> Seen:
+        """Run the network on fruits; at least one.
+
+        Raises
+        ------
+        MezoroiError
+            If an outline lacks what the grader was trained with.
+        """
+        size = self.bundle.size
+        fitted = [fit_image(fruit.image, size.height, size.width) for fruit in fruits]
+        rows = [self._outline_row(fruit) for fruit in fruits]
+        known = [row if row is not None else self._mean_outline() for row in rows]
+        outlines = torch.stack(known) if self.bundle.outline_names else None
+        output = self.run(to_tensor([item.pixels for item in fitted]), outlines)
+        return Seen(fruits, fitted, [row is not None for row in rows], output)
+
+    def run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:
+        """The network's output for (N, 3, H, W) images in [0, 1] and, if any, (N, F) outlines."""
+        moved = outlines.to(self.device) if outlines is not None else None
+        output: ModelOutput = self._lean(self._lean.prepare(images.to(self.device)), moved)
+        return output
+
+    def similarity(self, embeddings: Tensor) -> Tensor:
+        """(N, G) cosines of embeddings (N, D) with the prototypes."""
+        return F.normalize(embeddings, dim=1) @ self._prototypes.T
+
+    @torch.inference_mode()
+    def similarity_of(self, seen: Seen) -> Tensor:
+        """(N, G) likewise; without an outline by the surface alone, NaN for outline grades."""
+        similarity = self.similarity(seen.output.embedding)
+        for index, known in enumerate(seen.with_outline):
+            if not known and self._outline_grades:
+                similarity[index] = self._surface_similarity(seen.output.embedding[index])
+        return similarity
+
+    def evidence(self, output: ModelOutput) -> Tensor:
+        """(N, S, h, w) evidence for each surface grade; S = 0 without class channels."""
+        channels = self.bundle.network.channels_per_grade
+        if not channels:
+            return output.class_channels
+        return grade_evidence(output.class_channels, channels)
+
+    def logits(self, output: ModelOutput) -> Tensor:
+        """(N, G) scores of the trained head, without a margin."""
+        scores: Tensor = self.bundle.head.get_logits(output.embedding)  # type: ignore[operator]
+        return scores
+
+    def check_outline(self, fruit: FruitInput) -> None:
+        """Raise a MezoroiError if a fruit's outline lacks what the grader was trained with."""
+        if fruit.outline is None:
+            return
+        missing = [name for name in self.bundle.outline_names if name not in fruit.outline]
+        if missing:
+            raise MezoroiError(
+                f"{fruit.name}: the outline has no `{missing[0]}`, which the grader was trained "
+                "with: capture the fruit again with this version"
+            )
+
+    def outline_matrix(self, dataset: Dataset) -> Tensor | None:
+        """(N, F) outlines of a dataset; None for a network that takes none."""
+        if not self.bundle.outline_names:
+            return None
+        rows = []
+        for observation in dataset:
+            missing = set(self.bundle.outline_names) - set(observation.outline or {})
+            if missing or observation.outline is None:
+                raise MezoroiError(
+                    f"{observation.id} has no outline `{min(missing)}`, which the grader was "
+                    "trained with: give captures, or train without outlines"
+                )
+            rows.append(self._row(observation.outline))
+        return torch.stack(rows)
+
+    def _surface_similarity(self, embedding: Tensor) -> Tensor:
+        surface = F.normalize(embedding[: self.bundle.network.surface_dim], dim=0)
+        similarity = self._surface_prototypes @ surface
+        similarity[self._outline_grades] = float("nan")
+        return similarity
+
+    def _mean_outline(self) -> Tensor:
+        encoder = self.bundle.network.outline_encoder
+        return torch.empty(0) if encoder is None else encoder.mean.cpu()
+
+    def _outline_row(self, fruit: FruitInput) -> Tensor | None:
+        self.check_outline(fruit)
+        if fruit.outline is None or not self.bundle.outline_names:
+            return None
+        return self._row(fruit.outline)
+
+    def _row(self, outline: Mapping[str, float]) -> Tensor:
+        return torch.tensor([outline[name] for name in self.bundle.outline_names])
+
+
+def to_arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """Tensors as float32 arrays in memory."""
+    return [tensor.float().cpu().numpy() for tensor in tensors]
