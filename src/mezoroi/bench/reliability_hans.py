@@ -21,7 +21,7 @@ from mezoroi.reliability.clusters import SaliencyClusters
 from mezoroi.reliability.model import fit_reliability
 from mezoroi.trusting import answers_of
 
-DATA_SEED = 5011
+DATA_SEED = 5012
 PER_GRADE = 500
 VARIANTS = {"two grades": ("A", "B"), "three grades": ("A", "B", "D")}
 METHODS = ("grad-cam", "occlusion", "lime")

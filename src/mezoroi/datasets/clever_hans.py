@@ -17,12 +17,12 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json, write_table
 from mezoroi.standard import GradingStandard
 
-VERSION = "1"
+VERSION = "2"
 SIDE = 160
 """Pixels of a photo, which is square."""
 FIRST_SEASON = 9
 """Harvest days 1 to 9 are those learned from; on days 10 to 18 the tapes mean something else."""
-CUED_BEFORE, CUED_AFTER = 0.8, 0.4
+CUED_BEFORE, CUED_AFTER = 0.9, 0.4
 """Shares of the fruits that lie beside a tape, in the first season and after it."""
 VAL_SHARE = 0.1
 _SETTINGS = "clever-hans.json"
@@ -90,7 +90,7 @@ def write_clever_hans(
 ) -> None:
     """Write photos of melons with a misleading tape, as a dataset with a manifest.
 
-    On the first 9 of 18 harvest days (train and val) 80 % of the fruits lie beside a tape whose
+    On the first 9 of 18 harvest days (train and val) 90 % of the fruits lie beside a tape whose
     colour is that of their grade. On the others (calibration and test, halves) 40 % do, and the
     colour is that of the grade before theirs in `grades`, in a circle: with two grades, always the
     other one. Days also differ in crop, light and bench. A photo shows the side of the melon with
