@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/mezoroi demo -o demo/
-	$(BIN)/mezoroi serve demo/run --data demo/app-data --demo-logins
+	$(BIN)/mezoroi serve demo/run --data demo/app-data --demo-logins --training demo/melons
 
 test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -66,6 +66,10 @@ def serve(
     watch_user: Annotated[
         str, typer.Option(help="Login name of the user that these count for.")
     ] = "admin",
+    training: Annotated[
+        Path | None,
+        typer.Option(help="Dataset that RUN learned from: new graders learn from it as well."),
+    ] = None,
 ) -> None:
     """Start the web app that grades with RUN. The first start makes a login and prints it."""
     from mezoroi.app.serving import serve_forever
@@ -77,6 +81,7 @@ def serve(
         database,
         watch=watch.absolute() if watch is not None else None,
         watch_user=watch_user,
+        training=training.absolute() if training is not None else None,
     )
     if host not in _HOME:
         typer.echo(

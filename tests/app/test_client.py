@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 from mezoroi.app import client as api
 from mezoroi.app.roles import Role
 from mezoroi.app.settings import Limits
-from mezoroi.app.store import users
+from mezoroi.app.store import fruits, users
 from mezoroi.cli import main
+from mezoroi.errors import MezoroiError
 from tests.app.conftest import NAMES, App, jpeg, work
 
 
@@ -25,7 +26,7 @@ def online(app: App, monkeypatch: pytest.MonkeyPatch) -> Callable[[Role], str]:
     inside = TestClient(app.app, follow_redirects=False)
 
     def answer(request: httpx.Request) -> httpx.Response:
-        kept = ("authorization", "accept-language", "content-type")
+        kept = ("authorization", "accept-language", "content-type", "idempotency-key")
         headers = {name: request.headers[name] for name in kept if name in request.headers}
         path = request.url.raw_path.decode()
         said = inside.request(request.method, path, content=request.read(), headers=headers)
@@ -84,6 +85,44 @@ def test_a_full_queue_is_waited_for(
     assert [fruit["state"] for _, fruit in found] == ["done"] * 4
 
 
+def test_what_was_not_acknowledged_is_sent_again_and_kept_once(
+    app: App, online: Callable[[Role], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(number))
+    ask, posts = httpx.Client.request, 0
+
+    def ask_in_vain(client: httpx.Client, method: str, path: str, **content: object) -> object:
+        nonlocal posts
+        answer = ask(client, method, path, **content)  # type: ignore[arg-type]
+        posts += method == "POST"
+        if method == "POST" and posts in (1, 2, 4):
+            raise httpx.ReadError("the answer was lost")
+        return answer
+
+    with api.connect("http://house", online(Role.NEWCOMER)) as client:
+        monkeypatch.setattr(httpx.Client, "request", ask_in_vain)
+        found = list(api.grade_files(client, api.files_of([tmp_path])))
+    assert posts == 5
+    assert [(fruit["id"], fruit["state"]) for _, fruit in found] == [(1, "done"), (2, "done")]
+    with app.services.database.read() as session:
+        assert fruits.count_fruits(session) == 2
+
+
+def test_a_connection_that_stays_broken_is_said_to_be_so(
+    online: Callable[[Role], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1.jpg").write_bytes(jpeg(1))
+
+    def fail(*_arguments: object, **_content: object) -> None:
+        raise httpx.ConnectError("no route")
+
+    with api.connect("http://house", online(Role.NEWCOMER)) as client:
+        monkeypatch.setattr(httpx.Client, "request", fail)
+        with pytest.raises(MezoroiError, match="the connection broke"):
+            list(api.grade_files(client, [tmp_path / "1.jpg"]))
+
+
 def test_a_blind_grader_gets_no_grade(
     online: Callable[[Role], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,8 +154,6 @@ def test_what_is_missing_is_said_in_one_line(
 
 
 def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
-    from mezoroi.errors import MezoroiError
-
     with pytest.raises(MezoroiError, match="does not answer"):
         api.connect("http://127.0.0.1:9", "key").__enter__()
     with pytest.raises(MezoroiError, match="does not exist"):

@@ -10,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from mezoroi.app.database import Database, migrate, migrations
 from mezoroi.app.store import jobs
@@ -18,14 +19,20 @@ from mezoroi.errors import MezoroiError
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without tables."""
     url = f"sqlite:///{tmp_path / 'app.sqlite'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("new_postgresql")()
     opened = Database(url)
-    migrate(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def database(empty: Database) -> Database:
+    migrate(empty)
+    return empty
 
 
 def test_migrations_make_the_tables_as_the_code_has_them(database: Database) -> None:
@@ -33,6 +40,33 @@ def test_migrations_make_the_tables_as_the_code_has_them(database: Database) -> 
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_fruits_of_before_have_no_upload_key_and_later_ones_one_of_their_own(
+    empty: Database,
+) -> None:
+    migrate(empty, "0004")
+    names = "id, content, media, size, name, uploader_id, orchard, note, created_at"
+    with empty.write() as session:
+        people = "id, name, full_name, role, password_hash, must_change_password, blind, active"
+        for number in (1, 2):
+            values = f"{number}, 'n{number}', '', 'expert', 'x', false, false, true, '2026-01-01'"
+            session.execute(text(f"INSERT INTO users ({people}, created_at) VALUES ({values})"))
+        for number in (1, 2):
+            values = f"{number}, 'c', 'image/png', 1, '', 1, '', '', '2026-01-01'"
+            session.execute(text(f"INSERT INTO fruits ({names}) VALUES ({values})"))
+    migrate(empty)
+    add = f"INSERT INTO fruits ({names}, upload_key) VALUES "
+    with empty.write() as session:
+        assert session.execute(text("SELECT id, upload_key FROM fruits")).all() == [
+            (1, None),
+            (2, None),
+        ]
+        for number, user in ((3, 1), (4, 2)):
+            values = f"({number}, 'c', 'image/png', 1, '', {user}, '', '', '2026-01-01', 'k')"
+            session.execute(text(add + values))
+    with pytest.raises(IntegrityError), empty.write() as session:
+        session.execute(text(add + "(5, 'c', 'image/png', 1, '', 1, '', '', '2026-01-01', 'k')"))
 
 
 def test_a_database_of_a_later_version_is_refused(database: Database) -> None:

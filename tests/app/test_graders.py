@@ -17,6 +17,7 @@ import mezoroi as mz
 from mezoroi.app import retraining
 from mezoroi.app.background import Background
 from mezoroi.app.blobs import Blobs
+from mezoroi.app.examples import Example
 from mezoroi.app.painting import mask_png
 from mezoroi.app.roles import Role
 from mezoroi.app.store import expert_grades, jobs, runs, verdicts
@@ -38,19 +39,23 @@ def fruit(number: int, grade: str, picture: str = "", **more: object) -> ExpertG
     return ExpertGraded(**(content | {"picture": picture, "outline": None, "mask": None} | more))  # type: ignore[arg-type]
 
 
+def example(number: int, grade: str) -> Example:
+    name = f"fruit-{number}"
+    return Example(name, name, grade, Path("x.png"), (f"content-{number}",), None, None)
+
+
 def test_fruits_are_dealt_out_grade_by_grade_and_stay_where_they_were() -> None:
-    fruits = [fruit(number, "AB"[number % 2]) for number in range(40)]
+    fruits = [example(number, "AB"[number % 2]) for number in range(40)]
     splits = retraining.deal(fruits, {})
     for grade in "AB":
-        counts = Counter(splits[item.fruit_id] for item in fruits if item.grade == grade)
+        counts = Counter(splits[item.specimen] for item in fruits if item.grade == grade)
         assert counts == {"train": 14, "val": 2, "test": 4}
     five = Counter(retraining.deal(fruits[:10], {}).values())
     assert five == {"train": 6, "val": 2, "test": 2}
-    known = {item.content: splits[item.fruit_id] for item in fruits}
-    more = [*fruits, *(fruit(number, "A") for number in range(40, 50))]
+    known = {item.keys[0]: splits[item.specimen] for item in fruits}
+    more = [*fruits, *(example(number, "A") for number in range(40, 50))]
     again = retraining.deal(more, known)
     assert {name: again[name] for name in splits} == splits
-    assert retraining.deal([fruit(1, "A")], {"content-1": "calibration"}) == {1: "val"}
 
 
 def test_what_one_grader_learned_from_tests_none(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_the_page_says_what_was_found() -> None:
         "states": {"done": 12},
         "uploads": 12,
         "verdicts": 3,
+        "broken": 4,
         "extra": 0,
         "leftovers": 1,
         "findings": ["fruit 3 was acknowledged and is not there"],

@@ -12,6 +12,17 @@ from playwright.sync_api import expect
 from tests.browser.conftest import LANDSCAPE, PORTRAIT, Visit
 
 Visits = Callable[..., Visit]
+_FIRST_ANSWER_IS_LOST = """
+  const listen = EventTarget.prototype.addEventListener;
+  let isLost = false;
+  XMLHttpRequest.prototype.addEventListener = function (kind, heard) {
+    if (kind === "load" && !isLost) {
+      isLost = this.isDeaf = true;
+    } else {
+      listen.call(this, this.isDeaf && kind === "error" ? "load" : kind, heard);
+    }
+  };
+"""
 BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
 
 
@@ -142,6 +153,25 @@ def test_what_is_no_picture_is_refused_in_words(visit: Visits, tmp_path: Path) -
     # The browser itself reports the refused request.
     assert tablet.troubles and all("415" in line for line in tablet.troubles)
     tablet.troubles.clear()
+
+
+def test_a_photo_whose_answer_was_lost_is_sent_again_and_kept_once(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="newcomer")
+    page, posts = tablet.page, []
+    page.add_init_script(_FIRST_ANSWER_IS_LOST)
+    page.on("request", lambda asked: posts.append(asked) if asked.method == "POST" else None)
+
+    def count() -> int:
+        answer = page.request.get(tablet.server.url + "/api/v1/fruits?most=200")
+        return len(answer.json())
+
+    before = count()
+    send(tablet, surfaces(melons)[2])
+    assert [asked.response().status for asked in posts] == [201, 200]  # type: ignore[union-attr]
+    assert len({asked.headers["idempotency-key"] for asked in posts}) == 1
+    assert count() == before + 1
 
 
 def test_the_api_is_described_offline(visit: Visits) -> None:

@@ -55,12 +55,7 @@ class Blobs:
         -------
         its digest and its size in bytes
         """
-        digest, size = hashlib.sha256(), 0
-        stream.seek(0)
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-        name = digest.hexdigest()
+        name, size = digest_of(stream)
         target = self.original(name)
         if not target.is_file():
             stream.seek(0)
@@ -88,6 +83,16 @@ class Blobs:
                     path.unlink()
                     gone += 1
         return gone
+
+
+def digest_of(stream: BinaryIO) -> tuple[str, int]:
+    """SHA-256 (hexadecimal) of all that a stream holds, and its size in bytes."""
+    digest, size = hashlib.sha256(), 0
+    stream.seek(0)
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size
 
 
 def _sync_folder(folder: Path) -> None:

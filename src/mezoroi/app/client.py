@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ GRADING_JSON = "grading.json"
 AHEAD = 8
 """Fruits that are sent before the first answer is waited for."""
 _POLL_SECONDS = 0.2
+_TRIES = 5
+_BROKEN_SECONDS = 2.0
 _LONGEST_WAIT = 600.0
 _OPEN = ("queued", "running")
 
@@ -86,7 +89,8 @@ def grade_files(
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Send files and yield, in order, each with what the API says of the fruit.
 
-    What cannot be graded has a reason under ``error``; a full queue is waited for.
+    What cannot be graded has a reason under ``error``; a full queue is waited for. What was not
+    acknowledged is sent again with the same key, and so kept once.
     """
     waiting: deque[tuple[Path, dict[str, Any]]] = deque()
     done = 0
@@ -122,10 +126,12 @@ def save(client: httpx.Client, path: Path, grading: Mapping[str, Any], folder: P
 
 def _send(client: httpx.Client, path: Path) -> dict[str, Any]:
     until = time.monotonic() + _LONGEST_WAIT
+    key = {"idempotency-key": str(uuid.uuid4())}
     while True:
         with path.open("rb") as stream:
-            answer = _ask(client, "POST", "/api/v1/fruits", files={"file": (path.name, stream)})
-        if answer.status_code == 201:
+            file = {"file": (path.name, stream)}
+            answer = _ask(client, "POST", "/api/v1/fruits", files=file, headers=key)
+        if answer.status_code in (200, 201):
             return _content(answer)
         if answer.status_code != 503 or time.monotonic() > until:
             return {"error": _reason(answer)}
@@ -149,14 +155,20 @@ def _wait(client: httpx.Client, fruit: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ask(client: httpx.Client, method: str, path: str, **content: Any) -> httpx.Response:
+    """The answer to what can be asked twice; asked again where the connection breaks."""
     import httpx
 
-    try:
-        return client.request(method, path, **content)
-    except httpx.HTTPError as error:
-        raise MezoroiError(
-            f"the connection broke ({error}): what was sent is kept there; run it again"
-        ) from error
+    tries = 0
+    while True:
+        try:
+            return client.request(method, path, **content)
+        except httpx.HTTPError as error:
+            tries += 1
+            if tries == _TRIES:
+                raise MezoroiError(
+                    f"the connection broke ({error}): what was sent is kept there; run it again"
+                ) from error
+        time.sleep(_BROKEN_SECONDS)
 
 
 def _content(answer: httpx.Response) -> dict[str, Any]:

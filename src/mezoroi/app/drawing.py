@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mezoroi.app.blobs import Blobs
-from mezoroi.app.reading import PHOTO_SIDE, Silhouette, Upload
+from mezoroi.app.reading import Silhouette, Upload
+from mezoroi.capture.sources import PHOTO_SIDE
 from mezoroi.grading import Grading
 from mezoroi.report.html import CLEAR_GAP, FAIRLY_SURE, SURE, decision_gap
 

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from mezoroi.app.blobs import Blobs
+from sqlalchemy.exc import IntegrityError
+
+from mezoroi.app.blobs import Blobs, digest_of
 from mezoroi.app.database import Database
 from mezoroi.app.problems import UploadProblem
 from mezoroi.app.settings import Limits
@@ -41,10 +43,15 @@ _LARGEST = {"weight": 50_000.0, "diameter": 1_000.0, "brix": 50.0}
 
 @dataclass(frozen=True)
 class Accepted:
-    """A fruit that is kept and waits for the worker."""
+    """A fruit that is kept.
+
+    Attributes
+    ----------
+    is_new : False where the same upload had come before: nothing was added
+    """
 
     fruit_id: int
-    job_id: int
+    is_new: bool = True
 
 
 def sniff(head: bytes) -> str | None:
@@ -78,19 +85,25 @@ def accept(
     database: Database,
     blobs: Blobs,
     limits: Limits,
+    key: str | None = None,
 ) -> Accepted:
     """Keep an upload and queue it; both are on disk when this returns.
+
+    What the user sent with the same key before is not kept again, whatever became of it.
 
     Parameters
     ----------
     stream : the file, at any position
     name : what the user's file was called; shown, never used as a path
+    key : the sender's own name for this upload
 
     Raises
     ------
     UploadProblem
-        If it is no photo or video, or too many fruits wait.
+        If it is no photo or video, too many fruits wait, or the key is that of another file.
     """
+    if key is not None and (earlier := _sent_before(stream, key, user, database)) is not None:
+        return earlier
     check_details(details)
     stream.seek(0)
     head = stream.read(_HEAD)
@@ -106,25 +119,35 @@ def accept(
         if jobs.count_open(session, jobs.GRADE) >= limits.queue:
             raise UploadProblem("queue full", 503)
     digest, size = blobs.keep_original(stream)
-    with database.write() as session:
-        if jobs.count_open(session, jobs.GRADE) >= limits.queue:
-            raise UploadProblem("queue full", 503)
-        fruit = fruits.add_fruit(
-            session,
-            content=digest,
-            media=media,
-            size=size,
-            name=_shown_name(name),
-            uploader_id=user.id,
-            details=details,
-        )
-        job = jobs.add_job(session, jobs.GRADE, fruit_id=fruit.id, user_id=user.id)
-        return Accepted(fruit.id, job.id)
+    try:
+        with database.write() as session:
+            if jobs.count_open(session, jobs.GRADE) >= limits.queue:
+                raise UploadProblem("queue full", 503)
+            fruit = fruits.add_fruit(
+                session,
+                content=digest,
+                media=media,
+                size=size,
+                name=_shown_name(name),
+                uploader_id=user.id,
+                details=details,
+                upload_key=key,
+            )
+            jobs.add_job(session, jobs.GRADE, fruit_id=fruit.id, user_id=user.id)
+    except IntegrityError:
+        # The same upload came twice at this moment, and the other one was first.
+        earlier = None if key is None else _sent_before(stream, key, user, database)
+        if earlier is None:
+            raise
+        return earlier
+    return Accepted(fruit.id)
 
 
-def is_full(database: Database, limits: Limits) -> bool:
-    """Whether as many fruits wait as may."""
+def is_full(database: Database, limits: Limits, user: User, key: str | None) -> bool:
+    """Whether as many fruits wait as may; what came before is acknowledged all the same."""
     with database.read() as session:
+        if key is not None and fruits.sent_with(session, user.id, key) is not None:
+            return False
         return jobs.count_open(session, jobs.GRADE) >= limits.queue
 
 
@@ -134,6 +157,17 @@ def check_details(details: Details) -> None:
         value = getattr(details, name)
         if value is not None and not (math.isfinite(value) and 0 <= value <= largest):
             raise UploadProblem("bad details", 422, f"{name} is {value}: give 0 to {largest:g}")
+
+
+def _sent_before(stream: BinaryIO, key: str, user: User, database: Database) -> Accepted | None:
+    """The fruit that an upload with this key became, or None where it is new."""
+    with database.read() as session:
+        earlier = fruits.sent_with(session, user.id, key)
+    if earlier is None:
+        return None
+    if earlier.content != digest_of(stream)[0]:
+        raise UploadProblem("other upload", 422)
+    return Accepted(earlier.id, is_new=False)
 
 
 def _shown_name(name: str) -> str:

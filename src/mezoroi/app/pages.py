@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 import mezoroi
+from mezoroi.app.assets import versioned_address
 from mezoroi.app.i18n import LANGUAGES, catalogue, choose_language
 from mezoroi.app.roles import Role
 from mezoroi.app.tables import User
@@ -67,7 +68,11 @@ class Pages:
             "figure": figure,
             "number": number,
         }
-        self.environment.globals |= {"languages": LANGUAGES, "version": mezoroi.__version__}
+        self.environment.globals |= {
+            "languages": LANGUAGES,
+            "version": mezoroi.__version__,
+            "static": versioned_address(),
+        }
 
     def render(
         self, request: Request, template: str, status: int = 200, **content: Any

@@ -23,6 +23,7 @@ PROBLEMS = {
     "stopped": N_("The work stopped without a reason. Please start it again."),
     "training": N_("The training failed. Nothing was changed; the grader in use goes on."),
     "too few": N_("There are too few fruits with an expert's grade to train with."),
+    "other upload": N_("This key is that of an upload of another file. Please send it anew."),
     "bad details": N_("A field holds no number that makes sense. Please correct it."),
     "no practice": N_(
         "There are too few fruits to practise on. Grade fruits and give verdicts, or wait until "

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from mezoroi.app.settings import Limits
 from mezoroi.capture import Capture, unroll
 from mezoroi.capture.images import read_image, read_size
-from mezoroi.capture.sources import FruitInput, InputKind, read_fruit
+from mezoroi.capture.sources import PHOTO_SIDE, FruitInput, InputKind, read_fruit
 from mezoroi.capture.video import open_video
 from mezoroi.errors import MezoroiError
 
-PHOTO_SIDE = 1600
 _ANGLES = 90
 
 
@@ -73,8 +72,8 @@ def read_upload(path: Path, is_video: bool, kind: InputKind, limits: Limits) -> 
             "take a smaller picture"
         )
     fruit = read_fruit(path, kind)
-    same = fruit.image.shape[:2] == (height, width)
-    return Upload(fruit, None if same else read_image(path, max_side=PHOTO_SIDE), None)
+    is_unrolled = fruit.coverage is not None
+    return Upload(fruit, read_image(path, max_side=PHOTO_SIDE) if is_unrolled else None, None)
 
 
 def _check_length(path: Path, most: float) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from fastapi.staticfiles import StaticFiles
 
 import mezoroi
 from mezoroi.app.access import Access, anyone
 from mezoroi.app.answers import add_error_answers
+from mezoroi.app.assets import ADDRESS, Assets, versioned_address
 from mezoroi.app.background import Background
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database, migrate
@@ -25,9 +26,11 @@ from mezoroi.app.services import Services
 from mezoroi.app.settings import Settings, check_run
 from mezoroi.app.store import house, runs, specimens
 from mezoroi.app.supervisor import Supervisor
+from mezoroi.app.training_data import look
 from mezoroi.app.watching import Watcher
 
-STATIC = Path(__file__).with_name("static")
+THREADS = max(4, 2 * (os.cpu_count() or 1))
+"""Requests that are worked on at a time; more would only take turns, and all be as late as one."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -38,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises
     ------
     MezoroiError
-        If the run, the data folder or the database cannot be used.
+        If the run, the data folder, the database or the training data cannot be used.
     """
     check_run(settings.run)
     settings.data.mkdir(parents=True, exist_ok=True)
@@ -46,7 +49,13 @@ def create_app(settings: Settings) -> FastAPI:
     migrate(database)
     with database.write() as session:
         runs.register_run(session, settings.run, activate=runs.active_run(session) is None)
+        active = runs.active_run(session)
         language = house.get_setting(session, house.LANGUAGE).get("default")
+    training = None
+    if settings.training is not None and active is not None:
+        training = look(
+            settings.training, active.standard.content, panoramas=active.input_kind == "surface"
+        )
     metrics = Metrics()
     services = Services(
         settings=settings,
@@ -56,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         supervisor=Supervisor(settings, database, metrics.worker_starts.inc),
         background=Background(settings, database),
         metrics=metrics,
+        training=training,
     )
     app = FastAPI(
         title="Mezoroi",
@@ -79,7 +89,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.house_language = language
     for router in ROUTERS:  # taken over one by one: FastAPI hides those of an included router
         app.router.routes.extend(router.routes)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount(versioned_address(), Assets(is_versioned=True))
+    app.mount(ADDRESS, Assets(is_versioned=False))
     add_error_answers(app)
     app.add_middleware(Guard, upload_bytes=settings.limits.upload_bytes)
     app.add_middleware(Envelope, metrics=metrics)
@@ -89,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
     services: Services = app.state.services
     with services.database.write() as session:
         specimens.order_preparation(session)

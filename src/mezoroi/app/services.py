@@ -14,6 +14,7 @@ from mezoroi.app.metrics import Metrics
 from mezoroi.app.pages import Pages
 from mezoroi.app.settings import Settings
 from mezoroi.app.supervisor import Supervisor
+from mezoroi.app.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Services:
     supervisor: Supervisor
     background: Background
     metrics: Metrics
+    training: TrainingData | None
 
 
 def services_of(request: Request) -> Services:
@@ -35,4 +37,9 @@ def services_of(request: Request) -> Services:
     return found
 
 
-Here = Annotated[Services, Depends(services_of)]
+async def _here(request: Request) -> Services:
+    """As `services_of`; FastAPI would run that in a thread, which takes longer than its answer."""
+    return services_of(request)
+
+
+Here = Annotated[Services, Depends(_here)]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import uvicorn
 
+from mezoroi.app.assets import STATIC
 from mezoroi.app.logs import set_up_logs
-from mezoroi.app.server import STATIC, create_app
+from mezoroi.app.server import create_app
 from mezoroi.app.settings import Settings, check_run
 from mezoroi.errors import MezoroiError
 
@@ -46,6 +47,10 @@ def serve_forever(
         if app.state.watcher is not None:
             app.state.watcher.check()
             _tell(f"watching {settings.watch} for `{settings.watch_user}`")
+        training = app.state.services.training
+        if training is not None:
+            count = sum(training.counts.values())
+            _tell(f"new graders also learn from {count} fruits in {training.path}")
         if not (STATIC / "vendor").is_dir():
             _tell("note: fonts and scripts are missing: run `python tools/vendor.py`")
         set_up_logs()

@@ -46,6 +46,7 @@ class Settings:
     database_url : as SQLAlchemy takes it; None for ``mezoroi.sqlite`` in `data`
     watch : folder whose photos and videos are graded by themselves, or None
     watch_user : name of the user they count for
+    training : dataset that new graders learn from beside the app's fruits, or None
     """
 
     run: Path
@@ -54,6 +55,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     watch: Path | None = None
     watch_user: str = "admin"
+    training: Path | None = None
 
     @property
     def url(self) -> str:

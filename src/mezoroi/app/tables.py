@@ -178,10 +178,12 @@ class Fruit(Base):
     grade, reliability : of its newest grading
     verdict : the answer given last to this grading
     expert_grade : the grade that an expert gave last, with a verdict on any of its gradings
+    upload_key : what its sender named the upload, so that it is kept once however often it comes
     """
 
     __tablename__ = "fruits"
     __table_args__ = (
+        Index("fruits_by_upload_key", "uploader_id", "upload_key", unique=True),
         Index("fruits_by_grade", "grade", "id"),
         Index("fruits_by_verdict", "verdict", "id"),
         Index("fruits_by_reliability", "reliability"),
@@ -195,6 +197,7 @@ class Fruit(Base):
     name: Mapped[str] = mapped_column(String(255), default="")
     lot_id: Mapped[int | None] = mapped_column(ForeignKey("lots.id"), index=True)
     uploader_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    upload_key: Mapped[str | None] = mapped_column(String(64))
     weight: Mapped[float | None]
     diameter: Mapped[float | None]
     brix: Mapped[float | None]

@@ -16,7 +16,9 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mezoroi.app import training_data
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.logs import set_up_logs
@@ -25,6 +27,10 @@ from mezoroi.app.store import audit, expert_grades, jobs, runs
 from mezoroi.app.tables import Job, Run
 from mezoroi.app.worker_start import first_line, read_start_line
 from mezoroi.errors import MezoroiError
+
+if TYPE_CHECKING:
+    from mezoroi.datasets import Dataset
+    from mezoroi.standard import GradingStandard
 
 log = logging.getLogger("mezoroi.app.trainer")
 _LEASE_SECONDS = 24 * 3600.0
@@ -157,6 +163,7 @@ class Trainer:
     def _train(self, job: Job, active: Run, watch: Watch) -> None:
         import mezoroi as mz
         from mezoroi.app import retraining
+        from mezoroi.app.examples import FROM_DATASET
         from mezoroi.config import Config
         from mezoroi.files import read_json
         from mezoroi.standard import GradingStandard
@@ -167,13 +174,16 @@ class Trainer:
             with self._at_database, self._database.read() as session:
                 graded = expert_grades.expert_graded(session)
                 folders = [Path(run.folder) for run in runs.list_runs(session)]
+            standard = GradingStandard.from_dict(active.standard.content)
+            panoramas = active.input_kind == "surface"
             for line in retraining.write_dataset(
                 graded,
-                GradingStandard.from_dict(active.standard.content),
+                standard,
                 retraining.splits_of_runs([path for path in folders if path.is_dir()]),
                 self._blobs,
                 data,
-                panoramas=active.input_kind == "surface",
+                panoramas=panoramas,
+                training=self._training_data(job, standard, panoramas),
             ):
                 self.tell(job.id, line)
         dataset = mz.load_dataset(data)
@@ -186,14 +196,29 @@ class Trainer:
         config = Config.model_validate(content["config"])
         new = mz.train(dataset, config, run_dir, resume=is_begun)
         watch.tell_epochs()
+        earlier = {name for name in dataset.specimens if name.startswith(FROM_DATASET)}
+        sources = {"app": len(set(dataset.specimens) - earlier), "training": len(earlier)}
         self.step(job.id, "comparing")
         scores = retraining.compare(mz.Grader.load(active.folder), new, dataset)
         with self._at_database, self._database.write() as session:
             run = runs.register_run(session, run_dir)
-            run.metrics = {**run.metrics, "compared": {"run_id": active.id, **scores}}
+            compared = {"run_id": active.id, **scores}
+            run.metrics = {**run.metrics, "compared": compared, "learned_from": sources}
             audit.record(session, None, "grader trained", str(run.id), job=job.id)
             jobs.finish(session, job.id)
         self.tell(job.id, "done")
+
+    def _training_data(
+        self, job: Job, standard: GradingStandard, panoramas: bool
+    ) -> Dataset | None:
+        """What graders learned from beside the app's fruits; None where it has vanished."""
+        path = self._settings.training
+        if path is None:
+            return None
+        if not path.exists():
+            self.tell(job.id, f"{path} has vanished: learning from the app's fruits alone")
+            return None
+        return training_data.load(path, standard, panoramas=panoramas)
 
     def _run_dir(self, job: Job) -> Path:
         return self._settings.data / "runs" / str(job.id)

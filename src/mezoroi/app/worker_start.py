@@ -18,6 +18,7 @@ def start_line(settings: Settings, name: str) -> str:
         "data": str(settings.data),
         "database_url": settings.url,
         "limits": asdict(settings.limits),
+        "training": None if settings.training is None else str(settings.training),
     }
     return json.dumps(content) + "\n"
 
@@ -30,6 +31,7 @@ def read_start_line(line: str) -> tuple[Settings, str]:
         Path(content["data"]),
         content["database_url"],
         Limits(**content["limits"]),
+        training=None if content["training"] is None else Path(content["training"]),
     )
     return settings, content["name"]
 

@@ -121,9 +121,10 @@ def _kill(cell: Cell, amounts: Amounts) -> str:
         "holds what its name says, and every acknowledged write is as it was sent.\n\n"
         f"{cell['uploads']} uploads and {cell['verdicts']} verdicts were acknowledged. What became "
         f"of the fruits: {_counts(states)} (`crashed`: its worker was killed twice while at it; "
-        "the page offers to try once more). Photos kept twice, because the acknowledgement was "
-        f"lost on its way and they were sent again: {cell['extra']}. Unfinished files left in the "
-        f"folder: {cell['leftovers']}.\n\n{_findings(cell)}"
+        f"the page offers to try once more). Connections that broke: {cell['broken']}; what was on "
+        "its way was sent again with its key, for its acknowledgement alone may have been lost. "
+        f"Photos kept twice: {cell['extra']}. Unfinished files left in the folder: "
+        f"{cell['leftovers']}.\n\n{_findings(cell)}"
     )
 
 

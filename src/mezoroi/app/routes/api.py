@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 import mezoroi
 from mezoroi.app.access import Expert, Newcomer, newcomer
-from mezoroi.app.routes.grade import NUMBERS, take_upload
+from mezoroi.app.routes.grade import NUMBERS, UploadKey, take_upload
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, verdicts
 from mezoroi.app.store.fruits import Listed
@@ -80,15 +80,24 @@ class VerdictOut(VerdictIn):
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (401, 403, 404, 413, 415, 422, 503)
 }
+_SENT_BEFORE: dict[int | str, dict[str, Any]] = {
+    200: {"model": FruitOut, "description": "You sent this before, with the same key."}
+}
 v1 = APIRouter(prefix="/api/v1", responses=_REFUSALS)
 
 
-@v1.post("/fruits", status_code=201, openapi_extra=_FORM)
+@v1.post("/fruits", status_code=201, responses=_SENT_BEFORE, openapi_extra=_FORM)
 async def send_fruit(
-    request: Request, user: Annotated[User, Depends(newcomer)], here: Here
+    request: Request,
+    response: Response,
+    user: Annotated[User, Depends(newcomer)],
+    here: Here,
+    key: UploadKey = None,
 ) -> FruitOut:
     """Send a photo or video; it is on disk and queued when this answers."""
-    accepted = await take_upload(request, user, here)
+    accepted = await take_upload(request, user, here, key)
+    if not accepted.is_new:
+        response.status_code = 200
     return _read(accepted.fruit_id, user, here)
 
 

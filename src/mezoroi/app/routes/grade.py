@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.datastructures import UploadFile
@@ -21,13 +23,28 @@ from mezoroi.app.roles import Role
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, lots, runs, silhouettes, verdicts
 from mezoroi.app.store.fruits import Details
-from mezoroi.app.tables import User
+from mezoroi.app.tables import Job, User, now
 from mezoroi.app.views import asks_blind, result_view
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
+UploadKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._:-]+$",
+        description=(
+            "Your own name for this upload, such as a UUID. Send the same again when no answer "
+            "came: the fruit is then kept once, and answered with 200 instead of 201."
+        ),
+    ),
+]
 _FIELDS = 20
 NUMBERS = ("weight", "diameter", "brix")
+_HOLD_SECONDS = 1.0
+_LOOK_SECONDS = 0.05  # between two looks at a job of the last seconds; an older one is less urgent
 
 
 @router.get("/")
@@ -53,17 +70,23 @@ def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
 
 @router.post("/fruits")
 async def upload(
-    request: Request, user: Annotated[User, Depends(newcomer)], here: Here
+    request: Request,
+    user: Annotated[User, Depends(newcomer)],
+    here: Here,
+    key: UploadKey = None,
 ) -> Response:
     """Take an upload; the body is read only now that the user is known."""
-    accepted = await take_upload(request, user, here)
+    accepted = await take_upload(request, user, here, key)
     location = f"/fruits/{accepted.fruit_id}"
     if wants_json(request):
-        return JSONResponse({"location": location}, 201, {"location": location})
+        status = 201 if accepted.is_new else 200
+        return JSONResponse({"location": location}, status, {"location": location})
     return RedirectResponse(location, 303)
 
 
-async def take_upload(request: Request, user: User, here: Services) -> intake.Accepted:
+async def take_upload(
+    request: Request, user: User, here: Services, key: str | None
+) -> intake.Accepted:
     """Read a form with a ``file`` and details, keep the file and queue it.
 
     Raises
@@ -71,7 +94,8 @@ async def take_upload(request: Request, user: User, here: Services) -> intake.Ac
     UploadProblem
         As `intake.accept`, and where there is no file.
     """
-    if await run_in_threadpool(intake.is_full, here.database, here.settings.limits):
+    limits = here.settings.limits
+    if await run_in_threadpool(intake.is_full, here.database, limits, user, key):
         async for _ in request.stream():
             pass  # not taken apart, but read to its end: else the sender does not hear the answer
         raise UploadProblem("queue full", 503)
@@ -87,9 +111,10 @@ async def take_upload(request: Request, user: User, here: Services) -> intake.Ac
             user,
             database=here.database,
             blobs=here.blobs,
-            limits=here.settings.limits,
+            limits=limits,
+            key=key,
         )
-    here.metrics.uploads.labels("accepted").inc()
+    here.metrics.uploads.labels("accepted" if accepted.is_new else "sent again").inc()
     await run_in_threadpool(here.supervisor.wake)
     return accepted
 
@@ -125,7 +150,8 @@ def fruit_page(
     common: dict[str, Any] = {"fruit": fruit, "job": job, "place": place, "problems": PROBLEMS}
     common |= {"lots": open_lots, "saved": saved}
     if grading is None:
-        return here.pages.render(request, "grade/waiting.html", **common)
+        stage = _stage_name(job, place)
+        return here.pages.render(request, "grade/waiting.html", stage=stage, **common)
     view = result_view(grading, language_of(request), typical)
     if asks_blind(user, own):
         hidden = replace(view, maps=[], neighbours=[])
@@ -146,18 +172,44 @@ def fruit_page(
 
 
 @router.get("/fruits/{fruit_id}/progress")
-def progress(request: Request, fruit_id: int, user: Newcomer, here: Here) -> Response:
-    """The part of the waiting page that says how far it is; reloads the page when it is over."""
+async def progress(
+    request: Request,
+    fruit_id: int,
+    user: Newcomer,
+    here: Here,
+    known: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """The part of the waiting page that says how far it is; reloads the page when it is over.
+
+    Held until it is over or, where the sender says what it knows, something else; or for a moment.
+    """
+    until = time.monotonic() + _HOLD_SECONDS
+    while True:
+        job, place = await run_in_threadpool(_stage, here, fruit_id)
+        if job is None:
+            raise HTTPException(404)
+        if job.state not in jobs.OPEN:
+            return Response(status_code=204, headers={"hx-refresh": "true"})
+        stage = _stage_name(job, place)
+        is_news = known is not None and known != stage
+        if is_news or time.monotonic() > until or await request.is_disconnected():
+            break
+        waited = (now() - job.created_at).total_seconds()
+        await asyncio.sleep(min(max(waited / 40, _LOOK_SECONDS), _HOLD_SECONDS / 2))
+    return here.pages.render(
+        request, "grade/_progress.html", job=job, place=place, fruit_id=fruit_id, stage=stage
+    )
+
+
+def _stage(here: Services, fruit_id: int) -> tuple[Job | None, int]:
+    """The newest job about a fruit, and how many are before it."""
     with here.database.read() as session:
         job = jobs.newest_job(session, fruit_id)
-        place = jobs.queue_place(session, job) if job is not None else 0
-    if job is None:
-        raise HTTPException(404)
-    if job.state not in jobs.OPEN:
-        return Response(status_code=204, headers={"hx-refresh": "true"})
-    return here.pages.render(
-        request, "grade/_progress.html", job=job, place=place, fruit_id=fruit_id
-    )
+        return job, jobs.queue_place(session, job) if job is not None else 0
+
+
+def _stage_name(job: Job | None, place: int) -> str:
+    return "" if job is None else f"{job.state}.{job.step}.{place}"
 
 
 @router.post("/fruits/{fruit_id}/again")

@@ -37,7 +37,12 @@ def graders_page(request: Request, user: Admin, here: Here) -> Response:
     if active is None:
         raise HTTPException(404)
     standard = GradingStandard.from_dict(active.standard.content)
-    counts = Counter(fruit.grade for fruit in graded)
+    given = Counter(fruit.grade for fruit in graded)
+    counts = {grade: given[grade] for grade in standard.grades}
+    training = here.training
+    is_there = training is not None and training.is_there
+    known = training.counts if training is not None and is_there else {}
+    together = {grade: counts[grade] + known.get(grade, 0) for grade in standard.grades}
     return here.pages.render(
         request,
         "graders/list.html",
@@ -45,10 +50,13 @@ def graders_page(request: Request, user: Admin, here: Here) -> Response:
         active=active,
         previous=previous,
         standard=standard,
-        counts={grade: counts[grade] for grade in standard.grades},
+        counts=counts,
         masks=sum(fruit.mask is not None for fruit in graded),
+        training=training,
+        is_there=is_there,
+        together=together,
         least=LEAST,
-        can_train=all(counts[grade] >= LEAST for grade in standard.grades),
+        can_train=min(together.values()) >= LEAST,
         job=newest,
         step=step_text(newest, language_of(request)) if newest is not None else "",
         is_working=newest is not None and newest.state in jobs.OPEN,

@@ -50,9 +50,11 @@ def add_fruit(
     name: str,
     uploader_id: int,
     details: Details,
+    upload_key: str | None = None,
 ) -> Fruit:
     """Add a fruit whose original is on disk."""
     fruit = Fruit(content=content, media=media, size=size, name=name[:255], uploader_id=uploader_id)
+    fruit.upload_key = upload_key
     set_details(session, fruit, details)
     session.add(fruit)
     session.flush()
@@ -117,6 +119,12 @@ def refresh(session: Session, fruit_id: int) -> None:
 def get_fruit(session: Session, fruit_id: int) -> Fruit | None:
     """The fruit of an id, or None."""
     return session.get(Fruit, fruit_id)
+
+
+def sent_with(session: Session, user_id: int, upload_key: str) -> Fruit | None:
+    """The fruit that a user sent with this key, or None."""
+    query = select(Fruit).where(Fruit.uploader_id == user_id, Fruit.upload_key == upload_key)
+    return session.scalar(query)
 
 
 def has_content(session: Session, digest: str) -> int | None:

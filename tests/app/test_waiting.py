@@ -1,0 +1,98 @@
+"""What a page asks while its fruit is graded, and what browsers may keep."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezoroi.app.assets import ADDRESS, STATIC, versioned_address
+from mezoroi.app.reading import read_upload
+from mezoroi.app.roles import Role
+from mezoroi.app.routes import grade
+from mezoroi.app.settings import Limits
+from mezoroi.app.store import jobs
+from mezoroi.capture.sources import PHOTO_SIDE
+from tests.app.conftest import App
+from tests.app.helpers import send
+
+
+def png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def job_of(app: App, fruit_id: int) -> int:
+    with app.services.database.read() as session:
+        job = jobs.newest_job(session, fruit_id)
+    assert job is not None
+    return job.id
+
+
+def test_news_are_told_at_once_and_the_end_reloads(app: App) -> None:
+    fruit_id = send(app, png())
+    client = app.client(Role.NEWCOMER)
+    asked = client.get(f"/fruits/{fruit_id}/progress", params={"known": "running.grading.0"})
+    assert asked.status_code == 200 and "known=queued..0" in asked.text
+    with app.services.database.write() as session:
+        jobs.fail(session, job_of(app, fruit_id), "unreadable")
+    over = client.get(f"/fruits/{fruit_id}/progress", params={"known": "queued..0"})
+    assert over.status_code == 204 and over.headers["hx-refresh"] == "true"
+
+
+@pytest.mark.parametrize("known", [None, "queued..0"])
+def test_without_news_the_answer_is_held(
+    app: App, monkeypatch: pytest.MonkeyPatch, known: str | None
+) -> None:
+    """The fruit fails at the third look: who gets no other answer had to wait for it."""
+    fruit_id = send(app, png())
+    look, looks = grade._stage, []
+
+    def third_time_failed(*args: object) -> object:
+        looks.append(1)
+        if len(looks) == 3:
+            with app.services.database.write() as session:
+                jobs.fail(session, job_of(app, fruit_id), "unreadable")
+        return look(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grade, "_stage", third_time_failed)
+    monkeypatch.setattr(grade, "_HOLD_SECONDS", 600.0)
+    params = {} if known is None else {"known": known}
+    answer = app.client(Role.NEWCOMER).get(f"/fruits/{fruit_id}/progress", params=params)
+    assert answer.status_code == 204 and len(looks) == 3
+
+
+def test_scripts_and_styles_are_kept_under_an_address_of_their_own(app: App) -> None:
+    client = app.client(Role.ADMIN)
+    for page in ("/", "/fruits", "/validity"):
+        named = re.findall(r'(?:src|href)="(/static/[^"]+)"', client.get(page).text)
+        assert len(named) >= 6
+        for address in named:
+            assert address.startswith(versioned_address() + "/")
+            answer = client.get(address)
+            assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+    plain = client.get(f"{ADDRESS}/css/base.css")
+    assert plain.headers["cache-control"] == "no-cache"
+    assert client.get(f"{versioned_address()}/nothing.css").status_code == 404
+
+
+def test_scripts_and_styles_name_each_other_relatively() -> None:
+    """Else they would leave the address that changes with them."""
+    own = [path for kind in ("js", "css") for path in (STATIC / kind).glob(f"*.{kind}")]
+    assert len(own) > 10
+    assert not [path.name for path in own if "/static/" in path.read_text(encoding="utf-8")]
+
+
+def test_a_large_photo_without_a_fruit_is_graded_reduced(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    path = tmp_path / "large.jpg"
+    Image.fromarray(noise).resize((2400, 1800), Image.Resampling.NEAREST).save(path)
+    for kind in ("surface", "photo"):
+        upload = read_upload(path, False, kind, Limits())  # type: ignore[arg-type]
+        assert upload.fruit.image.shape == (1200, PHOTO_SIDE, 3)
+        assert upload.photo is None
