@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ellipe
 
-from mezoroi.capture.outline import FEATURES, outline_features, smoothed
+from mezoroi.capture.outline import FEATURES, outline_features, radii_of, steady_outlines
 from mezoroi.errors import MezoroiError
 
 SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=float)
@@ -28,6 +28,12 @@ def ellipse(a, b, points=720):
 def rotated(polygon, degrees):
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return polygon @ np.array([[c, s], [-s, c]])
+
+
+def steadied(contours, turned=None):
+    turned = np.zeros(len(contours)) if turned is None else turned
+    radii = np.stack([radii_of(contour) for contour in contours])
+    return steady_outlines(radii, turned, np.arange(len(contours)))
 
 
 def test_circle():
@@ -130,7 +136,7 @@ def test_smoothing_takes_the_jags_and_leaves_the_shape(seed):
     noise = 0.01 * np.random.default_rng(seed).normal(size=256)
     jagged = polar(lambda angle: lobed(angle) + noise, points=256)
     true = outline_features([polar(lobed)])
-    before, after = outline_features([jagged]), outline_features([smoothed(jagged)])
+    before, after = outline_features([jagged]), outline_features(steadied([jagged]))
     for name in ("roundness", "solidity"):
         assert abs(after[name] - true[name]) <= 0.2 * abs(before[name] - true[name])
     assert after["height_width"] == pytest.approx(true["height_width"], abs=0.01)
@@ -138,7 +144,51 @@ def test_smoothing_takes_the_jags_and_leaves_the_shape(seed):
 
 
 def test_smoothing_a_clean_ellipse_changes_nothing_that_matters():
-    found = outline_features([smoothed(ellipse(1.0, 0.8))])
+    found = outline_features(steadied([ellipse(1.0, 0.8)]))
     true = outline_features([ellipse(1.0, 0.8)])
     for name in FEATURES:
         assert found[name] == pytest.approx(true[name], abs=2e-3)
+
+
+TURNED = np.deg2rad(np.arange(0, 360, 8))
+
+
+def bumped(view):
+    """A silhouette of a body with a bump that comes round, seen from `view` radians."""
+
+    def radius(angle):
+        side = 0.05 * np.sin(view) * np.exp(-(((angle - 0.3) / 0.4) ** 2))
+        behind = 0.05 * np.sin(view + np.pi) * np.exp(-(((np.pi - angle - 0.3) / 0.4) ** 2))
+        return 1 + np.maximum(side, 0) + np.maximum(behind, 0) + 0.05 * np.cos(2 * angle)
+
+    return polar(radius, points=256)
+
+
+def test_what_single_frames_get_wrong_is_left_out():
+    true = [bumped(view) for view in TURNED]
+    wrong = [contour.copy() for contour in true]
+    for view in range(0, len(TURNED), 5):
+        wrong[view][60:110] *= 0.85
+    found = outline_features(steadied(wrong, TURNED))
+    for name, value in outline_features(steadied(true, TURNED)).items():
+        assert found[name] == pytest.approx(value, abs=1e-3), name
+    assert outline_features(wrong)["roundness"] < found["roundness"] - 0.005
+
+
+def test_a_bump_that_comes_round_stays():
+    true = outline_features([bumped(view) for view in TURNED])
+    found = outline_features(steadied([bumped(view) for view in TURNED], TURNED))
+    for name in ("asymmetry_left_right", "bumpiness", "height_width"):
+        assert found[name] == pytest.approx(true[name], rel=0.05)
+
+
+def test_the_view_from_behind_is_the_mirror_image():
+    views = np.deg2rad([0.0, 180.0, 180.0])
+    lopsided = polar(lambda angle: 1 + 0.1 * np.cos(angle), points=256)
+    mirrored = lopsided * (-1, 1)
+    for outline, own in zip(
+        steadied([lopsided, mirrored, mirrored], views),
+        (lopsided, mirrored, mirrored),
+        strict=True,
+    ):
+        assert radii_of(outline) == pytest.approx(radii_of(own), abs=2e-3)

@@ -44,6 +44,7 @@ def distances(contour, outline):
         ({"support": "stem"}, 0.6),
         ({"support": "plate"}, 0.6),
         ({"support": "plate", "background": "textured", "exposure_drift": 0.12}, 1.0),
+        ({"support": "plate", "hand_jitter": 4.0, "tilt": 3.0, "roll": 4.0}, 1.0),
         ({"nearness": 0.3, "background": "light"}, 0.5),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",

@@ -24,6 +24,8 @@ FEATURES = (
 _HARMONICS = 3  # an ellipse needs 1; pear and slight corners 3
 _SAMPLES = 256
 _ANGLES = 180
+_AROUND = np.arange(_SAMPLES) * 2 * np.pi / _SAMPLES
+_ALIKE = float(np.cos(np.deg2rad(20)))  # of the turn between two views that see about the same edge
 _DETAIL = 12  # harmonics of a silhouette traced in a frame that are shape; finer ones are noise
 
 
@@ -66,29 +68,49 @@ def outline_features(silhouettes: Sequence[np.ndarray]) -> dict[str, float]:
     return found | {f"{name}_variation": value for name, value in variation}
 
 
-def smoothed(contour: Polygon) -> Polygon:
-    """A traced silhouette without the jags of noise and glare, which perimeter and hull add up.
+def radii_of(contour: Polygon) -> NDArray[np.float64]:
+    """(256,) distance from the origin to a contour (K, 2), counter-clockwise from the right.
 
-    The radius over the angle keeps its first 12 harmonics; a bump as wide as a thumb stays.
-
-    Parameters
-    ----------
-    contour : (K, 2), every ray from the origin crosses it once
-
-    Returns
-    -------
-    (256, 2), counter-clockwise from the right
+    Every ray from the origin crosses the contour once.
     """
-    angle = np.arange(_SAMPLES) * 2 * np.pi / _SAMPLES
     found = np.arctan2(contour[:, 1], contour[:, 0])
     order = np.argsort(found)
     distance = np.hypot(contour[:, 0], contour[:, 1])
-    radius = np.interp(angle, found[order], distance[order], period=2 * np.pi)
-    spectrum = np.fft.rfft(radius)
-    # Falls off gently: a sharp end would ring.
-    spectrum *= np.exp(-((np.arange(len(spectrum)) / _DETAIL) ** 4))
-    radius = np.fft.irfft(spectrum, _SAMPLES)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    radii: NDArray[np.float64] = np.interp(_AROUND, found[order], distance[order], period=2 * np.pi)
+    return radii
+
+
+def steady_outlines(
+    radii: NDArray[np.float64], turned: NDArray[np.float64], chosen: NDArray[np.intp]
+) -> list[Polygon]:
+    """Silhouettes without what one frame gets wrong: glare, or a background of the fruit's colour.
+
+    A silhouette hardly changes over a few degrees, and that from behind is its mirror image: each
+    radius is the median over the views within 20 degrees of either. Of the radius over the angle
+    the first 12 harmonics are kept, as perimeter and hull add up jags; a bump as wide as a thumb
+    stays.
+
+    Parameters
+    ----------
+    radii : (V, 256) of every view, the turn axis upright, as `radii_of` gives them
+    turned : (V,) radians that the fruit has turned before each view
+    chosen : the views that are returned
+
+    Returns
+    -------
+    (256, 2) each
+    """
+    mirrored = radii[:, (_SAMPLES // 2 - np.arange(_SAMPLES)) % _SAMPLES]
+    outlines = []
+    for view in chosen:
+        apart = np.cos(turned - turned[view])
+        alike = np.concatenate([radii[apart >= _ALIKE], mirrored[apart <= -_ALIKE]])
+        spectrum = np.fft.rfft(np.median(alike, axis=0))
+        # Falls off gently: a sharp end would ring.
+        spectrum *= np.exp(-((np.arange(len(spectrum)) / _DETAIL) ** 4))
+        radius = np.fft.irfft(spectrum, _SAMPLES)
+        outlines.append(np.stack([radius * np.cos(_AROUND), radius * np.sin(_AROUND)], axis=1))
+    return outlines
 
 
 def _checked(silhouette: np.ndarray, view: int) -> Polygon:

@@ -23,6 +23,8 @@ _RAYS = 256
 _REACH = 0.22  # the edge is sought this far around the first guess, relative to the radius
 _SAMPLES = 97
 _BINS = (32, 24, 24)
+_NARROW = 0.8  # of the largest circle's radius: what is narrower hangs on the fruit
+_MOST = 0.75  # share of the mask that the fruit makes up at least
 _MARGIN = 6  # pixels that a blur looks further
 _GONE = 2.0  # log-odds that colours may fall below the usual; a frame with less shows no fruit
 _NOTHING = "no fruit stands out from the background: use a plain, still background"
@@ -152,11 +154,7 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
     if area < 40 or area > 0.97 * mask.size:
         raise MezoroiError(_NOTHING)
     radius = np.sqrt(area / np.pi)
-    size = 2 * max(1, round(0.22 * radius)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    # Padded, for a fruit that touches the frame's edge is not opened away there.
-    padded = cv2.copyMakeBorder(mask, size, size, size, size, cv2.BORDER_REPLICATE)
-    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[size:-size, size:-size]
+    opened = _opened(mask, 0.22 * radius)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:
         raise MezoroiError(_NOTHING)
@@ -171,7 +169,25 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
     fruit = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
     filled = np.zeros_like(fruit)
     cv2.drawContours(filled, [_outline(fruit)], -1, 1, cv2.FILLED)
-    return filled
+    return _without_appendix(filled)
+
+
+def _opened(mask: Image, radius: float) -> Image:
+    """A mask without what a circle of a radius does not fit into."""
+    size = 2 * max(1, round(radius)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    # Padded, for a fruit that touches the frame's edge is not opened away there.
+    padded = cv2.copyMakeBorder(mask, size, size, size, size, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[size:-size, size:-size]
+    return np.asarray(opened, dtype=np.uint8)
+
+
+def _without_appendix(mask: Image) -> Image:
+    """A mask without what is clearly narrower than the fruit, as the middle of a plate below it."""
+    inscribed = float(cv2.distanceTransform(mask, cv2.DIST_L2, 5).max())
+    opened = _opened(mask, _NARROW * inscribed)
+    # A fruit as long as a pear has no such part.
+    return np.asarray(opened if opened.sum() > _MOST * mask.sum() else mask, dtype=np.uint8)
 
 
 def _outline(mask: Image) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ from mezoroi.capture.disks import make_disks
 from mezoroi.capture.frames import Clip, read_clip
 from mezoroi.capture.geometry import Ellipse, Floats
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
-from mezoroi.capture.outline import outline_features, smoothed
+from mezoroi.capture.outline import outline_features, radii_of, steady_outlines
 from mezoroi.capture.silhouette import Silhouette, find_silhouettes
 from mezoroi.capture.surface import View, covered_share, locate_on_fruit, unroll_views
 from mezoroi.capture.turn import estimate_motion, find_axis
@@ -28,7 +28,7 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 4
+CAPTURE_VERSION = 5
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
@@ -240,16 +240,16 @@ def _upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[
     """
     radius = float(np.mean([found.ellipse.radius for found in silhouettes]))
     kept = _unhidden(silhouettes)
-    chosen = _evenly(poses[kept])
-    polygons = []
-    for index in np.asarray(kept)[chosen]:
+    radii = []
+    for index in kept:
         found = silhouettes[index]
         leaning = poses[index, :2, 2]
         leaning = leaning / max(1e-9, float(np.linalg.norm(leaning)))
         upright = np.array([[leaning[1], -leaning[0]], [leaning[0], leaning[1]]])
         offset = (found.contour - found.ellipse.centre) * (1.0, -1.0)
-        polygons.append(smoothed(offset @ upright.T / radius))
-    return polygons
+        radii.append(radii_of(offset @ upright.T / radius))
+    turned = _turned(poses[kept])
+    return steady_outlines(np.array(radii), turned, _evenly(turned))
 
 
 def _unhidden(silhouettes: Sequence[Silhouette]) -> list[int]:
@@ -268,14 +268,18 @@ def _unhidden(silhouettes: Sequence[Silhouette]) -> list[int]:
     return kept.tolist() if len(kept) else list(range(len(silhouettes)))
 
 
-def _evenly(poses: Floats) -> NDArray[np.intp]:
-    """Frames evenly over the turn, so that a slow stretch does not count more."""
-    if len(poses) <= 2:
-        return np.arange(len(poses))
+def _turned(poses: Floats) -> Floats:
+    """(V,) radians turned before each of V poses."""
+    if len(poses) < 2:
+        return np.zeros(len(poses))
     steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).magnitude()
-    travelled = np.concatenate([[0.0], np.cumsum(steps)])
-    wanted = np.linspace(0, travelled[-1], min(_OUTLINE_VIEWS, len(poses)))
-    nearest = np.abs(travelled[:, None] - wanted).argmin(axis=0)
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _evenly(turned: Floats) -> NDArray[np.intp]:
+    """Frames evenly over the turn, so that a slow stretch does not count more."""
+    wanted = np.linspace(0, turned[-1], min(_OUTLINE_VIEWS, len(turned)))
+    nearest = np.abs(turned[:, None] - wanted).argmin(axis=0)
     return np.unique(nearest)
 
 
