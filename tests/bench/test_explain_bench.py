@@ -93,6 +93,12 @@ def test_data_without_masks_cannot_be_scored(
         shutil.copy(item.image, folder / f"{item.specimen}.png")
     with pytest.raises(MezoroiError, match="holds no mask"):
         score_own_maps(run_dir, tmp_path / "bare", "activation-map", "train")
+    for item in dataset:  # masks in which nothing is painted
+        beside = tmp_path / "bare" / "masks" / item.grade / f"{item.specimen}.png"
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", Image.open(item.image).size).save(beside)
+    with pytest.raises(MezoroiError, match="holds no mask"):
+        score_own_maps(run_dir, tmp_path / "bare", "activation-map", "train")
 
 
 @pytest.mark.parametrize("name", ["dist-cam", "adapting-grad-cam"])

@@ -94,7 +94,8 @@ def own_table(rows: Mapping[str, Row]) -> str:
 def _with_masks(dataset: Dataset, split: str, grader: Grader) -> Dataset:
     found = dataset.select(split)
     surface = grader.standard.surface_grades
-    if not any(item.grade in surface and item.mask is not None for item in found):
+    masks = (found.mask_of(item) for item in found if item.grade in surface)
+    if not any(mask is not None and mask.any() for mask in masks):
         raise MezoroiError(
             f"the split {split} holds no mask of a grade with a place on the surface: give data "
             "with experts' masks (`mask` in the manifest), or another --split"
