@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+import mezoroi.app
 from mezoroi.app.roles import Role
-from mezoroi.app.store import house, runs, users
+from mezoroi.app.store import audit, house, runs, users
 from mezoroi.app.tables import AuditEntry, now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from tests.app.conftest import App
@@ -41,10 +43,32 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     for password, status in ((secret, 401), (second, 303)):
         login = app.client().post("/login", data={"name": "sato", "password": password})
         assert login.status_code == status
-    log = admin.get("/admin/audit").text
-    for action in ("user added", "role changed", "locked", "unlocked", "password reset"):
+    log = admin.get("/admin/audit", headers={"accept-language": "en"}).text
+    locked = ("User locked out", "User let in again")
+    for action in ("User added", "Role changed", *locked, "Password reset"):
         assert action in log
     assert secret not in log and second not in log
+
+
+def test_the_log_is_in_the_users_language(app: App) -> None:
+    admin = app.client(Role.ADMIN)
+    admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})
+    page = admin.get("/admin/audit", headers={"accept-language": "ja"}).text
+    for text in ("選果場の設定を変更", "言語: 日本語", "保存日数: (", "操作記録: 60"):
+        assert text in page
+
+
+def test_every_line_of_the_log_has_words() -> None:
+    """The actions and details that the code records are those that pages can say."""
+    actions, details = set(), set()
+    for path in Path(mezoroi.app.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.record":
+                said = ast.walk(call.args[2])
+                actions |= {node.value for node in said if isinstance(node, ast.Constant)}
+                details |= {keyword.arg for keyword in call.keywords}
+    assert actions == audit.ACTIONS.keys()
+    assert details <= audit.DETAILS.keys()
 
 
 @pytest.mark.parametrize(

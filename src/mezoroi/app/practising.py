@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy.orm import Session
 
-from mezoroi.app.problems import Refusal
+from mezoroi.app.problems import N_, Refusal
 from mezoroi.app.roles import Role
 from mezoroi.app.store import house, practice, runs, specimens
 from mezoroi.app.tables import User, now
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mezoroi.practice.progress import CertificateRule
 
 SETTING = "practice"
-ARMS = ("adaptive", "random")
+ARMS = {"adaptive": N_("chosen for the learner"), "random": N_("at random")}
+"""Ways of choosing the next fruit that a study compares, and how pages say them."""
 PRE, POST, DAY, WEEK = "pre-test", "post-test", "1 day", "1 week"
 TESTS = (PRE, POST, DAY, WEEK)
 _DELAYS = {DAY: timedelta(hours=20), WEEK: timedelta(days=6, hours=12)}

@@ -16,6 +16,7 @@ from mezoroi.app.access import Admin
 from mezoroi.app.backup import write_backup
 from mezoroi.app.i18n import LANGUAGES
 from mezoroi.app.passwords import new_password
+from mezoroi.app.practising import ARMS
 from mezoroi.app.problems import N_
 from mezoroi.app.roles import Role
 from mezoroi.app.services import Here, Services
@@ -171,7 +172,7 @@ def set_example(
         if grade and grade not in run.standard.content["grades"]:
             raise MezoroiError(f"unknown grade `{grade}`: choose one of the standard")
         house.set_example(session, run.standard_id, grade, fruit_id)
-        audit.record(session, user, "example set", f"fruit {fruit_id}", grade=grade)
+        audit.record(session, user, "example set", str(fruit_id), grade=grade)
     return RedirectResponse(f"/fruits/{fruit_id}", 303)
 
 
@@ -221,7 +222,15 @@ def audit_log(
         entries = audit.list_entries(session, (page - 1) * PAGE, PAGE)
     pages = max(1, -(-total // PAGE))
     return here.pages.render(
-        request, "admin/audit.html", entries=entries, total=total, page=page, pages=pages
+        request,
+        "admin/audit.html",
+        entries=entries,
+        actions=audit.ACTIONS,
+        details=audit.DETAILS,
+        words={**ROLES, **ARMS, **LANGUAGES},
+        total=total,
+        page=page,
+        pages=pages,
     )
 
 

@@ -118,7 +118,7 @@ def add_reference(reference: ReferenceIn, user: Expert, here: Here) -> JobOut:
             raise HTTPException(422)
         payload = reference.model_dump()
         job = jobs.add_job(session, jobs.ADD_REFERENCE, user_id=user.id, payload=payload)
-        subject = f"fruit {reference.fruit_id}"
+        subject = str(reference.fruit_id)
         audit.record(session, user, "reference added", subject, grade=reference.grade)
     here.supervisor.wake()
     return _job(job)

@@ -107,7 +107,7 @@ def add(
             raise MezoroiError(f"unknown grade `{grade}`: choose one of the standard")
         payload = {"fruit_id": fruit_id, "grade": grade}
         jobs.add_job(session, jobs.ADD_REFERENCE, user_id=user.id, payload=payload)
-        audit.record(session, user, "reference added", f"fruit {fruit_id}", grade=grade)
+        audit.record(session, user, "reference added", str(fruit_id), grade=grade)
     here.supervisor.wake()
     return RedirectResponse(f"/fruits/{fruit_id}?referenced=true", 303)
 
