@@ -150,6 +150,22 @@ def test_smoothing_a_clean_ellipse_changes_nothing_that_matters():
         assert found[name] == pytest.approx(true[name], abs=2e-3)
 
 
+@pytest.mark.parametrize("pole", [90, 270])
+@pytest.mark.parametrize("height", [0.1, -0.06])
+def test_what_hangs_on_the_turn_axis_is_no_part_of_the_fruit(pole, height):
+    def pear(angle):
+        return 1 + 0.08 * np.cos(2 * angle) + 0.03 * np.sin(3 * angle)
+
+    def stemmed(angle):
+        away = np.abs((np.rad2deg(angle) - pole + 180) % 360 - 180)
+        return pear(angle) + height * np.maximum(0, 1 - away / 14)
+
+    true = outline_features([polar(pear, points=256)])
+    found = outline_features(steadied([polar(stemmed, points=256)]))
+    for name in FEATURES:
+        assert found[name] == pytest.approx(true[name], abs=4e-3), name
+
+
 TURNED = np.deg2rad(np.arange(0, 360, 8))
 
 

@@ -176,6 +176,23 @@ def test_the_outline_is_the_melons(melon, capture):
     assert outline_features(capture.silhouettes) == pytest.approx(capture.outline)
 
 
+@pytest.mark.parametrize("change", [{}, {"background": "textured"}, {"occluded": 0.1}], ids=str)
+def test_a_bump_counts_in_the_few_views_that_show_it(melon, tmp_path, change):
+    bump = {
+        "bump_directions": np.array([[0.9, 0.0, 0.43]], dtype=np.float32),
+        "bump_heights": np.array([0.13], dtype=np.float32),
+        "bump_widths": np.array([0.28], dtype=np.float32),
+    }
+    bumped = replace(melon, body=replace(melon.body, **bump))
+    frames, _ = film(bumped, replace(TURN, **change))
+    found = unroll(write_frames(tmp_path / "bumped", frames), height=HEIGHT).outline
+    true = outline_features(silhouettes(bumped.body))
+    for name in ("asymmetry_left_right", "asymmetry_top_bottom", "bumpiness"):
+        assert found[name] == pytest.approx(true[name], rel=0.25)
+        varies = f"{name}_variation"
+        assert found[varies] == pytest.approx(true[varies], rel=0.35)
+
+
 def test_a_photo_shows_one_side(shot, tmp_path, capture):
     photo = next(write_frames(tmp_path / "one", shot[0][:1]).iterdir())
     found = unroll(photo, height=HEIGHT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
@@ -26,6 +27,8 @@ _SAMPLES = 256
 _ANGLES = 180
 _AROUND = np.arange(_SAMPLES) * 2 * np.pi / _SAMPLES
 _ALIKE = float(np.cos(np.deg2rad(20)))  # of the turn between two views that see about the same edge
+_POLE, _FLANK = 20, 50  # degrees from the turn axis: what may hang there, and what bridges it
+_HANGING = 0.02  # of the mean radius, off the bridge, from which it is no part of the fruit
 _DETAIL = 12  # harmonics of a silhouette traced in a frame that are shape; finer ones are noise
 
 
@@ -83,12 +86,14 @@ def radii_of(contour: Polygon) -> NDArray[np.float64]:
 def steady_outlines(
     radii: NDArray[np.float64], turned: NDArray[np.float64], chosen: NDArray[np.intp]
 ) -> list[Polygon]:
-    """Silhouettes without what one frame gets wrong: glare, or a background of the fruit's colour.
+    """Silhouettes without what one frame gets wrong: a hand, glare, a background of its colour.
 
     A silhouette hardly changes over a few degrees, and that from behind is its mirror image: each
-    radius is the median over the views within 20 degrees of either. Of the radius over the angle
-    the first 12 harmonics are kept, as perimeter and hull add up jags; a bump as wide as a thumb
-    stays.
+    radius is the median over the views within 20 degrees of either. Where a stem or a plate touches
+    the fruit, and where its own shade lies, no view helps: there, within 20 degrees of the turn
+    axis, what is 2 % off the curve through the outline beside it is that curve instead. Of the
+    radius over the angle the first 12 harmonics are kept, as perimeter and hull add up jags; a bump
+    as wide as a thumb stays.
 
     Parameters
     ----------
@@ -105,12 +110,29 @@ def steady_outlines(
     for view in chosen:
         apart = np.cos(turned - turned[view])
         alike = np.concatenate([radii[apart >= _ALIKE], mirrored[apart <= -_ALIKE]])
-        spectrum = np.fft.rfft(np.median(alike, axis=0))
-        # Falls off gently: a sharp end would ring.
-        spectrum *= np.exp(-((np.arange(len(spectrum)) / _DETAIL) ** 4))
-        radius = np.fft.irfft(spectrum, _SAMPLES)
+        radius = _smooth(_bridged(np.median(alike, axis=0)))
         outlines.append(np.stack([radius * np.cos(_AROUND), radius * np.sin(_AROUND)], axis=1))
     return outlines
+
+
+def _smooth(radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Radii (256,) without jags."""
+    spectrum = np.fft.rfft(radii)
+    # Falls off gently: a sharp end would ring.
+    spectrum *= np.exp(-((np.arange(len(spectrum)) / _DETAIL) ** 4))
+    return np.fft.irfft(spectrum, _SAMPLES)
+
+
+def _bridged(radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Radii (256,) in mean radii, without what hangs on the outline above and below."""
+    seen, bridged = _smooth(radii), radii.copy()
+    for pole in (90, 270):
+        away = (np.rad2deg(_AROUND) - pole + 180) % 360 - 180
+        near, beside = np.abs(away) <= _POLE, (np.abs(away) > _POLE) & (np.abs(away) < _FLANK)
+        curve = Polynomial.fit(away[beside], seen[beside], 4)(away[near])
+        hanging = np.abs(seen[near] - curve) > _HANGING
+        bridged[near] = np.where(hanging, curve, radii[near])
+    return bridged
 
 
 def _checked(silhouette: np.ndarray, view: int) -> Polygon:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ _NARROW = 0.8  # of the largest circle's radius: what is narrower hangs on the f
 _MOST = 0.75  # share of the mask that the fruit makes up at least
 _MARGIN = 6  # pixels that a blur looks further
 _GONE = 2.0  # log-odds that colours may fall below the usual; a frame with less shows no fruit
+_FRUITY = 0.0  # log-odds from which a colour is the fruit's, not that of a hand
 _NOTHING = "no fruit stands out from the background: use a plain, still background"
 
 
@@ -110,21 +112,49 @@ def _motion(frames: Image) -> Array | None:
     """Log-odds (H, W) that something turns at a pixel; None where that cannot be told."""
     if len(frames) < 5:
         return None
-    grey = frames.mean(axis=3).astype(np.float32)
-    height, width = grey.shape[1:]
-    # The corners' change is the exposure's, not the fruit's.
-    border = np.concatenate(
-        [grey[:, : height // 6, : width // 6], grey[:, : height // 6, -width // 6 :]], axis=2
-    )
-    grey *= (np.median(border) + 8) / (np.median(border, axis=(1, 2), keepdims=True) + 8)
+    grey = frames.mean(axis=3).astype(np.float32) * _exposures(list(frames))[:, None, None]
     change = np.median(np.abs(grey - np.median(grey, axis=0)), axis=0)
     change = np.asarray(cv2.GaussianBlur(change, (0, 0), 1.0), dtype=np.float32)
     quiet, busy = np.quantile(change, (0.15, 0.9))
     if busy < 3 * quiet + 1.0:
         return None
+    return _odds_of(change, float(quiet), float(busy))
+
+
+def _exposures(frames: Sequence[Image]) -> Array:
+    """(N,) by what to multiply frames, so that their upper corners are as bright as is usual."""
+    height, width = (max(1, side // 6) for side in frames[0].shape[:2])
+    corners = [np.median(f[:height, [*range(width), *range(-width, 0)]]) for f in frames]
+    bright = np.array(corners, dtype=np.float32) + 8
+    exposures: Array = np.float32(np.median(bright)) / bright
+    return exposures
+
+
+def _odds_of(change: Array, quiet: float, busy: float) -> Array:
+    """Log-odds that something turns where brightness changes by `change`."""
     limit = np.sqrt((quiet + 0.3) * busy)
     odds: Array = np.clip(2 * np.log((change + 0.05) / limit), -3, 3).astype(np.float32)
     return odds
+
+
+def _unusual(parts: Sequence[Image], exposures: Array, usual: Array) -> Iterator[Array]:
+    """Log-odds (H, W) by frame that something turns at a pixel, as the frame is unlike the others.
+
+    A bump passes the edge in a few frames only: what is `usual` there is the background.
+    """
+    grey = np.stack(
+        [
+            np.clip(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) * gain, 0, 255).astype(np.uint8)
+            for part, gain in zip(parts, exposures, strict=True)
+        ]
+    )
+    still = np.median(grey, axis=0).astype(np.float32)
+    few = np.abs(grey[:, ::3, ::3] - still[::3, ::3])
+    calm = usual[::3, ::3] < 0
+    quiet, busy = (float(np.median(few[:, where])) for where in (calm, ~calm))
+    for frame in grey:
+        change = cv2.GaussianBlur(np.abs(frame - still), (0, 0), 1.5)
+        yield _odds_of(change, quiet, busy)
 
 
 def _seeds(still: Image, motion: Array | None) -> Image:
@@ -248,18 +278,21 @@ def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Si
     top, bottom = np.clip([y.min() - _MARGIN, y.max() + _MARGIN], 0, height).astype(int)
     box = slice(top, bottom), slice(left, right)
     x, y = (x - left).astype(np.float32), (y - top).astype(np.float32)
+    parts = [np.ascontiguousarray(image[box]) for image in images]
     by_motion: float | Array = 0.0
+    unusual: Iterable[float | Array] = repeat(0.0, len(parts))
     if evidence.by_motion is not None:
         by_motion = cv2.resize(evidence.by_motion, (width, height))[box].astype(np.float32)
+        unusual = _unusual(parts, _exposures(images), by_motion)
 
     odds = np.full((len(images), _RAYS, _SAMPLES), -1.0, dtype=np.float32)
     slope = np.zeros(odds.shape, dtype=np.float32)
     usual = []
-    for number, image in enumerate(images):
-        part = np.ascontiguousarray(image[box])
+    for number, (part, now) in enumerate(zip(parts, unusual, strict=True)):
         by_colour = evidence.of_colours(part)
         usual.append(float(by_colour[mask[box] > 0].mean()))
-        found = cv2.GaussianBlur(by_colour + by_motion, (0, 0), 1.0)
+        turning = np.where(by_colour > _FRUITY, np.maximum(by_motion, now), by_motion)
+        found = cv2.GaussianBlur(by_colour + turning, (0, 0), 1.0)
         odds[number] = np.where(beyond, -1.0, cv2.remap(found, x, y, cv2.INTER_LINEAR))
         smooth = cv2.GaussianBlur(part, (0, 0), 0.8)
         colour = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

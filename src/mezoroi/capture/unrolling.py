@@ -28,7 +28,7 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 5
+CAPTURE_VERSION = 6
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
@@ -233,13 +233,9 @@ def _unroll_clip(clip: Clip, height: int) -> Capture:
 
 
 def _upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[Floats]:
-    """Silhouettes with the turn axis upright, evenly over the turn, in mean radii.
-
-    Views in which something hides part of the fruit, so that its outline is unlike the others',
-    are left out.
-    """
+    """Silhouettes with the turn axis upright, evenly over the turn, in mean radii."""
     radius = float(np.mean([found.ellipse.radius for found in silhouettes]))
-    kept = _unhidden(silhouettes)
+    kept = _whole(silhouettes)
     radii = []
     for index in kept:
         found = silhouettes[index]
@@ -252,19 +248,11 @@ def _upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[
     return steady_outlines(np.array(radii), turned, _evenly(turned))
 
 
-def _unhidden(silhouettes: Sequence[Silhouette]) -> list[int]:
-    """Frames whose outline lies as close to its ellipse, and is as large, as is usual."""
-    rough = []
-    for found in silhouettes:
-        distance = np.linalg.norm(found.ellipse.to_disk(found.contour), axis=1) - 1
-        rough.append(float(np.sqrt((distance**2).mean())))
-    roughness = np.array(rough)
+def _whole(silhouettes: Sequence[Silhouette]) -> list[int]:
+    """Frames that show all of the fruit, about as large as usual; all where there is none."""
     size = np.array([found.ellipse.radius for found in silhouettes])
-    limit = 2.5 * max(0.004, float(np.median(roughness)))
     usual = np.abs(size / np.median(size) - 1) < 0.25
-    kept = np.flatnonzero(
-        (roughness <= limit) & usual & np.array([s.cut == 0 for s in silhouettes])
-    )
+    kept = np.flatnonzero(usual & np.array([found.cut == 0 for found in silhouettes]))
     return kept.tolist() if len(kept) else list(range(len(silhouettes)))
 
 
