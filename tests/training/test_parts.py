@@ -25,6 +25,7 @@ from mezoroi.training import GradingData, GradingModule, InputSize, finished_epo
 from mezoroi.training.heads import losses_by_image, shared_losses
 from mezoroi.training.mixing import (
     Parts,
+    classification_loss,
     hidden_margin,
     pairwise_loss,
     set_embeddings,
@@ -78,6 +79,12 @@ def melon_parts(
     boxes, _ = locate(fit_locator(module, data))
     module.parts = Parts(data, boxes, None)
     return module, data
+
+
+def with_loss(module: GradingModule, **changes: object) -> None:
+    """Give the module other settings of its losses."""
+    loss = module.config.loss.model_copy(update=changes)
+    module.config = module.config.model_copy(update={"loss": loss})
 
 
 def first_batch(data: GradingData) -> dict[str, torch.Tensor]:
@@ -143,11 +150,16 @@ def test_margins_of_hidden_panoramas_repeat_the_other_side(
     assert core < 0.1 * batch["hidden"].abs().mean()
 
 
+@pytest.mark.parametrize("kind", ["adaptive", "conventional"])
+@pytest.mark.parametrize("margin", [None, 1.2])
 def test_the_pairwise_loss_of_a_batch_is_that_of_its_sets(
-    melon_parts: tuple[GradingModule, GradingData],
+    melon_parts: tuple[GradingModule, GradingData], kind: str, margin: float | None
 ) -> None:
     module, data = melon_parts
+    with_loss(module, pairwise=kind, pairwise_margin=margin)
     margins = find_margins(module, 1)
+    if margin is not None:
+        assert margins.m1.tolist() == pytest.approx([margin] * 4)
     mixed = module.mix_parts(first_batch(data), seeded(1))
     assert mixed is not None and mixed.sets is not None
     generator = seeded(3)
@@ -163,7 +175,8 @@ def test_the_pairwise_loss_of_a_batch_is_that_of_its_sets(
         if positive:
             totals.append(sum(d))
             continue
-        between = sum(max(0, m1[n] - d[n]) + max(0, d[n] - m2[n]) for n in range(3))
+        upper = 1 if kind == "adaptive" else 0
+        between = sum(max(0, m1[n] - d[n]) + upper * max(0, d[n] - m2[n]) for n in range(3))
         away = np.linalg.norm(ref[row] - complete[number])
         totals.append(between + max(0, m1[3] - away))
         number += 1
@@ -193,9 +206,7 @@ def test_mixed_images_cost_nothing_of_the_class_channels(
 ) -> None:
     module, data = melon_parts
     batch = first_batch(data)
-    module.config = module.config.model_copy(
-        update={"loss": module.config.loss.model_copy(update={"pairwise": "none", "swap_tile": 0})}
-    )
+    with_loss(module, pairwise="none", swap_tile=0)
     mixed = module.mix_parts(batch, seeded(0))
     assert mixed is not None
     loss = module.mixed_losses(mixed, 0)
@@ -208,6 +219,28 @@ def test_mixed_images_cost_nothing_of_the_class_channels(
         whole = module.run(batch)
         channels = module._mutual_channel_loss(whole, batch["labels"])
     assert loss.item() == pytest.approx((head.mean() + channels).item(), rel=1e-4)
+
+
+def test_equation_17_weighs_grades_against_pairs_on_tiles_that_stay(
+    melon_parts: tuple[GradingModule, GradingData],
+) -> None:
+    module, data = melon_parts
+    with_loss(module, classification_share=0.2, swap_tile=2, swap_share=1.0)
+    assert module.parts is not None and module._draw_board(0) is not None
+    margins = find_margins(module, 1)
+    module.parts = replace(module.parts, margins=margins)
+    batch = first_batch(data)
+    mixed = module.mix_parts(batch, seeded(2))
+    assert mixed is not None
+    loss = module.mixed_losses(mixed, 0)
+    with torch.no_grad():
+        embedding = module.run(mixed.batch).embedding
+        grades = classification_loss(module.head, embedding, mixed)
+        pairs = pairwise_loss(module.comparable(embedding), mixed, margins, module.config)
+        channels = module._mutual_channel_loss(module.run(batch), batch["labels"])
+    assert abs(grades - pairs) > 0.1
+    expected = 0.2 * grades + 0.8 * pairs + channels
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("head", ["arcface", "softmax"])
@@ -266,6 +299,47 @@ def test_training_on_parts_resumes_to_the_same_weights(
         "epoch-003.png",
         "parts.json",
     ]
+
+
+def test_without_negative_sets_no_margin_is_measured(
+    photos: Path, tiny: Make, tmp_path: Path
+) -> None:
+    """Two neighbouring grades that may not be set against each other have positive sets alone."""
+    dataset = mz.load_dataset(photos)
+    rows = tuple(item for item in dataset if item.grade in "ab")
+    two = replace(dataset, observations=rows, standard=mz.GradingStandard.from_grades(["a", "b"]))
+    settings = ("parts.positive_share=1", "parts.skip_neighbours=true", "train.batch_size=2")
+    mz.train(two, tiny(*ADAPTIVE, *settings), tmp_path / "run")
+    epochs = json.loads((tmp_path / "run/parts/parts.json").read_text())["epochs"]
+    # A positive set adds two images to its reference.
+    seen = {item["images"] for item in epochs}
+    assert seen == {3 * len(complete_splits(two, 0).select("train"))}
+
+
+def test_kinds_have_no_neighbours(photos: Path, tiny: Make, tmp_path: Path) -> None:
+    dataset = mz.load_dataset(photos)
+    kinds = mz.GradingStandard.from_grades(["a", "b", "c"], ordered=False)
+    config = tiny(*ADAPTIVE, "parts.skip_neighbours=true")
+    with pytest.raises(mz.MezoroiError, match="no order"):
+        mz.train(replace(dataset, standard=kinds), config, tmp_path / "run")
+
+
+def test_maps_that_show_nothing_leave_the_whole_image_and_are_counted(
+    photos: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, data = assembled(
+        mz.load_dataset(photos), tiny(*ADAPTIVE, "parts.object=cam"), wraps=False
+    )
+
+    def constant(_: GradingModule, features: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(features), 3, *features.shape[2:])
+
+    monkeypatch.setattr("mezoroi.training.parts.class_maps", constant)
+    boxes, lost = locate(fit_locator(module, data))
+    assert bool(lost.all()) and len(lost) == data.train_views * len(data.train_images)
+    assert torch.equal(
+        boxes[:, :, 0], torch.tensor((0.0, 0.0, 1.0, 1.0)).expand(boxes[:, :, 0].shape)
+    )
 
 
 def test_parts_of_photos_of_many_sizes(photos: Path, tiny: Make, tmp_path: Path) -> None:

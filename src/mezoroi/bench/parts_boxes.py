@@ -149,7 +149,7 @@ def measure_boxes(photos: Path, way: str, run: Path) -> dict[str, Any]:
         "overlap": float(torch.stack(pairs).mean()),
         "object": float(box_iou(boxes[:, 0], true_boxes).mean()),
         "covered": float((within.any(dim=1) & masks).sum() / masks.sum()),
-        "picture": picture(locator),
+        "picture": picture(locator, boxes),
     }
 
 

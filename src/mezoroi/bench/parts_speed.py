@@ -59,8 +59,8 @@ def run_speed(dataset: Dataset, work: Path, ledger: Ledger, progress: Progress =
 def _timed(module: GradingModule, data: GradingData, run: Path) -> dict[str, float]:
     """Seconds of the epochs in which images are mixed, validation left out.
 
-    ``step_s`` is the median over epochs; ``search_s`` what finding parts and margins added in each
-    epoch, on average over one round of `parts.refresh` epochs.
+    ``epoch_s`` is the median over epochs; ``search_s`` what finding parts and margins added before
+    the first of them, ``margins_s`` what margins alone added before each of the others.
     """
     starts: list[float] = []
     ends: list[float] = []

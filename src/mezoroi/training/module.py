@@ -40,6 +40,7 @@ class GradingModule(pl.LightningModule):
 
     Attributes
     ----------
+    ordered : whether the grades have an order
     parts : of the training images, where parts are exchanged; set by `PartLocalization`
     images_seen : images that passed the network in training steps, mixed ones included
     """
@@ -62,6 +63,7 @@ class GradingModule(pl.LightningModule):
         self.size = size
         self.parts: Parts | None = None
         self.images_seen = 0
+        self.ordered = standard.ordered
         surface = {grade: i for i, grade in enumerate(standard.surface_grades)}
         self.register_buffer(
             "surface_index", torch.tensor([surface.get(grade, -1) for grade in standard.grades])
@@ -133,12 +135,14 @@ class GradingModule(pl.LightningModule):
 
         What class channels cost is that of whole images: a mixed one shows several grades.
         """
-        output = self.run(mixed.batch, self._draw_board(batch_index))
+        margins = None if mixed.sets is None or self.parts is None else self.parts.margins
+        # Swapped tiles would come between the images that the pairwise loss compares.
+        output = self.run(mixed.batch, None if margins else self._draw_board(batch_index))
         loss = classification_loss(self.head, output.embedding.float(), mixed)
-        if mixed.sets is not None and self.parts is not None and self.parts.margins is not None:
+        if margins is not None:
             share = self.config.loss.classification_share
             compared = self.comparable(output.embedding.float())
-            pairs = pairwise_loss(compared, mixed, self.parts.margins, self.config)
+            pairs = pairwise_loss(compared, mixed, margins, self.config)
             loss = share * loss + (1 - share) * pairs
         if self.mutual_channel is not None:
             whole = replace(output, class_channels=output.class_channels[mixed.whole])

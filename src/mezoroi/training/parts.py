@@ -24,6 +24,7 @@ from mezoroi.augment import (
 from mezoroi.augment.boxes import WHOLE
 from mezoroi.augment.picture import draw_parts
 from mezoroi.augment.sets import NO_PART, require_sets
+from mezoroi.errors import MezoroiError
 from mezoroi.files import write_bytes, write_json
 from mezoroi.losses.pairwise import Margins, chosen_margins, measured_margins, negative_distances
 from mezoroi.maps import weighted_map
@@ -76,6 +77,7 @@ class PartLocalization(Callback):
         self.folder = run_dir / PARTS_FOLDER
         self.boxes: Tensor | None = None
         self.record: list[dict[str, Any]] = []
+        self._passed_before = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"boxes": self.boxes, "record": self.record}
@@ -87,6 +89,11 @@ class PartLocalization(Callback):
         assert isinstance(pl_module, GradingModule)
         settings = pl_module.config.parts
         labels = _exchanging(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+        if settings.skip_neighbours and not pl_module.ordered:
+            raise MezoroiError(
+                "parts.skip_neighbours leaves out neighbouring grades, but these have no order: "
+                "set it to false"
+            )
         negatives = negative_classes(len(pl_module.surface_index), settings.skip_neighbours)
         require_sets(labels, negatives, settings.positive_share)
 
@@ -109,7 +116,13 @@ class PartLocalization(Callback):
             pl_module.parts = Parts(data, self.boxes, margins)
             found |= {"m1": margins.m1.tolist(), "m2": margins.m2.tolist()}
         self.record.append(found)
-        write_json(self.folder / "parts.json", {"epochs": self.record})
+        self._passed_before = pl_module.images_seen
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, GradingModule)
+        if self.record and self.record[-1]["epoch"] == trainer.current_epoch:
+            self.record[-1]["images"] = pl_module.images_seen - self._passed_before
+            write_json(self.folder / "parts.json", {"epochs": self.record})
 
 
 def fit_locator(module: GradingModule, data: GradingData) -> Locator:
@@ -136,7 +149,7 @@ def fit_locator(module: GradingModule, data: GradingData) -> Locator:
 
 
 def locate(locator: Locator) -> tuple[Tensor, Tensor]:
-    """(V, N, 1 + P, 4) boxes of all views of the training images, and (V, N) bool: whole image."""
+    """(V, N, 1 + P, 4) boxes of all views of the training images, and (N * V,): whole image."""
     data = locator.data
     count, views = len(data.train_images), data.train_views
     items = torch.cartesian_prod(torch.arange(count), torch.arange(views))
@@ -147,15 +160,15 @@ def locate(locator: Locator) -> tuple[Tensor, Tensor]:
     return boxes.contiguous(), torch.cat(lost).cpu()
 
 
-def picture(locator: Locator) -> bytes:
-    """Parts of a few training fruits, as PNG."""
+def picture(locator: Locator, boxes: Tensor | None = None) -> bytes:
+    """Parts of a few training fruits, as PNG; `boxes` (N, 1 + P, 4) of all, or they are found."""
     images = locator.data.train_images
     order = images.labels.argsort(stable=True)
     places = torch.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().long()
     shown = order[places].tolist()
     batch = {"images": images.images(shown), **images.targets(shown)}
-    boxes, _ = locator.boxes(_moved(locator.module, batch))
-    return draw_parts([images.pixels(index) for index in shown], boxes.cpu().numpy())
+    found = locator.boxes(_moved(locator.module, batch))[0] if boxes is None else boxes[shown]
+    return draw_parts([images.pixels(index) for index in shown], found.cpu().numpy())
 
 
 @torch.no_grad()
@@ -164,6 +177,8 @@ def find_margins(module: GradingModule, epoch: int) -> Margins:
     loss, settings = module.config.loss, module.config.parts
     if loss.pairwise_margin is not None:
         return chosen_margins(loss.pairwise_margin, loss.pairwise_alpha)
+    if settings.positive_share == 1:  # there may be no negatives to measure, and none is used
+        return chosen_margins(1.0, loss.pairwise_alpha)
     assert module.parts is not None
     generator = seeded_generator(module.config.train.seed, 6_000_000, epoch)
     able = (_exchanging(module, module.parts.data) != NO_PART).nonzero()[:, 0]
