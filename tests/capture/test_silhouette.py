@@ -95,6 +95,18 @@ def test_a_hand_in_a_few_frames_is_not_the_fruit(melon):
         assert np.linalg.norm(shift) < 0.05 * found[number].ellipse.radius
 
 
+@pytest.mark.parametrize("background", ["dark", "light"])
+def test_a_hand_before_the_edge_is_not_in_the_outline(melon, background):
+    turn = replace(TURN, frames=30, background=background, support="plate", occluded=0.1)
+    frames, truth = film(melon, turn)
+    found = find_silhouettes(frames)
+    assert truth.occluded.sum() == 3
+    for number in np.flatnonzero(truth.occluded):
+        outline = true_outline(melon, truth, number)
+        away = distances(found[number].contour, outline)
+        assert -away.min() < 0.03 * np.sqrt(cv2.contourArea(outline) / np.pi)
+
+
 def test_a_frame_without_the_fruit_is_told_and_a_dark_one_is_not(melon):
     turn = replace(TURN, frames=8, background="textured", exposure_drift=0.4, glare=0.8)
     frames, _ = film(melon, turn)

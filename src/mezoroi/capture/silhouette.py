@@ -28,6 +28,7 @@ _NARROW = 0.8  # of the largest circle's radius: what is narrower hangs on the f
 _MOST = 0.75  # share of the mask that the fruit makes up at least
 _MARGIN = 6  # pixels that a blur looks further
 _GONE = 2.0  # log-odds that colours may fall below the usual; a frame with less shows no fruit
+_LASTING = 0.75  # quantile over the frames of a colour's share of the fruit
 _FRUITY = 0.0  # log-odds from which a colour is the fruit's, not that of a hand
 _NOTHING = "no fruit stands out from the background: use a plain, still background"
 
@@ -239,16 +240,13 @@ class _Evidence:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         inside = cv2.erode(mask, kernel) > 0
         outside = cv2.dilate(mask, kernel) == 0
-        counts = []
-        for region in (inside, outside):
-            pixels = np.concatenate([cv2.cvtColor(f, cv2.COLOR_RGB2LAB)[region] for f in frames])
-            found = np.histogramdd(pixels, bins=_BINS, range=[(0, 256)] * 3)[0]
-            for axis in range(3):
-                found = (np.roll(found, 1, axis) + 2 * found + np.roll(found, -1, axis)) / 4
-            counts.append(np.asarray(found / max(1.0, float(found.sum())), dtype=np.float32))
+        lab = [cv2.cvtColor(frame, cv2.COLOR_RGB2LAB) for frame in frames]
+        # A colour that few frames have inside is that of a hand before the fruit.
+        fruit = np.quantile([_shares(frame[inside]) for frame in lab], _LASTING, axis=0)
+        around = _shares(np.concatenate([frame[outside] for frame in lab]))
         floor = 1e-5
-        odds = np.log((counts[0] + floor) / (counts[1] + floor))
-        return cls(np.clip(odds, -3, 3).ravel(), motion)
+        odds = np.log((fruit + floor) / (around + floor))
+        return cls(np.clip(odds, -3, 3).ravel().astype(np.float32), motion)
 
     def of_colours(self, image: Image) -> Array:
         """Log-odds (H, W) of a picture (H, W, 3) RGB by its colours."""
@@ -261,6 +259,14 @@ class _Evidence:
         )
         odds: Array = self.by_colour[index]
         return odds
+
+
+def _shares(pixels: Image) -> Array:
+    """Share of pixels (P, 3) Lab in each bin of colour, evened out over neighbouring bins."""
+    found = np.histogramdd(pixels, bins=_BINS, range=[(0, 256)] * 3)[0]
+    for axis in range(3):
+        found = (np.roll(found, 1, axis) + 2 * found + np.roll(found, -1, axis)) / 4
+    return np.asarray(found / max(1.0, float(found.sum())), dtype=np.float32)
 
 
 def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Silhouette]:
