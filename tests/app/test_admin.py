@@ -50,6 +50,18 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     assert secret not in log and second not in log
 
 
+def test_who_becomes_an_expert_starts_in_blind_mode(app: App) -> None:
+    with app.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None and not user.blind
+    for is_blind in (True, False):
+        app.client(Role.ADMIN).post(f"/admin/users/{user.id}/role", data={"role": "expert"})
+        with app.services.database.write() as session:
+            found = users.get_user(session, user.id)
+            assert found is not None and found.blind is is_blind
+            found.blind = False  # by choice, which the same role given again leaves alone
+
+
 def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})

@@ -65,15 +65,22 @@ def test_maps_reach_the_browser_as_they_are(
         assert np.abs(np.asarray(sent) / 255 - maps[grade]).max() <= 0.5 / 255 + 1e-3
 
 
-def test_nothing_of_the_answer_leaks_before_a_blind_grade(graded: tuple[App, str, Path]) -> None:
-    app, path, _ = graded
+@pytest.mark.parametrize("sender", [Role.EXPERT, Role.NEWCOMER])
+def test_nothing_of_the_answer_leaks_before_a_blind_grade(
+    app: App, melons: Path, sender: Role
+) -> None:
+    surface = sorted(melons.glob("captures/*/surface.png"))[3]
+    path = send(app, surface.read_bytes(), sender, lot="9/1 朝")
+    work(app.services)
     client = app.client(Role.EXPERT)
     told = app.client(Role.NEWCOMER).get(f"/api/v1{path}").json()["grading"]
     secrets = [*told["pictures"]["maps"].values(), told["neighbours"][0]["picture"], "radar"]
-    for address in (path, "/", "/fruits", f"/api/v1{path}", "/api/v1/fruits"):
+    lists = ("/", "/fruits", "/summary", "/summary/sheet", "/lots/1")
+    for address in (path, *lists, f"/api/v1{path}", "/api/v1/fruits"):
         content = client.get(address).text
         assert not [secret for secret in secrets if secret in content], address
         assert "badge grade-" not in content and "badge  grade-" not in content, address
+    assert path not in client.get(f"/fruits?grade={told['grade']}").text
     client.post(f"{path}/blind", data={"grading_id": "1", "grade": "C"})
     assert "badge huge" in client.get(path).text
 

@@ -228,13 +228,11 @@ def again(fruit_id: int, user: Newcomer, here: Here) -> Response:
 
 
 def hidden_ids(user: User, listed: list[fruits.Listed], seen: Any) -> set[int]:
-    """Own fruits in a list whose grade a blind grader has yet to give."""
+    """Fruits in a list whose grade a blind grader has yet to give."""
     return {
         item.fruit.id
         for item in listed
-        if item.grading is not None
-        and item.fruit.uploader_id == user.id
-        and asks_blind(user, seen.get(item.grading.id))
+        if item.grading is not None and asks_blind(user, seen.get(item.grading.id))
     }
 
 

@@ -186,7 +186,7 @@ def revoke_token(session: Session, user_id: int, token_id: int) -> None:
 
 
 def set_role(session: Session, user: User, role: Role) -> None:
-    """Give a user another role.
+    """Give a user another role; who becomes an expert starts in blind mode.
 
     Raises
     ------
@@ -195,6 +195,8 @@ def set_role(session: Session, user: User, role: Role) -> None:
     """
     if role is not Role.ADMIN:
         _keep_an_admin(session, user)
+    if role is Role.EXPERT and user.role != role.value:
+        user.blind = True
     user.role = role.value
 
 
