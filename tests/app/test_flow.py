@@ -185,7 +185,20 @@ def test_details_that_no_fruit_has_are_refused(app: App, photo: bytes, value: st
     assert answer.status_code == 422
 
 
-@pytest.mark.parametrize(("text", "value"), [("1250", 1250.0), ("12,5", 12.5), ("１２.５", 12.5)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1250", 1250.0),
+        ("12,5", 12.5),
+        ("0,125", 0.125),
+        ("１２.５", 12.5),
+        ("１２．５", 12.5),
+        ("1,500", 1500.0),
+        ("1,500.5", 1500.5),
+        ("１，５００", 1500.0),
+        ("１５００", 1500.0),
+    ],
+)
 def test_numbers_are_taken_as_people_write_them(
     app: App, photo: bytes, text: str, value: float
 ) -> None:
