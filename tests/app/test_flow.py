@@ -123,6 +123,46 @@ def test_verdicts_are_corrected_with_history_kept(graded: tuple[App, str, Path])
     ]
 
 
+def test_a_verdict_given_anew_keeps_the_blind_grade_and_the_note(
+    graded: tuple[App, str, Path],
+) -> None:
+    app, path, _ = graded
+    client = app.client(Role.EXPERT)
+    grade = app.client(Role.NEWCOMER).get(f"/api/v1{path}").json()["grading"]["grade"]
+    blind, other = [name for name in "ABCD" if name != grade][:2]
+    client.post(f"{path}/blind", data={"grading_id": "1", "grade": blind})
+    steps = [
+        {"answer": "plausible", "own_grade": other, "note": "網が粗い"},
+        {"answer": "withdraw"},
+        {"answer": "wrong"},
+        {"answer": "wrong", "note": "", "note_shown": "true"},
+        {"answer": "agree"},
+        {"answer": "plausible"},
+    ]
+    for step in steps:
+        client.post(f"{path}/verdict", data={"grading_id": "1", **step})
+    with app.services.database.read() as session:
+        past = [(v.answer, v.own_grade, v.note) for v in verdicts.history(session, 1)]
+    assert past[1:] == [
+        ("plausible", other, "網が粗い"),
+        (None, None, "網が粗い"),
+        ("wrong", blind, "網が粗い"),
+        ("wrong", blind, ""),
+        ("agree", grade, ""),
+        ("plausible", blind, ""),
+    ]
+
+
+def test_a_program_keeps_or_deletes_its_note(graded: tuple[App, str, Path]) -> None:
+    app, path, _ = graded
+    client = app.client(Role.EXPERT)
+    notes = [
+        client.post(f"/api/v1{path}/verdict", json={"answer": "agree", **said}).json()["note"]
+        for said in ({"note": "粗い"}, {}, {"note": ""})
+    ]
+    assert notes == ["粗い", "粗い", ""]
+
+
 @pytest.mark.parametrize(
     "form",
     [
