@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from mezoroi.app.roles import Role
 from mezoroi.app.store import audit, house, runs, users
 from mezoroi.app.tables import AuditEntry, now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
+from mezoroi.cli_app import _first_logins
 from tests.app.conftest import App
 from tests.app.helpers import send_all
 
@@ -60,6 +62,18 @@ def test_who_becomes_an_expert_starts_in_blind_mode(app: App) -> None:
             found = users.get_user(session, user.id)
             assert found is not None and found.blind is is_blind
             found.blind = False  # by choice, which the same role given again leaves alone
+
+
+def test_a_trial_has_logins_at_every_start(app: App) -> None:
+    settings = app.services.settings
+    assert _first_logins(settings, demo=False) == []
+    told = [_first_logins(settings, demo=True) for _ in range(2)]
+    for number, status in ((0, 401), (1, 303)):
+        logins = [re.findall("`([^`]+)`", line) for line in told[number]]
+        assert [name for name, _ in logins] == ["admin", "expert", "newcomer"]
+        for name, password in logins:
+            answer = app.client().post("/login", data={"name": name, "password": password})
+            assert answer.status_code == status
 
 
 def test_the_log_is_in_the_users_language(app: App) -> None:
