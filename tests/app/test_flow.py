@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.app.intake import sniff
+from mezoroi.app.intake import _PHOTOS, _VIDEOS, SUFFIXES, sniff
 from mezoroi.app.roles import Role
 from mezoroi.app.settings import Limits
 from mezoroi.app.store import fruits, jobs, verdicts
@@ -195,6 +195,29 @@ def test_pictures_keep_no_trace_of_where_they_were_taken(app: App) -> None:
         assert b"SecretCamera" not in served and b"Exif" not in served
     originals = app.services.blobs.root / "originals"
     assert [p.read_bytes() for p in originals.rglob("*") if p.is_file()] == [content]
+
+
+def test_administrators_alone_get_the_original_file(app: App) -> None:
+    content = jpeg(1, comment=b"<script>")
+    path = send(app, content, Role.NEWCOMER)
+    work(app.services)
+    for role in (Role.NEWCOMER, Role.EXPERT):
+        assert app.client(role).get(f"{path}/original").status_code == 403
+        assert f"{path}/original" not in app.client(role).get(path).text
+    admin = app.client(Role.ADMIN)
+    assert f"{path}/original" in admin.get(path).text
+    answer = admin.get(f"{path}/original")
+    assert answer.content == content
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == 'attachment; filename="fruit-1-original.jpg"'
+    log = admin.get("/admin/audit", headers={"accept-language": "en"}).text
+    assert "Original file downloaded" in log
+    assert admin.get("/fruits/77/original").status_code == 404
+
+
+def test_every_kind_of_file_has_a_suffix() -> None:
+    kinds = {kind for *_, kind in (*_PHOTOS, *_VIDEOS)}
+    assert SUFFIXES.keys() == kinds | {"image/heic", "video/mp2t"}
 
 
 @pytest.mark.parametrize(

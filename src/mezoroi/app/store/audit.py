@@ -29,6 +29,7 @@ ACTIONS: Mapping[str, str] = {
     "login refused": N_("Login refused"),
     "lot added": N_("Lot added"),
     "lot changed": N_("Lot changed"),
+    "original downloaded": N_("Original file downloaded"),
     "password changed": N_("Password changed"),
     "password reset": N_("Password reset"),
     "practice settings": N_("Practice settings changed"),
