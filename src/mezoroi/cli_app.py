@@ -174,6 +174,7 @@ def _change_user(
             raise MezoroiError(f"there is no user `{name}`: see `mezoroi users DATA list`")
         if action is UserAction.password:
             store.set_password(session, user, password, must_change=True)
+            store.revoke_tokens(session, user)
             return password
         if action is UserAction.token:
             return store.add_token(session, user, "command line")

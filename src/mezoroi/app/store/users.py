@@ -200,6 +200,12 @@ def set_role(session: Session, user: User, role: Role) -> None:
     user.role = role.value
 
 
+def revoke_tokens(session: Session, user: User) -> None:
+    """Take all of a user's tokens out of force."""
+    for token in list_tokens(session, user.id):
+        token.revoked_at = now()
+
+
 def set_active(session: Session, user: User, active: bool) -> None:
     """Lock a user's login, and end all their sessions, or give it back.
 
