@@ -76,6 +76,20 @@ def test_a_trial_has_logins_at_every_start(app: App) -> None:
             assert answer.status_code == status
 
 
+def test_the_language_can_be_chosen_after_every_form(app: App) -> None:
+    admin = app.client(Role.ADMIN)
+    with app.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None
+    for path, goal in (
+        (f"/admin/users/{user.id}/password", "/admin/users"),
+        ("/admin/users", "/admin/users"),
+        ("/fruits/1/verdict", "/fruits/1"),
+        ("/language", "/"),
+    ):
+        assert f'name="next" value="{goal}"' in admin.post(path, data={}).text
+
+
 def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})
