@@ -161,13 +161,13 @@ def _change_user(
     from mezoroi.app.store import audit
     from mezoroi.app.store import users as store
 
-    password = new_password()
+    password, here = new_password(), audit.COMMAND_LINE
     with database.write() as session:
-        audit.record(session, None, f"users {action.value}", name[:64], by="command line")
         if action is UserAction.add:
-            store.add_user(
+            added = store.add_user(
                 session, name, Role(role.value), password, must_change=True, full_name=full_name
             )
+            audit.record(session, None, "user added", added.name, role=added.role, by=here)
             return password
         user = store.find_user(session, name)
         if user is None:
@@ -175,10 +175,13 @@ def _change_user(
         if action is UserAction.password:
             store.set_password(session, user, password, must_change=True)
             store.revoke_tokens(session, user)
+            audit.record(session, None, "password reset", user.name, by=here)
             return password
         if action is UserAction.token:
-            return store.add_token(session, user, "command line")
+            audit.record(session, None, "token made", user.name, by=here)
+            return store.add_token(session, user, here)
         user.active = action is UserAction.unlock
+        audit.record(session, None, "unlocked" if user.active else "locked", user.name, by=here)
     return None
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import mezoroi.app
+import mezoroi
 from mezoroi.app.roles import Role
 from mezoroi.app.store import audit, house, runs, users
 from mezoroi.app.tables import AuditEntry, now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
+from mezoroi.cli import main
 from mezoroi.cli_app import _first_logins
 from tests.app.conftest import App
 from tests.app.helpers import send_all
@@ -98,10 +99,22 @@ def test_the_log_is_in_the_users_language(app: App) -> None:
         assert text in page
 
 
+def test_what_the_command_line_did_is_in_the_users_language(app: App) -> None:
+    data = str(app.services.settings.data)
+    for action in ("add", "password", "token", "lock", "unlock"):
+        with pytest.raises(SystemExit):
+            main(["users", data, action, "sato"])
+    page = app.client(Role.ADMIN).get("/admin/audit", headers={"accept-language": "ja"}).text
+    with app.services.database.read() as session:
+        kept = [entry.action for entry, _ in audit.list_entries(session, 0, 5)]
+    assert kept == ["unlocked", "locked", "token made", "password reset", "user added"]
+    assert page.count("操作元: コマンドライン") == 5 and "command line" not in page
+
+
 def test_every_line_of_the_log_has_words() -> None:
     """The actions and details that the code records are those that pages can say."""
     actions, details = set(), set()
-    for path in Path(mezoroi.app.__file__).parent.rglob("*.py"):
+    for path in Path(mezoroi.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.record":
                 said = ast.walk(call.args[2])

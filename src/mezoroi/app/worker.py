@@ -134,6 +134,8 @@ class Worker:
         with self._database.write() as session:
             claimed = jobs.claim(session, kind, self._name, 1, _REFERENCE_SECONDS)
         for job in claimed:
+            if job.kind == jobs.INDEX_REFERENCES:
+                self._step(job, "indexing")
             try:
                 self._references.do(job)
             except MezoroiError as error:
