@@ -57,7 +57,11 @@ def serve(
     ] = None,
     database: DatabaseUrl = None,
     demo_logins: Annotated[
-        bool, typer.Option("--demo-logins", help="Make a login for each role, for a trial.")
+        bool,
+        typer.Option(
+            "--demo-logins",
+            help="A login for each role, with a new password at every start, for a trial.",
+        ),
     ] = False,
     watch: Annotated[
         Path | None,
@@ -157,23 +161,27 @@ def _change_user(
     from mezoroi.app.store import audit
     from mezoroi.app.store import users as store
 
-    password = new_password()
+    password, here = new_password(), audit.COMMAND_LINE
     with database.write() as session:
-        audit.record(session, None, f"users {action.value}", name[:64], by="command line")
         if action is UserAction.add:
-            store.add_user(
+            added = store.add_user(
                 session, name, Role(role.value), password, must_change=True, full_name=full_name
             )
+            audit.record(session, None, "user added", added.name, role=added.role, by=here)
             return password
         user = store.find_user(session, name)
         if user is None:
             raise MezoroiError(f"there is no user `{name}`: see `mezoroi users DATA list`")
         if action is UserAction.password:
             store.set_password(session, user, password, must_change=True)
+            store.revoke_tokens(session, user)
+            audit.record(session, None, "password reset", user.name, by=here)
             return password
         if action is UserAction.token:
-            return store.add_token(session, user, "command line")
+            audit.record(session, None, "token made", user.name, by=here)
+            return store.add_token(session, user, here)
         user.active = action is UserAction.unlock
+        audit.record(session, None, "unlocked" if user.active else "locked", user.name, by=here)
     return None
 
 
@@ -189,7 +197,7 @@ def _list_users(database: Database, console: Console) -> None:
 
 
 def _first_logins(settings: Settings, demo: bool) -> list[str]:
-    """Make logins where there is no user yet; returns a line on each."""
+    """Make logins where there is no user yet, or new passwords for a trial; a line on each."""
     from mezoroi.app.database import Database
     from mezoroi.app.passwords import new_password
     from mezoroi.app.roles import Role
@@ -198,10 +206,15 @@ def _first_logins(settings: Settings, demo: bool) -> list[str]:
     database = Database(settings.url)
     lines = []
     with database.write() as session:
-        if not store.count_users(session):
-            for role in reversed(Role) if demo else [Role.ADMIN]:
-                password = new_password()
+        first = [] if store.count_users(session) else [Role.ADMIN]
+        for role in reversed(Role) if demo else first:
+            password = new_password()
+            user = store.find_user(session, role.value)
+            if user is None:
                 store.add_user(session, role.value, role, password, must_change=not demo)
-                lines.append(f"log in as `{role.value}` with the password `{password}`")
+            else:
+                store.set_password(session, user, password)
+                store.set_active(session, user, True)
+            lines.append(f"log in as `{role.value}` with the password `{password}`")
     database.close()
     return lines

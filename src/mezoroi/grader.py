@@ -193,7 +193,11 @@ class Grader:
 
     def grade_read(self, fruit: FruitInput) -> Grading:
         """Grade a fruit that `read_fruit` read."""
-        return self._gradings(self._runner.see([fruit]))[0]
+        return self.grade_together([fruit])[0]
+
+    def grade_together(self, fruits: Sequence[FruitInput]) -> list[Grading]:
+        """`grade_read` of every fruit in one pass of the network; at least one."""
+        return self._gradings(self._runner.see(fruits))
 
     def embed(self, fruits: Sequence[FruitInput]) -> Embedded:
         """Embeddings and feature maps of fruits that `read_fruit` read; at least one.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-import mezoroi.app
+import mezoroi
 from mezoroi.app.roles import Role
 from mezoroi.app.store import audit, house, runs, users
 from mezoroi.app.tables import AuditEntry, now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
+from mezoroi.cli import main
+from mezoroi.cli_app import _first_logins
 from tests.app.conftest import App
 from tests.app.helpers import send_all
 
@@ -50,6 +53,44 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     assert secret not in log and second not in log
 
 
+def test_who_becomes_an_expert_starts_in_blind_mode(app: App) -> None:
+    with app.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None and not user.blind
+    for is_blind in (True, False):
+        app.client(Role.ADMIN).post(f"/admin/users/{user.id}/role", data={"role": "expert"})
+        with app.services.database.write() as session:
+            found = users.get_user(session, user.id)
+            assert found is not None and found.blind is is_blind
+            found.blind = False  # by choice, which the same role given again leaves alone
+
+
+def test_a_trial_has_logins_at_every_start(app: App) -> None:
+    settings = app.services.settings
+    assert _first_logins(settings, demo=False) == []
+    told = [_first_logins(settings, demo=True) for _ in range(2)]
+    for number, status in ((0, 401), (1, 303)):
+        logins = [re.findall("`([^`]+)`", line) for line in told[number]]
+        assert [name for name, _ in logins] == ["admin", "expert", "newcomer"]
+        for name, password in logins:
+            answer = app.client().post("/login", data={"name": name, "password": password})
+            assert answer.status_code == status
+
+
+def test_the_language_can_be_chosen_after_every_form(app: App) -> None:
+    admin = app.client(Role.ADMIN)
+    with app.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None
+    for path, goal in (
+        (f"/admin/users/{user.id}/password", "/admin/users"),
+        ("/admin/users", "/admin/users"),
+        ("/fruits/1/verdict", "/fruits/1"),
+        ("/language", "/"),
+    ):
+        assert f'name="next" value="{goal}"' in admin.post(path, data={}).text
+
+
 def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})
@@ -58,10 +99,22 @@ def test_the_log_is_in_the_users_language(app: App) -> None:
         assert text in page
 
 
+def test_what_the_command_line_did_is_in_the_users_language(app: App) -> None:
+    data = str(app.services.settings.data)
+    for action in ("add", "password", "token", "lock", "unlock"):
+        with pytest.raises(SystemExit):
+            main(["users", data, action, "sato"])
+    page = app.client(Role.ADMIN).get("/admin/audit", headers={"accept-language": "ja"}).text
+    with app.services.database.read() as session:
+        kept = [entry.action for entry, _ in audit.list_entries(session, 0, 5)]
+    assert kept == ["unlocked", "locked", "token made", "password reset", "user added"]
+    assert page.count("操作元: コマンドライン") == 5 and "command line" not in page
+
+
 def test_every_line_of_the_log_has_words() -> None:
     """The actions and details that the code records are those that pages can say."""
     actions, details = set(), set()
-    for path in Path(mezoroi.app.__file__).parent.rglob("*.py"):
+    for path in Path(mezoroi.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.record":
                 said = ast.walk(call.args[2])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.app.intake import sniff
+from mezoroi.app.intake import _PHOTOS, _VIDEOS, SUFFIXES, sniff
 from mezoroi.app.roles import Role
 from mezoroi.app.settings import Limits
 from mezoroi.app.store import fruits, jobs, verdicts
@@ -65,15 +65,22 @@ def test_maps_reach_the_browser_as_they_are(
         assert np.abs(np.asarray(sent) / 255 - maps[grade]).max() <= 0.5 / 255 + 1e-3
 
 
-def test_nothing_of_the_answer_leaks_before_a_blind_grade(graded: tuple[App, str, Path]) -> None:
-    app, path, _ = graded
+@pytest.mark.parametrize("sender", [Role.EXPERT, Role.NEWCOMER])
+def test_nothing_of_the_answer_leaks_before_a_blind_grade(
+    app: App, melons: Path, sender: Role
+) -> None:
+    surface = sorted(melons.glob("captures/*/surface.png"))[3]
+    path = send(app, surface.read_bytes(), sender, lot="9/1 朝")
+    work(app.services)
     client = app.client(Role.EXPERT)
     told = app.client(Role.NEWCOMER).get(f"/api/v1{path}").json()["grading"]
     secrets = [*told["pictures"]["maps"].values(), told["neighbours"][0]["picture"], "radar"]
-    for address in (path, "/", "/fruits", f"/api/v1{path}", "/api/v1/fruits"):
+    lists = ("/", "/fruits", "/summary", "/summary/sheet", "/lots/1")
+    for address in (path, *lists, f"/api/v1{path}", "/api/v1/fruits"):
         content = client.get(address).text
         assert not [secret for secret in secrets if secret in content], address
         assert "badge grade-" not in content and "badge  grade-" not in content, address
+    assert path not in client.get(f"/fruits?grade={told['grade']}").text
     client.post(f"{path}/blind", data={"grading_id": "1", "grade": "C"})
     assert "badge huge" in client.get(path).text
 
@@ -116,6 +123,46 @@ def test_verdicts_are_corrected_with_history_kept(graded: tuple[App, str, Path])
     ]
 
 
+def test_a_verdict_given_anew_keeps_the_blind_grade_and_the_note(
+    graded: tuple[App, str, Path],
+) -> None:
+    app, path, _ = graded
+    client = app.client(Role.EXPERT)
+    grade = app.client(Role.NEWCOMER).get(f"/api/v1{path}").json()["grading"]["grade"]
+    blind, other = [name for name in "ABCD" if name != grade][:2]
+    client.post(f"{path}/blind", data={"grading_id": "1", "grade": blind})
+    steps = [
+        {"answer": "plausible", "own_grade": other, "note": "網が粗い"},
+        {"answer": "withdraw"},
+        {"answer": "wrong"},
+        {"answer": "wrong", "note": "", "note_shown": "true"},
+        {"answer": "agree"},
+        {"answer": "plausible"},
+    ]
+    for step in steps:
+        client.post(f"{path}/verdict", data={"grading_id": "1", **step})
+    with app.services.database.read() as session:
+        past = [(v.answer, v.own_grade, v.note) for v in verdicts.history(session, 1)]
+    assert past[1:] == [
+        ("plausible", other, "網が粗い"),
+        (None, None, "網が粗い"),
+        ("wrong", blind, "網が粗い"),
+        ("wrong", blind, ""),
+        ("agree", grade, ""),
+        ("plausible", blind, ""),
+    ]
+
+
+def test_a_program_keeps_or_deletes_its_note(graded: tuple[App, str, Path]) -> None:
+    app, path, _ = graded
+    client = app.client(Role.EXPERT)
+    notes = [
+        client.post(f"/api/v1{path}/verdict", json={"answer": "agree", **said}).json()["note"]
+        for said in ({"note": "粗い"}, {}, {"note": ""})
+    ]
+    assert notes == ["粗い", "粗い", ""]
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -150,6 +197,29 @@ def test_pictures_keep_no_trace_of_where_they_were_taken(app: App) -> None:
     assert [p.read_bytes() for p in originals.rglob("*") if p.is_file()] == [content]
 
 
+def test_administrators_alone_get_the_original_file(app: App) -> None:
+    content = jpeg(1, comment=b"<script>")
+    path = send(app, content, Role.NEWCOMER)
+    work(app.services)
+    for role in (Role.NEWCOMER, Role.EXPERT):
+        assert app.client(role).get(f"{path}/original").status_code == 403
+        assert f"{path}/original" not in app.client(role).get(path).text
+    admin = app.client(Role.ADMIN)
+    assert f"{path}/original" in admin.get(path).text
+    answer = admin.get(f"{path}/original")
+    assert answer.content == content
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == 'attachment; filename="fruit-1-original.jpg"'
+    log = admin.get("/admin/audit", headers={"accept-language": "en"}).text
+    assert "Original file downloaded" in log
+    assert admin.get("/fruits/77/original").status_code == 404
+
+
+def test_every_kind_of_file_has_a_suffix() -> None:
+    kinds = {kind for *_, kind in (*_PHOTOS, *_VIDEOS)}
+    assert SUFFIXES.keys() == kinds | {"image/heic", "video/mp2t"}
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [(b"", 422), (b"not a picture", 415), (b"<svg onload='alert(1)'/>", 415), (b"GIF89a...", 415)],
@@ -178,7 +248,20 @@ def test_details_that_no_fruit_has_are_refused(app: App, photo: bytes, value: st
     assert answer.status_code == 422
 
 
-@pytest.mark.parametrize(("text", "value"), [("1250", 1250.0), ("12,5", 12.5), ("１２.５", 12.5)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1250", 1250.0),
+        ("12,5", 12.5),
+        ("0,125", 0.125),
+        ("１２.５", 12.5),
+        ("１２．５", 12.5),
+        ("1,500", 1500.0),
+        ("1,500.5", 1500.5),
+        ("１，５００", 1500.0),
+        ("１５００", 1500.0),
+    ],
+)
 def test_numbers_are_taken_as_people_write_them(
     app: App, photo: bytes, text: str, value: float
 ) -> None:

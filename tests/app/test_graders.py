@@ -20,6 +20,7 @@ from mezoroi.app.blobs import Blobs
 from mezoroi.app.examples import Example
 from mezoroi.app.painting import mask_png
 from mezoroi.app.roles import Role
+from mezoroi.app.routes.jobs import _state
 from mezoroi.app.store import expert_grades, jobs, runs, verdicts
 from mezoroi.app.store.expert_grades import ExpertGraded
 from mezoroi.app.tables import Fruit, GradingRow, Job, User
@@ -236,6 +237,23 @@ def test_too_few_fruits_fail_with_a_reason(app: App, server_end: Line) -> None:
     assert job.detail.startswith("grade A has 0 fruits with an expert's grade")
     page = app.client(Role.ADMIN).get("/graders", headers={"accept-language": "en"}).text
     assert "The training failed" in page and "has 0 fruits" in page
+
+
+def test_what_a_training_tells_is_in_the_users_language(app: App) -> None:
+    client = app.client(Role.ADMIN)
+    with app.services.database.write() as session:
+        job = jobs.add_job(session, jobs.TRAIN)
+        job.log = "09:30:00 training begins\n09:31:00 epoch 1: loss 4.5\n09:32:00 as it is\n"
+    japanese = {"accept-language": "ja"}
+    page = client.get("/graders", headers=japanese).text
+    assert "09:30:00 学習を始めます。\n09:31:00 1 回目: 損失 4.5\n09:32:00 as it is\n" in page
+    told = _state(app.services, job.id, "ja")
+    assert told is not None and "09:30:00 学習を始めます。" in told["log"]
+    with app.services.database.write() as session:
+        reason = "all fruits were used in a training before, so none can test: grade new ones"
+        jobs.fail(session, job.id, "training", reason)
+    assert "新しい果実を判定してください。" in client.get("/graders", headers=japanese).text
+    assert reason in client.get("/graders", headers={"accept-language": "en"}).text
 
 
 def test_the_background_starts_the_process_and_notes_its_end(app: App) -> None:

@@ -9,13 +9,13 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 import mezoroi.app
-from mezoroi.app.i18n import LOCALE, catalogue, choose_language
+from mezoroi.app.i18n import LOCALE, NOTES, catalogue, choose_language
 
 APP = Path(mezoroi.app.__file__).parent
 METHODS = [("**/templates/**.html", "jinja2.ext:babel_extract"), ("**.py", "python")]
 KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
 OPTIONS = {"**/templates/**.html": {"trimmed": "false", "silent": "false"}}
-DYNAMIC = {"capture.po"}
+DYNAMIC = set(NOTES)
 """Texts of other rooms, which are looked up as they come."""
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import tallies
+from mezoroi.app.store import tallies, users
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
@@ -43,10 +43,24 @@ def test_a_day_is_counted_by_hand(packed: App) -> None:
     assert [item.share for item in found.grades] == [0.25, 0.5, 0.25]
     assert [item.weight for item in found.grades] == [1000, 1000, None]
     assert [item.brix for item in found.grades] == [None, None, 14.0]
-    assert (found.graded, found.waiting, found.total) == (4, 1, 5)
+    assert (found.graded, found.waiting, found.hidden, found.total) == (4, 1, 0, 5)
     assert (found.weight, found.weighed, found.corrected) == (2000, 2, 1)
     assert found.by_hour == {8: 2, 10: 3}
     assert found.by_day == {day: 5}
+
+
+def test_the_count_leaves_out_what_an_expert_has_yet_to_grade_and_says_so(packed: App) -> None:
+    client = packed.client(Role.EXPERT)
+    for address in ("/summary?day=2026-09-01", "/lots/1", "/summary/sheet?lot=1"):
+        page = client.get(address, headers={"accept-language": "en"}).text
+        hidden = 3 if "day" in address else 2
+        assert f"{hidden} fruits that you have yet to grade are not counted" in page
+    with packed.services.database.read() as session:
+        expert = users.find_user(session, "expert")
+        assert expert is not None
+        found = tallies.tally(session, Filter(end=MORNING.date(), blind_for=expert.id), "ABCD")
+    assert [(item.grade, item.count) for item in found.grades] == [("B", 1)]
+    assert (found.waiting, found.hidden, found.total) == (1, 3, 5)
 
 
 def test_a_lot_is_counted_over_all_its_days(packed: App) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mezoroi.app.roles import Role
+from mezoroi.app.routes.jobs import step_text
 from mezoroi.app.routes.references import prototype_radars
-from mezoroi.app.store import references, runs
+from mezoroi.app.store import jobs, references, runs
 from mezoroi.bundle import read_bundle
 from mezoroi.grader import Grader
 from tests.app.conftest import App, work
@@ -91,6 +92,11 @@ def test_the_index_is_made_anew(own_run_app: App) -> None:
     work(own_run_app.services)
     (job,) = expert.get("/api/v1/jobs", params={"kind": "index-references"}).json()
     assert job["state"] == "done"
+    with own_run_app.services.database.read() as session:
+        found = jobs.get_job(session, job["id"])
+    assert found is not None
+    found.state = "running"
+    assert step_text(found, "ja") == "参考玉を読み込んでいます …", "while it is at it"
 
 
 def test_what_cannot_be_a_reference_is_refused(own_run_app: App, melons: Path) -> None:

@@ -29,6 +29,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("POST", "/fruits/{fruit_id}/blind"): EXPERT,
     ("POST", "/fruits/{fruit_id}/verdict"): EXPERT,
     ("GET", "/fruits/{fruit_id}/picture"): NEWCOMER,
+    ("GET", "/fruits/{fruit_id}/original"): ADMIN,
     ("POST", "/fruits/{fruit_id}/details"): NEWCOMER,
     ("GET", "/exports/fruits.csv"): EXPERT,
     ("GET", "/exports/fruits.parquet"): EXPERT,

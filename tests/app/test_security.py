@@ -13,6 +13,7 @@ from mezoroi.app.roles import Role
 from mezoroi.app.server import create_app
 from mezoroi.app.settings import Limits, Settings
 from mezoroi.app.store import users
+from mezoroi.cli import main
 from tests.app.conftest import PASSWORD, App
 
 
@@ -110,6 +111,38 @@ def test_an_api_token_works_without_cookie_until_it_is_revoked(app: App) -> None
     client.headers["authorization"] = "Bearer " + key[:-1]
     refused = client.get("/api/v1/fruits")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("by", ["the administrator", "the command line", "the user"])
+def test_keys_end_with_the_password(app: App, by: str) -> None:
+    with app.services.database.write() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        key = users.add_token(session, user, "scales")
+    client = TestClient(app.app, headers={"authorization": f"Bearer {key}"})
+    assert client.get("/api/v1/fruits").status_code == 200
+    if by == "the administrator":
+        app.client(Role.ADMIN).post(f"/admin/users/{user.id}/password")
+    elif by == "the command line":
+        with pytest.raises(SystemExit):
+            main(["users", str(app.services.settings.data), "password", "newcomer"])
+    else:
+        form = {"old_password": PASSWORD, "new_password": "another-melon"}
+        app.client(Role.NEWCOMER).post("/account", data=form)
+    with app.services.database.read() as session:
+        assert users.user_of_token(session, key) is None
+
+
+def test_a_key_made_before_the_first_login_outlives_the_one_time_password(app: App) -> None:
+    with app.services.database.write() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        users.set_password(session, user, PASSWORD, must_change=True)
+        key = users.add_token(session, user, "scales")
+    form = {"old_password": PASSWORD, "new_password": "another-melon"}
+    app.client(Role.NEWCOMER).post("/account", data=form)
+    with app.services.database.read() as session:
+        assert users.user_of_token(session, key) is not None
 
 
 def test_every_answer_carries_the_policy(app: App) -> None:

@@ -91,13 +91,13 @@ def test_every_fruit_of_a_batch_has_the_time_of_one(
         send(app, jpeg(seed))
     left: list[timedelta] = []
 
-    def grade(worker: Worker, job: Job, fruit: Fruit) -> None:
+    def read(worker: Worker, job: Job, fruit: Fruit) -> None:
         with app.services.database.read() as session:
             held = jobs.get_job(session, job.id)
         assert held is not None and held.lease_until is not None
         left.append(held.lease_until - now())
 
-    monkeypatch.setattr(Worker, "_grade", grade)
+    monkeypatch.setattr(Worker, "_read", read)
     Worker(app.services.settings, "worker-test", lambda said: None).work_once()
     assert len(left) == 3
     assert all(timedelta(seconds=20) < each <= timedelta(seconds=30) for each in left)

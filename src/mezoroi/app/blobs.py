@@ -1,7 +1,8 @@
 """Files named by the SHA-256 of their content, in two rooms: originals and pictures.
 
-Originals are kept as they came and never served: a photo tells where it was taken. Pictures are
-made from them by the worker, without such data, and may be shown to whoever is logged in.
+Originals are kept as they came, and only an administrator may have one: a photo tells where it was
+taken. Pictures are made from them by the worker, without such data, and may be shown to whoever is
+logged in.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from babel.messages.pofile import read_po
 
 LANGUAGES = {"ja": "日本語", "en": "English"}
 DEFAULT = "ja"
-NOTES = "capture.po"
-"""The file with the texts of other rooms."""
+NOTES = ("capture.po", "training.po")
+"""The files with the texts of other rooms and processes."""
 _PLACE = re.compile(r"%\((\w+)\)s")
 LOCALE = Path(__file__).with_name("locale")
 
@@ -103,7 +103,8 @@ def _read(path: Path) -> dict[Key, str]:
 def _forms(language: str) -> list[tuple[re.Pattern[str], str]]:
     """The texts of `NOTES` with places for values, as patterns."""
     found = []
-    for (text, _), translated in _read(LOCALE / language / "LC_MESSAGES" / NOTES).items():
+    texts = [_read(LOCALE / language / "LC_MESSAGES" / name) for name in NOTES]
+    for (text, _), translated in (item for file in texts for item in file.items()):
         if _PLACE.search(text):
             parts = _PLACE.split(text)  # fixed text and names of places by turns
             pattern = "".join(

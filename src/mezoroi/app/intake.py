@@ -38,6 +38,22 @@ _VIDEOS: tuple[tuple[bytes, int, str], ...] = (
     (b"\x00\x00\x01\xb3", 0, "video/mpeg"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, "video/x-ms-wmv"),
 )
+SUFFIXES = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/bmp": "bmp",
+    "image/tiff": "tif",
+    "image/heic": "heic",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/x-matroska": "mkv",
+    "video/x-msvideo": "avi",
+    "video/mpeg": "mpg",
+    "video/x-ms-wmv": "wmv",
+    "video/mp2t": "ts",
+}
+"""How a file of a media type of `sniff` is called."""
 _LARGEST = {"weight": 50_000.0, "diameter": 1_000.0, "brix": 50.0}
 
 

@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
+from starlette.routing import Match
 
 import mezoroi
 from mezoroi.app.assets import versioned_address
@@ -91,8 +92,22 @@ class Pages:
             language=language,
             navigation=shown,
             path=request.url.path,
+            own_address=_address(request),
             **content,
         )
+
+
+def _address(request: Request) -> str:
+    """Path of this page; of the nearest one above it, where this one only answers a form."""
+    path = request.url.path
+    while request.method == "POST" and path != "/" and not _is_page(request, path):
+        path = path.rpartition("/")[0] or "/"
+    return path
+
+
+def _is_page(request: Request, path: str) -> bool:
+    asked = {**request.scope, "method": "GET", "path": path}
+    return any(route.matches(asked)[0] is Match.FULL for route in request.app.routes)
 
 
 def language_of(request: Request) -> str:

@@ -29,7 +29,7 @@ def serve_forever(
 
     Parameters
     ----------
-    first_logins : makes logins in a new database and returns what to tell about them
+    first_logins : makes the logins that there must be and returns what to tell about them
 
     Raises
     ------

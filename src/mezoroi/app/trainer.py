@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +83,7 @@ class Watch:
         with self._path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         for row in rows[self._told :]:
-            values = ", ".join(f"{name} {value}" for name, value in row.items() if name != "epoch")
-            self._trainer.tell(self._job_id, f"epoch {int(row['epoch']) + 1}: {values}")
+            self._trainer.tell(self._job_id, _epoch_text(row))
         if len(rows) > self._told:
             self._told = len(rows)
             self._trainer.step(self._job_id, "training", len(rows), self._epochs)
@@ -206,7 +206,7 @@ class Trainer:
             run.metrics = {**run.metrics, "compared": compared, "learned_from": sources}
             audit.record(session, None, "grader trained", str(run.id), job=job.id)
             jobs.finish(session, job.id)
-        self.tell(job.id, "done")
+        self.tell(job.id, "the new grader is ready")
 
     def _training_data(
         self, job: Job, standard: GradingStandard, panoramas: bool
@@ -226,6 +226,14 @@ class Trainer:
     def _fail(self, job: Job, detail: str) -> None:
         with self._database.write() as session:
             jobs.fail(session, job.id, "training", detail)
+
+
+def _epoch_text(row: Mapping[str, str]) -> str:
+    """What is told of an epoch, a row of ``epochs.csv``."""
+    said = f"epoch {int(row['epoch']) + 1}: loss {row['train_loss']}"
+    if "val_loss" in row:
+        said += f", on fruits kept aside {row['val_loss']}, of these right {row['val_acc']}"
+    return said
 
 
 def _epochs(folder: Path) -> int:

@@ -1,8 +1,8 @@
 """The grading worker: ``python -m mezoroi.app.worker``, started by the supervisor.
 
-It takes waiting jobs in small batches, reads and grades the fruits and stores the gradings. Files
-from users are decoded here and nowhere else: what takes too much time or memory ends this process,
-not the web server.
+It takes waiting jobs in small batches, reads their fruits one by one, grades together what was
+read, and stores the gradings. Files from users are decoded here and nowhere else: what takes too
+much time or memory ends this process, not the web server.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import select
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,12 +24,14 @@ from mezoroi.app.logs import set_up_logs
 from mezoroi.app.settings import Settings
 from mezoroi.app.store import fruits, jobs, runs
 from mezoroi.app.tables import Fruit, Job, Run
-from mezoroi.app.worker_start import first_line, read_start_line
+from mezoroi.app.worker_start import first_line, limit_memory, read_start_line
 from mezoroi.errors import MezoroiError
 
 if TYPE_CHECKING:
+    from mezoroi.app.reading import Upload
     from mezoroi.app.referencing import References
     from mezoroi.grader import Grader
+    from mezoroi.grading import Grading
 
 log = logging.getLogger("mezoroi.app.worker")
 BATCH = 8
@@ -48,6 +51,15 @@ class Bell:
         ready, _, _ = select.select([self._handle], [], [], seconds)
         if ready and not os.read(self._handle, 4096):
             self.is_over = True
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A fruit that was read and waits for the network."""
+
+    job: Job
+    fruit: Fruit
+    upload: Upload
 
 
 class Worker:
@@ -72,7 +84,7 @@ class Worker:
     def run(self, bell: Bell) -> None:
         """Work until the bell is over."""
         self._load()
-        _limit_memory(self._settings.limits.worker_bytes)
+        limit_memory(self._settings.limits.worker_bytes)
         while not bell.is_over:
             if not self.work_once():
                 bell.wait(_IDLE_SECONDS)
@@ -87,11 +99,19 @@ class Worker:
             each = max(limits.photo_time, limits.video_time)
             claimed = jobs.claim(session, jobs.GRADE, self._name, BATCH, each)
             work = [(job, fruits.get_fruit(session, job.fruit_id or 0)) for job in claimed]
+        ready: list[Ready] = []
         for job, fruit in work:
             if fruit is None:
                 self._fail(job, "unreadable", "the fruit is gone")
-            elif self._begin(job, fruit):
-                self._grade(job, fruit)
+                continue
+            if is_video(fruit.media):  # takes long: what is ready does not wait for it
+                self._grade(ready)
+                ready = []
+            if self._begin(job, fruit) and (upload := self._read(job, fruit)) is not None:
+                ready.append(Ready(job, fruit, upload))
+                with self._database.write() as session:
+                    jobs.set_aside(session, job.id, self._name, each * len(work))
+        self._grade(ready)
         return bool(work) or self._tend_references() or self._prepare()
 
     def _tend_references(self) -> bool:
@@ -114,6 +134,8 @@ class Worker:
         with self._database.write() as session:
             claimed = jobs.claim(session, kind, self._name, 1, _REFERENCE_SECONDS)
         for job in claimed:
+            if job.kind == jobs.INDEX_REFERENCES:
+                self._step(job, "indexing")
             try:
                 self._references.do(job)
             except MezoroiError as error:
@@ -152,35 +174,71 @@ class Worker:
         with self._database.write() as session:
             return jobs.begin(session, job.id, self._name, step, seconds)
 
-    def _grade(self, job: Job, fruit: Fruit) -> None:
-        from mezoroi.app.drawing import describe
-        from mezoroi.app.light import deviations
+    def _read(self, job: Job, fruit: Fruit) -> Upload | None:
+        """What a fruit's file holds; None where it cannot be read, which the job then says."""
         from mezoroi.app.reading import read_upload
 
         assert self._grader is not None
-        path = self._blobs.original(fruit.content)
-        video = is_video(fruit.media)
+        path, kind = self._blobs.original(fruit.content), self._grader.bundle.input_kind
         try:
-            upload = read_upload(path, video, self._grader.bundle.input_kind, self._settings.limits)
-            if video:
-                self._step(job, "grading")
-            grading = self._grader.grade_read(upload.fruit)
-            result = describe(grading, upload, self._blobs, shown_name=fruit.name or "the file")
-            result["light"] = deviations(grading.surface, self._light)
-        except MezoroiError as error:
-            reason = (
-                str(error).removeprefix(f"{path}: ").replace(str(path), fruit.name or "the file")
-            )
-            self._fail(job, "no fruit" if video else "unreadable", reason)
-            return
-        except MemoryError:
-            self._fail(job, "crashed", "out of memory")
-            return
+            return read_upload(path, is_video(fruit.media), kind, self._settings.limits)
         except Exception as error:  # one fruit's bug must not stop the others
-            log.exception("job %s failed", job.id)
-            self._fail(job, "unreadable", type(error).__name__)
+            self._explain(job, fruit, error)
+            return None
+
+    def _grade(self, ready: Sequence[Ready]) -> None:
+        """Grade fruits in one pass of the network, or one by one where that fails.
+
+        If this process dies of it, each is then taken alone: only the one to blame is given up.
+        """
+        assert self._grader is not None
+        seconds = self._settings.limits.photo_time * len(ready)
+        step = "grading" if len(ready) == 1 else jobs.TOGETHER
+        with self._database.write() as session:
+            held = [
+                item
+                for item in ready
+                if jobs.begin(session, item.job.id, self._name, step, seconds)
+            ]
+        if not held:
             return
-        self._store(job, fruit, result)
+        try:
+            gradings = self._grader.grade_together([item.upload.fruit for item in held])
+        except Exception as error:
+            if len(held) == 1:
+                self._explain(held[0].job, held[0].fruit, error)
+            else:
+                log.warning("%s fruits could not be graded together: %s", len(held), error)
+                for item in held:
+                    self._grade([item])
+            return
+        for item, grading in zip(held, gradings, strict=True):
+            self._keep(item, grading)
+
+    def _keep(self, item: Ready, grading: Grading) -> None:
+        from mezoroi.app.drawing import describe
+        from mezoroi.app.light import deviations
+
+        name = item.fruit.name or "the file"
+        try:
+            result = describe(grading, item.upload, self._blobs, shown_name=name)
+            result["light"] = deviations(grading.surface, self._light)
+        except Exception as error:
+            self._explain(item.job, item.fruit, error)
+        else:
+            self._store(item.job, item.fruit, result)
+
+    def _explain(self, job: Job, fruit: Fruit, error: Exception) -> None:
+        """Let a job fail with what is wrong with its fruit."""
+        if isinstance(error, MezoroiError):
+            path, name = str(self._blobs.original(fruit.content)), fruit.name or "the file"
+            reason = str(error).removeprefix(f"{path}: ").replace(path, name)
+            self._fail(job, "no fruit" if is_video(fruit.media) else "unreadable", reason)
+        elif isinstance(error, MemoryError):
+            self._fail(job, "crashed", "out of memory")
+        else:
+            log.error("job %s failed", job.id, exc_info=error)
+            self._fail(job, "unreadable", type(error).__name__)
 
     def _store(self, job: Job, fruit: Fruit, result: dict[str, Any]) -> None:
         with self._database.write() as session:
@@ -224,22 +282,6 @@ class Worker:
         with self._database.write() as session:
             session.get_one(Run, run.id).light = light
         return light
-
-
-def _limit_memory(extra: int) -> None:
-    """Allow this process so many bytes on top of what it has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if _has_proc() else 0
-    if not pages:
-        return
-    limit = pages * resource.getpagesize() + extra
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
-def _has_proc() -> bool:
-    return Path("/proc/self/statm").is_file()
 
 
 def _private_output() -> IO[str]:

@@ -1,9 +1,10 @@
-"""The line with which a worker learns what it works for."""
+"""How a worker starts: the line that tells what it works for, and the memory it may take."""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,3 +46,19 @@ def first_line() -> str:
             raise SystemExit("error: no settings came: start it with `mezoroi serve`")
         line += byte
     return line.decode()
+
+
+def limit_memory(extra: int) -> None:
+    """Allow this process so many bytes on top of what it has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if _has_proc() else 0
+    if not pages:
+        return
+    limit = pages * resource.getpagesize() + extra
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self/statm").is_file()

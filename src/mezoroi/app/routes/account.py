@@ -113,7 +113,11 @@ def save_account(
     old_password: Text = "",
     new_password: Text = "",
 ) -> Response:
-    """Save blind mode, or a new password, after which one logs in again."""
+    """Save blind mode, or a new password, after which one logs in again.
+
+    Keys end with the old password. Those made while a one-time password was due stay: whoever gave
+    it ended all that were before.
+    """
 
     def refuse(problem: str) -> Response:
         return here.pages.render(request, "account/account.html", 422, saved=False, problem=problem)
@@ -130,6 +134,8 @@ def save_account(
         with here.database.write() as session:
             found = users.get_user(session, user.id)
             if found is not None:
+                if not found.must_change_password:
+                    users.revoke_tokens(session, found)
                 users.set_password(session, found, new_password)
                 audit.record(session, user, "password changed")
     except MezoroiError:

@@ -85,11 +85,12 @@ def set_role(
 
 @router.post("/admin/users/{user_id}/password")
 def reset_password(request: Request, user_id: Id, user: Admin, here: Here) -> Response:
-    """Give a new one-time password and end all logins."""
+    """Give a new one-time password, and end all logins and keys."""
     secret = new_password()
     with here.database.write() as session:
         person = _person(users.get_user(session, user_id))
         users.set_password(session, person, secret, must_change=True)
+        users.revoke_tokens(session, person)
         audit.record(session, user, "password reset", person.name)
     return _people(request, here, secret=secret, secret_of=person.name)
 

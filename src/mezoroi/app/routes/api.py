@@ -68,12 +68,15 @@ class VerdictIn(BaseModel):
 
     answer: Literal["agree", "plausible", "wrong"] | None
     own_grade: str | None = Field(None, max_length=64)
-    note: str = Field("", max_length=2000)
+    note: str | None = Field(
+        None, max_length=2000, description="Left out, the note stays; empty, it is deleted."
+    )
 
 
 class VerdictOut(VerdictIn):
     """A verdict as it is kept."""
 
+    note: str
     revision: int
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 
 from mezoroi.app import exporting, intake
-from mezoroi.app.access import Expert, Newcomer, newcomer
+from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.routes.grade import details_of, hidden_ids
 from mezoroi.app.services import Here
@@ -185,6 +185,22 @@ def take_picture(fruit_id: int, _: Newcomer, here: Here) -> Response:
     if not path.is_file():
         raise HTTPException(404)
     return FileResponse(path, filename=f"fruit-{fruit_id}.jpg")
+
+
+@router.get("/fruits/{fruit_id}/original")
+def take_original(fruit_id: int, user: Admin, here: Here) -> Response:
+    """The file as it was sent, with all its data; never shown, only saved."""
+    with here.database.read() as session:
+        fruit = fruits.get_fruit(session, fruit_id)
+    if fruit is None:
+        raise HTTPException(404)
+    path = here.blobs.original(fruit.content)
+    if not path.is_file():
+        raise HTTPException(404)
+    with here.database.write() as session:
+        audit.record(session, user, "original downloaded", str(fruit_id))
+    name = f"fruit-{fruit_id}-original.{intake.SUFFIXES[fruit.media]}"
+    return FileResponse(path, media_type="application/octet-stream", filename=name)
 
 
 @router.post("/fruits/{fruit_id}/details")

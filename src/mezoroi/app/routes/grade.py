@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -43,6 +45,7 @@ UploadKey = Annotated[
 ]
 _FIELDS = 20
 NUMBERS = ("weight", "diameter", "brix")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")  # a comma elsewhere is a decimal one
 _HOLD_SECONDS = 1.0
 _LOOK_SECONDS = 0.05  # between two looks at a job of the last seconds; an older one is less urgent
 
@@ -228,13 +231,11 @@ def again(fruit_id: int, user: Newcomer, here: Here) -> Response:
 
 
 def hidden_ids(user: User, listed: list[fruits.Listed], seen: Any) -> set[int]:
-    """Own fruits in a list whose grade a blind grader has yet to give."""
+    """Fruits in a list whose grade a blind grader has yet to give."""
     return {
         item.fruit.id
         for item in listed
-        if item.grading is not None
-        and item.fruit.uploader_id == user.id
-        and asks_blind(user, seen.get(item.grading.id))
+        if item.grading is not None and asks_blind(user, seen.get(item.grading.id))
     }
 
 
@@ -252,8 +253,9 @@ def details_of(form: Mapping[str, str]) -> Details:
 
 
 def _number(text: str) -> float | None:
-    """A number as people write it, also with full-width figures; None for nothing."""
-    clean = text.strip().replace(",", ".")
+    """A number as people write it, also full-width or with thousands apart; None for nothing."""
+    clean = unicodedata.normalize("NFKC", text).strip()
+    clean = clean.replace(",", "" if _THOUSANDS.fullmatch(clean) else ".")
     if not clean:
         return None
     try:

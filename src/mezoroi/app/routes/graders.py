@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from mezoroi.app.access import Admin
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS
-from mezoroi.app.routes.jobs import step_text
+from mezoroi.app.routes.jobs import log_text, step_text
 from mezoroi.app.services import Here
 from mezoroi.app.settings import check_run
 from mezoroi.app.store import audit, expert_grades, jobs, runs
@@ -43,6 +43,7 @@ def graders_page(request: Request, user: Admin, here: Here) -> Response:
     is_there = training is not None and training.is_there
     known = training.counts if training is not None and is_there else {}
     together = {grade: counts[grade] + known.get(grade, 0) for grade in standard.grades}
+    language = language_of(request)
     return here.pages.render(
         request,
         "graders/list.html",
@@ -58,7 +59,8 @@ def graders_page(request: Request, user: Admin, here: Here) -> Response:
         least=LEAST,
         can_train=min(together.values()) >= LEAST,
         job=newest,
-        step=step_text(newest, language_of(request)) if newest is not None else "",
+        step=step_text(newest, language) if newest is not None else "",
+        log=log_text(newest, language) if newest is not None else "",
         is_working=newest is not None and newest.state in jobs.OPEN,
         problems=PROBLEMS,
     )

@@ -60,14 +60,25 @@ def step_text(job: Job, language: str) -> str:
     return catalogue(language).gettext(STEPS.get(key, STEPS["preparing"]))
 
 
+def log_text(job: Job, language: str) -> str:
+    """What a job has told, in words; the time stands before every line."""
+    told = (line.partition(" ") for line in job.log.splitlines())
+    return "".join(f"{hour} {catalogue(language).note(text)}\n" for hour, _, text in told)
+
+
 def _state(here: Services, job_id: int, language: str) -> dict[str, Any] | None:
     with here.database.read() as session:
         job = jobs.get_job(session, job_id)
     if job is None:
         return None
-    shown = {"done": job.done, "total": job.total, "log": job.log, "state": job.state}
-    is_over = job.state not in jobs.OPEN
-    return shown | {"step": step_text(job, language), "is_over": is_over}
+    return {
+        "done": job.done,
+        "total": job.total,
+        "log": log_text(job, language),
+        "state": job.state,
+        "step": step_text(job, language),
+        "is_over": job.state not in jobs.OPEN,
+    }
 
 
 async def _stream(

@@ -45,8 +45,12 @@ def give_verdict(
     answer: Annotated[str, Form(max_length=16)],
     own_grade: Grade = "",
     note: Annotated[str, Form(max_length=2000)] = "",
+    note_shown: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Add a revision to the user's verdict."""
+    """Add a revision to the user's verdict.
+
+    An empty note deletes the one there was where the form showed it, and leaves it otherwise.
+    """
     with here.database.write() as session:
         grading = _grading(session, fruit_id, grading_id)
         verdict = verdicts.give_verdict(
@@ -55,7 +59,7 @@ def give_verdict(
             user.id,
             None if answer == WITHDRAW else answer,
             own_grade=own_grade or None,
-            note=note.strip(),
+            note=note.strip() if note or note_shown else None,
         )
     if not is_fragment(request):
         return RedirectResponse(f"/fruits/{fruit_id}", 303)

@@ -29,6 +29,7 @@ ACTIONS: Mapping[str, str] = {
     "login refused": N_("Login refused"),
     "lot added": N_("Lot added"),
     "lot changed": N_("Lot changed"),
+    "original downloaded": N_("Original file downloaded"),
     "password changed": N_("Password changed"),
     "password reset": N_("Password reset"),
     "practice settings": N_("Practice settings changed"),
@@ -53,6 +54,7 @@ DETAILS: Mapping[str, str] = {
     "audit": N_("Audit log"),
     "before": N_("before"),
     "brix": N_("Sugar (Brix)"),
+    "by": N_("by"),
     "closed": N_("closed"),
     "days": N_("days kept"),
     "diameter": N_("Diameter"),
@@ -71,6 +73,8 @@ DETAILS: Mapping[str, str] = {
     "weight": N_("Weight"),
 }
 """What a line may say besides, likewise."""
+COMMAND_LINE = N_("command line")
+"""By what a line was made for which no user logged in."""
 
 
 def record(

@@ -31,8 +31,8 @@ class Filter:
     verdict : one of `VERDICTS`
     reliability : one of `RELIABILITIES`
     lot : id
-    blind_for : id of a user who grades blind; of their own fruits that they have yet to grade, the
-        grade decides nothing here, or the list would tell it
+    blind_for : id of a user who grades blind; of fruits that they have yet to grade, the grade
+        decides nothing here, or the list would tell it
     """
 
     start: date | None = None
@@ -90,11 +90,20 @@ def midnight(day: date) -> datetime:
 
 
 def awaits_blind(user_id: int) -> ColumnElement[bool]:
-    """Whether a fruit is a user's own whose newest grading they have neither graded nor seen."""
+    """Whether a user has neither graded nor seen the newest grading of a fruit, or there is none.
+
+    Asked from the user's verdicts on, of which there are fewer than of fruits.
+    """
     newer = aliased(GradingRow)
-    newest = select(func.max(newer.id)).where(newer.fruit_id == Fruit.id).scalar_subquery()
-    seen = select(Verdict.id).where(Verdict.grading_id == newest, Verdict.user_id == user_id)
-    return and_(Fruit.uploader_id == user_id, ~seen.exists())
+    graded_again = select(newer.id).where(
+        newer.fruit_id == GradingRow.fruit_id, newer.id > GradingRow.id
+    )
+    seen = (
+        select(GradingRow.fruit_id)
+        .join(Verdict, Verdict.grading_id == GradingRow.id)
+        .where(Verdict.user_id == user_id, ~graded_again.exists())
+    )
+    return Fruit.id.not_in(seen)
 
 
 def count(session: Session, chosen: Filter) -> int:

@@ -23,6 +23,8 @@ TRAIN = "train"
 """Payload: ``run_id`` of the grader that the new one is to be better than."""
 PREPARE = "prepare"
 """No payload: prepares fruits for practice and calibration, a few at a time."""
+TOGETHER = "together"
+"""Step of fruits that are graded in one pass, also after the worker ended amid it."""
 OPEN = ("queued", "running")
 _LONGEST_LOG = 20_000
 _CRASHED = {GRADE: "crashed", TRAIN: "training"}
@@ -69,7 +71,7 @@ def queue_place(session: Session, job: Job) -> int:
 def claim(
     session: Session, kind: str, worker: str, most: int, seconds_each: float
 ) -> Sequence[Job]:
-    """Take the oldest waiting jobs for a worker; one that was tried before is taken alone."""
+    """Take the oldest waiting jobs for a worker; one whose worker ended is taken alone."""
     query = (
         select(Job)
         .where(Job.kind == kind, Job.state == "queued")
@@ -78,14 +80,19 @@ def claim(
         .with_for_update(skip_locked=True)
     )
     found = list(session.scalars(query))
-    if found and found[0].attempts:
+    if found and _is_doubtful(found[0]):
         found = found[:1]
-    found = [job for job in found if not job.attempts or job is found[0]]
+    found = [job for job in found if not _is_doubtful(job) or job is found[0]]
     until = now() + timedelta(seconds=seconds_each * len(found))
     for job in found:
         job.state, job.worker, job.lease_until = "running", worker, until
         job.started_at, job.attempts = now(), job.attempts + 1
     return found
+
+
+def _is_doubtful(job: Job) -> bool:
+    """Whether a worker may have ended because of it."""
+    return bool(job.attempts) or job.step == TOGETHER
 
 
 def begin(session: Session, job_id: int, worker: str, step: str, seconds: float) -> bool:
@@ -100,6 +107,13 @@ def begin(session: Session, job_id: int, worker: str, step: str, seconds: float)
         return False
     job.step, job.lease_until = step, now() + timedelta(seconds=seconds)
     return True
+
+
+def set_aside(session: Session, job_id: int, worker: str, seconds: float) -> None:
+    """A job waits for the others of its batch: what these do meanwhile is not its fault."""
+    job = session.get_one(Job, job_id)
+    if is_held(job, worker):
+        job.step, job.lease_until = "", now() + timedelta(seconds=seconds)
 
 
 def is_held(job: Job, worker: str) -> bool:
@@ -152,12 +166,13 @@ def release(session: Session, worker: str | None, attempts: int) -> int:
         query = query.where(Job.worker == worker)
     lost = list(session.scalars(query))
     for job in lost:
-        if job.kind == GRADE and not job.step:
-            job.attempts -= 1  # it was in the same batch, and its turn had not come
+        if job.kind == GRADE and job.step in ("", TOGETHER):
+            job.attempts -= 1  # its turn had not come, or it is not known to be the one
         if job.attempts >= attempts:
             fail(session, job.id, _CRASHED.get(job.kind, "stopped"))
         else:
-            job.state, job.worker, job.lease_until, job.step = "queued", None, None, ""
+            job.state, job.worker, job.lease_until = "queued", None, None
+            job.step = TOGETHER if job.step == TOGETHER else ""
     return len(lost)
 
 

@@ -44,13 +44,15 @@ class Tally:
     Attributes
     ----------
     grades : in the order of the standard, others after these; only those that occur
-    waiting : fruits without a grading, or that a blind grader has yet to grade
+    waiting : fruits without a grading
+    hidden : graded fruits that a blind grader has yet to grade
     by_hour : number of fruits by hour of the day, 0 to 23, in the house's time zone
     by_day : number of fruits by day
     """
 
     grades: Sequence[GradeTally]
     waiting: int
+    hidden: int
     by_hour: Mapping[int, int]
     by_day: Mapping[date, int]
 
@@ -62,7 +64,7 @@ class Tally:
     @property
     def total(self) -> int:
         """Number of all fruits."""
-        return self.graded + self.waiting
+        return self.graded + self.waiting + self.hidden
 
     @property
     def corrected(self) -> int:
@@ -90,6 +92,8 @@ def tally(session: Session, chosen: Filter, order: Sequence[str]) -> Tally:
     conditions = Filter(start=chosen.start, end=chosen.end, lot=chosen.lot).conditions()
     moments = session.scalars(select(Fruit.created_at).where(*conditions)).all()
     local = [moment.astimezone() for moment in moments]
+    conditions.append(Fruit.grade.is_not(None))
+    known = session.scalar(select(func.count()).select_from(Fruit).where(*conditions)) or 0
     if chosen.blind_for is not None:
         conditions.append(~awaits_blind(chosen.blind_for))
     final = func.coalesce(Fruit.expert_grade, Fruit.grade)
@@ -101,17 +105,18 @@ def tally(session: Session, chosen: Filter, order: Sequence[str]) -> Tally:
         func.count(Fruit.weight),
         func.avg(Fruit.brix),
         func.sum(corrected),
-    ).where(*conditions, Fruit.grade.is_not(None))
+    ).where(*conditions)
     rows = session.execute(query.group_by(final)).all()
     graded = sum(row[1] for row in rows)
-    known = {grade: place for place, grade in enumerate(order)}
-    rows = sorted(rows, key=lambda row: (known.get(row[0], len(known)), row[0]))
+    places = {grade: place for place, grade in enumerate(order)}
+    rows = sorted(rows, key=lambda row: (places.get(row[0], len(places)), row[0]))
     return Tally(
         grades=[
             GradeTally(grade, count, count / graded, weight, weighed, brix, int(wrong))
             for grade, count, weight, weighed, brix, wrong in rows
         ],
-        waiting=len(moments) - graded,
+        waiting=len(moments) - known,
+        hidden=known - graded,
         by_hour=dict(sorted(Counter(moment.hour for moment in local).items())),
         by_day=dict(sorted(Counter(moment.date() for moment in local).items())),
     )

@@ -186,7 +186,7 @@ def revoke_token(session: Session, user_id: int, token_id: int) -> None:
 
 
 def set_role(session: Session, user: User, role: Role) -> None:
-    """Give a user another role.
+    """Give a user another role; who becomes an expert starts in blind mode.
 
     Raises
     ------
@@ -195,7 +195,15 @@ def set_role(session: Session, user: User, role: Role) -> None:
     """
     if role is not Role.ADMIN:
         _keep_an_admin(session, user)
+    if role is Role.EXPERT and user.role != role.value:
+        user.blind = True
     user.role = role.value
+
+
+def revoke_tokens(session: Session, user: User) -> None:
+    """Take all of a user's tokens out of force."""
+    for token in list_tokens(session, user.id):
+        token.revoked_at = now()
 
 
 def set_active(session: Session, user: User, active: bool) -> None:

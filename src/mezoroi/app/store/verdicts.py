@@ -27,7 +27,7 @@ def give_verdict(
     answer: str | None,
     *,
     own_grade: str | None = None,
-    note: str = "",
+    note: str | None = None,
     mask: str | None = None,
 ) -> Verdict:
     """Add a revision; who agrees grades it as the grading does.
@@ -35,7 +35,8 @@ def give_verdict(
     Parameters
     ----------
     answer : one of `ANSWERS`, or None to take it back
-    own_grade : default the blind grade, where there is one
+    own_grade : default the one given before, else the blind grade, where it is not the grading's
+    note : default the one given before; empty for none
 
     Raises
     ------
@@ -49,7 +50,10 @@ def give_verdict(
     if answer == "agree":
         own_grade = grading.grade
     elif answer is not None and own_grade is None and last is not None:
-        own_grade = last.own_grade if last.own_grade != grading.grade else None
+        given = (last.own_grade, last.blind_grade)
+        own_grade = next((grade for grade in given if grade not in (None, grading.grade)), None)
+    if note is None:
+        note = last.note if last is not None else ""
     revision = Verdict(
         grading_id=grading.id,
         user_id=user_id,
