@@ -1,0 +1,95 @@
+"""Pictures sent over a connection that comes and goes, in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Route, expect
+
+from mezoroi.app.tables import Fruit
+from tests.browser.conftest import PORTRAIT, Server, Visit
+from tests.browser.test_grading import Visits, surfaces
+from tests.browser.test_house import database_of
+
+LOST = "ERR_FAILED"
+_NOTHING_IS_KEPT = """async () => {
+  const asked = indexedDB.open("mezoroi", 1);
+  const database = await new Promise((tell) => { asked.onsuccess = () => tell(asked.result); });
+  const count = database.transaction("uploads").objectStore("uploads").count();
+  return await new Promise((tell) => { count.onsuccess = () => tell(count.result === 0); });
+}"""
+
+
+def cut(visit: Visit) -> None:
+    """Let no upload through."""
+
+    def lose(route: Route) -> None:
+        if route.request.method == "POST":
+            route.abort()
+        else:
+            route.continue_()
+
+    visit.page.route("**/fruits", lose)
+
+
+def mend(visit: Visit) -> None:
+    """Let uploads through again; that the browser told of the lost ones is no trouble."""
+    visit.page.unroute("**/fruits")
+    visit.troubles[:] = [line for line in visit.troubles if LOST not in line]
+
+
+def fruits_of(visit: Visit) -> list[dict[str, object]]:
+    answer = visit.page.request.get(visit.server.url + "/api/v1/fruits?most=200")
+    found: list[dict[str, object]] = answer.json()
+    return found
+
+
+def test_a_second_photo_chosen_meanwhile_is_sent_too(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    before = len(fruits_of(tablet))
+    cut(tablet)
+    page.set_input_files("#file", surfaces(melons)[0])
+    page.set_input_files("#file", surfaces(melons)[1])
+    expect(page.locator("[data-waiting]")).to_contain_text("2")
+    mend(tablet)
+    page.wait_for_url("**/fruits", timeout=30_000)
+    assert len(fruits_of(tablet)) == before + 2
+
+
+def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
+    visit: Visits, melons: Path, server: Server
+) -> None:
+    tablet = visit(PORTRAIT, user="newcomer")
+    page = tablet.page
+    waiting = page.locator("[data-waiting]")
+    before = len(fruits_of(tablet))
+    cut(tablet)
+    page.tap(".send summary")
+    page.fill("#field-weight", "1234")
+    page.set_input_files("#file", surfaces(melons)[:2])
+    expect(waiting).to_contain_text("2 件をこの端末に保存しました")
+    tablet.look("waiting")
+    page.reload()
+    expect(waiting).to_contain_text("2 件")
+    tablet.go("/account")
+    expect(waiting).to_contain_text("2 件")
+
+    page.context.clear_cookies()
+    tablet.log_in("expert")
+    page.wait_for_load_state("networkidle")
+    mend(tablet)
+    tablet.go("/fruits")
+    page.wait_for_load_state("networkidle")
+    expect(waiting).to_be_hidden()
+    assert len(fruits_of(tablet)) == before
+
+    page.context.clear_cookies()
+    tablet.log_in("newcomer")
+    tablet.go("/account")
+    expect(waiting).to_be_hidden()
+    page.wait_for_function(_NOTHING_IS_KEPT, timeout=30_000)
+    assert len(fruits_of(tablet)) == before + 2
+    with database_of(server) as database, database.read() as session:
+        sent = session.query(Fruit).order_by(Fruit.id.desc()).limit(2)
+        assert [(each.uploader.name, each.weight) for each in sent] == [("newcomer", 1234)] * 2
