@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from playwright.sync_api import Route, expect
 
-from mezoroi.app.tables import Fruit
+from mezoroi.app.store import fruits, jobs
+from mezoroi.app.store.fruits import Details
+from mezoroi.app.tables import Fruit, User, now
 from tests.browser.conftest import PORTRAIT, Server, Visit
 from tests.browser.test_grading import Visits, surfaces
-from tests.browser.test_house import database_of
+from tests.browser.test_house import database_of, send_and_look
 
 LOST = "ERR_FAILED"
 _NOTHING_IS_KEPT = """async () => {
@@ -42,6 +45,24 @@ def fruits_of(visit: Visit) -> list[dict[str, object]]:
     answer = visit.page.request.get(visit.server.url + "/api/v1/fruits?most=200")
     found: list[dict[str, object]] = answer.json()
     return found
+
+
+def fruit_at_work(server: Server) -> int:
+    """A fruit that a grader has at hand, and never finishes."""
+    with database_of(server) as database, database.write() as session:
+        user = session.query(User).filter_by(name="newcomer").one()
+        fruit = fruits.add_fruit(
+            session,
+            content="0" * 64,
+            media="image/png",
+            size=1,
+            name="melon.png",
+            uploader_id=user.id,
+            details=Details(),
+        )
+        job = jobs.add_job(session, jobs.GRADE, fruit_id=fruit.id, user_id=user.id)
+        job.state, job.worker, job.lease_until = "running", "another", now() + timedelta(hours=1)
+        return fruit.id
 
 
 def test_a_second_photo_chosen_meanwhile_is_sent_too(visit: Visits, melons: Path) -> None:
@@ -93,3 +114,43 @@ def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
     with database_of(server) as database, database.read() as session:
         sent = session.query(Fruit).order_by(Fruit.id.desc()).limit(2)
         assert [(each.uploader.name, each.weight) for each in sent] == [("newcomer", 1234)] * 2
+
+
+def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send_and_look(tablet, surfaces(melons)[3])
+    page.route("**/verdict", lambda route: route.abort())
+    page.tap(".answer.plausible")
+    unheard = page.locator("[data-unheard]")
+    expect(unheard).to_contain_text("保存されていません")
+    tablet.look("unheard")
+    page.unroute("**/verdict")
+    page.tap(".answer.plausible")
+    expect(page.locator(".given")).to_be_visible()
+    expect(unheard).to_be_hidden()
+    tablet.troubles[:] = [line for line in tablet.troubles if LOST not in line]
+
+
+def test_a_waiting_page_asks_again_after_a_lost_answer(visit: Visits, server: Server) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    number = fruit_at_work(server)
+    asked: list[str] = []
+
+    def lose_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/progress*", lose_first)
+    tablet.go(f"/fruits/{number}")
+    unheard = page.locator("[data-unheard]")
+    expect(unheard).to_be_visible()
+    expect(unheard).to_be_hidden(timeout=20_000)
+    assert len(asked) > 1
+    tablet.troubles[:] = [line for line in tablet.troubles if LOST not in line]
