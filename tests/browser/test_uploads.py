@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -154,3 +155,27 @@ def test_a_waiting_page_asks_again_after_a_lost_answer(visit: Visits, server: Se
     expect(unheard).to_be_hidden(timeout=20_000)
     assert len(asked) > 1
     tablet.troubles[:] = [line for line in tablet.troubles if LOST not in line]
+
+
+def test_refused_files_are_named_and_the_others_are_sent(
+    visit: Visits, melons: Path, tmp_path: Path
+) -> None:
+    letter, large, good = tmp_path / "letter.jpg", tmp_path / "large.png", tmp_path / "good.png"
+    letter.write_text("this is a letter")
+    shutil.copy(surfaces(melons)[5], good)
+    large.write_bytes(good.read_bytes() + bytes(1))
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    page.evaluate(
+        "most => { document.querySelector('[data-upload]').dataset.most = most; }",
+        good.stat().st_size,
+    )
+    page.set_input_files("#file", [letter, large, good])
+    told = page.locator("[data-problem] p")
+    expect(told).to_have_count(2)
+    expect(page.locator("[data-status]")).to_have_text("写真や動画 1 件を送りました。")
+    expect(told.filter(has_text="letter.jpg")).to_contain_text("写真でも動画でもありません")
+    expect(told.filter(has_text="large.png")).to_contain_text("ファイルが大きすぎます")
+    assert len(fruits_of(tablet)) == before + 1
+    tablet.look("refused")
+    tablet.troubles[:] = [line for line in tablet.troubles if "415" not in line]

@@ -42,6 +42,7 @@ UploadKey = Annotated[
     ),
 ]
 _FIELDS = 20
+_FORM_BYTES = 1 << 16  # of an upload, beside its file
 NUMBERS = ("weight", "diameter", "brix")
 _HOLD_SECONDS = 1.0
 _LOOK_SECONDS = 0.05  # between two looks at a job of the last seconds; an older one is less urgent
@@ -59,6 +60,8 @@ def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
     return here.pages.render(
         request,
         "grade/start.html",
+        problems=PROBLEMS,
+        most_bytes=here.settings.limits.upload_bytes - _FORM_BYTES,
         takes_video=run is not None and run.input_kind == "surface",
         recent=recent,
         hidden=hidden_ids(user, recent, seen),

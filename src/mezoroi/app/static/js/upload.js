@@ -28,11 +28,7 @@ export function startUpload(form) {
     } else sending.hidden = true;
   });
   document.addEventListener("upload-refused", (event) => {
-    const { name, reason } = event.detail;
-    const line = document.createElement("p");
-    line.textContent = `${name}: ${reason || text("failed")}`;
-    problem.append(line);
-    problem.hidden = false;
+    refuse(event.detail.name, event.detail.reason || text("failed"));
   });
 
   async function send(file) {
@@ -40,7 +36,11 @@ export function startUpload(form) {
     const location = await keepUpload(form.action, fields, file);
     if (location) taken.push(location);
     else refused += 1;
-    if (unsentUploads() || refused || following) return;
+    if (unsentUploads() || following) return;
+    if (refused) { // the page stays, to tell why
+      if (taken.length) show(text("sent").replace("{count}", taken.length), 1);
+      return;
+    }
     if (taken.length === 1) {
       following = true;
       show(text("grading"), null);
@@ -51,6 +51,13 @@ export function startUpload(form) {
     window.location.assign(taken.length > 1 ? "/fruits" : taken[0]);
   }
 
+  function refuse(name, reason) {
+    const line = document.createElement("p");
+    line.textContent = `${name}: ${reason}`;
+    problem.append(line);
+    problem.hidden = false;
+  }
+
   function sendAll(files) {
     if (!files.length) return;
     if (!unsentUploads() && !following) {
@@ -58,7 +65,10 @@ export function startUpload(form) {
       problem.hidden = true;
       problem.replaceChildren();
     }
-    for (const file of files) send(file);
+    const tooLarge = files.filter((file) => file.size > form.dataset.most);
+    refused += tooLarge.length;
+    for (const file of tooLarge) refuse(file.name, text("large"));
+    for (const file of files) if (!tooLarge.includes(file)) send(file);
   }
 
   for (const input of form.querySelectorAll("[data-file]")) {
