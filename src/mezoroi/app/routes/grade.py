@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from mezoroi.app.store import fruits, jobs, lots, runs, silhouettes, verdicts
 from mezoroi.app.store.fruits import Details
 from mezoroi.app.tables import Job, User, now
 from mezoroi.app.views import asks_blind, result_view
+from mezoroi.app.watching import Watcher
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
@@ -53,22 +55,58 @@ def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Where a photo or video is taken or dropped."""
     with here.database.read() as session:
         run = runs.active_run(session)
-        recent = fruits.list_fruits(session, 0, 6)
-        seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
         open_lots = lots.open_lots(session)
         last_lot = lots.last_lot(session, user.id)
     return here.pages.render(
         request,
         "grade/start.html",
-        problems=PROBLEMS,
         most_bytes=here.settings.limits.upload_bytes - _FORM_BYTES,
         takes_video=run is not None and run.input_kind == "surface",
-        recent=recent,
-        hidden=hidden_ids(user, recent, seen),
         standard=None if run is None else GradingStandard.from_dict(run.standard.content),
         lots=open_lots,
         lot=last_lot.name if last_lot is not None else "",
+        **_recent(request, user, here),
     )
+
+
+@router.get("/recent")
+def recent_fruits(
+    request: Request,
+    user: Newcomer,
+    here: Here,
+    known: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """The part of the start page that lists the last fruits; nothing where it is as `known`.
+
+    Else a fruit could be exchanged under the finger that is about to open it.
+    """
+    view = _recent(request, user, here)
+    if view["stage"] == known:
+        return Response(status_code=204)
+    return here.pages.render(request, "grade/_recent.html", **view)
+
+
+def _recent(request: Request, user: User, here: Services) -> dict[str, Any]:
+    """The last fruits, and the files that the watched folder's watcher refused."""
+    watcher: Watcher | None = request.app.state.watcher
+    with here.database.read() as session:
+        recent = fruits.list_fruits(session, 0, 6)
+        seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
+    hidden = hidden_ids(user, recent, seen)
+    refused = [] if watcher is None else list(watcher.refused)
+    shown = [
+        (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
+        for item in recent
+    ]
+    stage = hashlib.sha256(repr((shown, sorted(hidden), refused)).encode()).hexdigest()
+    return {
+        "recent": recent,
+        "hidden": hidden,
+        "refused": refused,
+        "is_watched": watcher is not None,
+        "stage": stage,
+        "problems": PROBLEMS,
+    }
 
 
 @router.post("/fruits")
