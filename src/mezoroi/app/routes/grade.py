@@ -189,10 +189,9 @@ def fruit_page(
         if grading is not None and grading.result["silhouette"] is not None:
             typical = silhouettes.mean_silhouette(session, grading.grade)
     common: dict[str, Any] = {"fruit": fruit, "job": job, "place": place, "problems": PROBLEMS}
-    common |= {"lots": open_lots, "saved": saved}
+    common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place)}
     if grading is None:
-        stage = _stage_name(job, place)
-        return here.pages.render(request, "grade/waiting.html", stage=stage, **common)
+        return here.pages.render(request, "grade/waiting.html", **common)
     view = result_view(grading, language_of(request), typical)
     if asks_blind(user, own):
         hidden = replace(view, maps=[], neighbours=[])
@@ -208,6 +207,7 @@ def fruit_page(
         expert=expert,
         painted=painted,
         referenced=referenced,
+        is_at_work=job is not None and job.state in jobs.OPEN,
         **common,
     )
 
