@@ -25,6 +25,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/fruits"): NEWCOMER,
     ("GET", "/fruits/{fruit_id}"): NEWCOMER,
     ("GET", "/fruits/{fruit_id}/progress"): NEWCOMER,
+    ("GET", "/recent"): NEWCOMER,
     ("POST", "/fruits/{fruit_id}/again"): NEWCOMER,
     ("POST", "/fruits/{fruit_id}/blind"): EXPERT,
     ("POST", "/fruits/{fruit_id}/verdict"): EXPERT,

@@ -176,6 +176,22 @@ def test_bodies_have_a_largest_size(make_app: Callable[..., App], path: str) -> 
     assert (stated.status_code, unstated.status_code) == (413, 413)
 
 
+@pytest.mark.parametrize(("language", "said"), [("ja", "大きすぎます"), ("en", "is too large")])
+def test_a_file_that_is_too_large_is_refused_in_the_users_language(
+    make_app: Callable[..., App], language: str, said: str
+) -> None:
+    app = make_app(limits=Limits(upload_bytes=2000))
+    client = app.client(Role.NEWCOMER)
+    client.post("/language", data={"language": language})
+    client.cookies.delete("mezoroi_language")
+    files = {"file": ("melon.png", bytes(3000))}
+    answer = client.post("/fruits", files=files, headers={"accept": "application/json"})
+    assert answer.status_code == 413 and said in answer.json()["error"]
+    page = client.post("/fruits", files=files)
+    assert page.status_code == 413 and said in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+
+
 def test_an_app_with_a_route_open_by_mistake_does_not_start(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

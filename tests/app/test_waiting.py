@@ -15,10 +15,10 @@ from mezoroi.app.reading import read_upload
 from mezoroi.app.roles import Role
 from mezoroi.app.routes import grade
 from mezoroi.app.settings import Limits
-from mezoroi.app.store import jobs
+from mezoroi.app.store import jobs, users
 from mezoroi.capture.sources import PHOTO_SIDE
-from tests.app.conftest import App
-from tests.app.helpers import send
+from tests.app.conftest import App, jpeg, work
+from tests.app.helpers import grading_of, send
 
 
 def png() -> bytes:
@@ -65,6 +65,26 @@ def test_without_news_the_answer_is_held(
     params = {} if known is None else {"known": known}
     answer = app.client(Role.NEWCOMER).get(f"/fruits/{fruit_id}/progress", params=params)
     assert answer.status_code == 204 and len(looks) == 3
+
+
+def test_grading_again_is_followed_and_its_failure_told(app: App) -> None:
+    fruit_id = send(app, jpeg(0))
+    work(app.services)
+    assert grading_of(app, fruit_id)
+    client, page = app.client(Role.EXPERT), f"/fruits/{fruit_id}"
+    with app.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        user.blind = False
+    follows = f'hx-get="{page}/progress'
+    assert follows not in client.get(page).text
+    assert client.post(f"{page}/again").status_code == 303
+    assert follows in client.get(page).text and "badge huge" in client.get(page).text
+    with app.services.database.write() as session:
+        jobs.fail(session, job_of(app, fruit_id), "crashed")
+    failed = client.get(page).text
+    assert follows not in failed and "badge huge" in failed
+    assert "再判定できませんでした" in failed and "メモリーがかかりすぎました" in failed
 
 
 def test_scripts_and_styles_are_kept_under_an_address_of_their_own(app: App) -> None:

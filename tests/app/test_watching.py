@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,37 @@ def test_what_finds_the_queue_full_is_taken_later(
     assert look(watcher) == []
     work(app.services)
     assert look(watcher) == [3]
+
+
+def test_the_start_page_follows_the_folder_and_tells_what_was_refused(
+    make_app: Callable[..., App], folder: Path
+) -> None:
+    app = make_app(watch=folder, watch_user="expert", limits=Limits(upload_bytes=20_000))
+    client = app.client(Role.NEWCOMER)
+    asks = re.compile(r'hx-get="(/recent\?known=\w+)" hx-trigger="every 3s"')
+    found = asks.search(client.get("/").text)
+    assert found is not None
+    assert client.get(found[1]).status_code == 204, "nothing is new"
+    (folder / "film.mp4").write_bytes(jpeg(1) + bytes(20_000))
+    (folder / "letter.txt").write_text("this is a letter")
+    (folder / "good.jpg").write_bytes(jpeg(2))
+    watcher: Watcher = app.app.state.watcher
+    assert look(watcher) == [1]
+    assert [(each.name, each.code) for each in watcher.refused] == [
+        ("letter.txt", "not media"),
+        ("film.mp4", "too large"),
+    ]
+    news = client.get(found[1])
+    assert news.status_code == 200 and 'href="/fruits/1"' in news.text
+    assert "film.mp4" in news.text and "ファイルが大きすぎます" in news.text
+    assert "letter.txt" in news.text
+    again = asks.search(news.text)
+    assert again is not None and client.get(again[1]).status_code == 204
+    assert look(watcher) == [] and len(watcher.refused) == 2, "refused once"
+
+
+def test_without_a_watched_folder_the_start_page_asks_for_nothing(app: App) -> None:
+    assert "hx-get" not in app.client(Role.NEWCOMER).get("/").text
 
 
 def test_folder_and_user_must_be_there(app: App, folder: Path, tmp_path: Path) -> None:

@@ -35,6 +35,15 @@ FLAGS = [
 ]
 PORTRAIT, LANDSCAPE = (768, 1024), (1280, 800)
 START_SECONDS = 90
+LEAST_TOUCH = 44
+_SMALL = """least => [...document.querySelectorAll("a[href], button, summary")].filter((it) => {
+  const isSeen = it.checkVisibility({ visibilityProperty: true });
+  const { width, height, right } = it.getBoundingClientRect();
+  const isText = (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim();
+  const isInline = getComputedStyle(it).display === "inline";
+  const isInText = isInline && [...it.parentNode.childNodes].some(isText);
+  return isSeen && right > 0 && !isInText && Math.min(width, height) < least;
+}).map((it) => it.outerHTML.slice(0, 160))"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Visit:
         self.page.wait_for_url(self.server.url + "/")
 
     def look(self, name: str) -> None:
-        """Check the page with axe, and that its main action is on the screen; keep a picture."""
+        """Check the page with axe, and that gloves hit what can be tapped; keep a picture."""
         self.page.wait_for_load_state()
         self.page.evaluate("document.fonts.ready.then(() => true)")
         folder = os.environ.get("SCREENSHOTS")
@@ -93,6 +102,8 @@ class Visit:
             "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         )
         assert not too_wide, f"{name}: the page scrolls sideways"
+        small = self.page.evaluate(_SMALL, LEAST_TOUCH)
+        assert not small, f"{name}: too small for gloves: {small}"
 
 
 @pytest.fixture(scope="session")

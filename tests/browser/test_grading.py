@@ -6,9 +6,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from mezoroi.datasets.melons.collection import indexed_melon
+from mezoroi.datasets.melons.render import Conditions
+from mezoroi.datasets.melons.styles import style_of
+from mezoroi.datasets.melons.turn import Turn
+from mezoroi.datasets.melons.video import render_views, write_video
 from tests.browser.conftest import LANDSCAPE, PORTRAIT, Visit
 
 Visits = Callable[..., Visit]
@@ -35,6 +41,17 @@ def send(visit: Visit, photo: Path) -> None:
     visit.go("/")
     visit.page.set_input_files("#file", photo)
     visit.page.wait_for_selector(".result, .blind-page", timeout=60_000)
+
+
+def filmed_turn(path: Path) -> Path:
+    """A short, small film of a melon that turns once."""
+    rng = np.random.default_rng(3)
+    melon, _ = indexed_melon(0, 3)
+    light = Conditions.draw(rng, style_of("standard"))
+    turn = Turn(frames=48, fps=24, size=(240, 320))
+    frames, _ = render_views(melon.body, melon.texture, light, turn, rng)
+    write_video(path, frames, turn.fps)
+    return path
 
 
 def overlay_sum(visit: Visit) -> int:
@@ -120,6 +137,31 @@ def test_maps_are_switched_faded_zoomed_and_laid_bare(visit: Visits, melons: Pat
     expect(page.locator("[data-viewer]")).to_have_class(re.compile("bare"))
     page.mouse.up()
     expect(page.locator("[data-viewer]")).not_to_have_class(re.compile("bare"))
+
+
+def test_a_filmed_turn_is_unrolled_and_graded(visit: Visits, tmp_path: Path) -> None:
+    tablet = visit(PORTRAIT, user="newcomer")
+    page = tablet.page
+    page.set_input_files("[data-file][accept='video/*']", filmed_turn(tmp_path / "turn.mp4"))
+    expect(page.locator(".decision .badge.huge")).to_be_visible(timeout=60_000)
+    expect(page.locator(".silhouette .mean")).to_be_visible()
+    page.wait_for_selector("[data-viewer][data-shown]")
+    tablet.look("film")
+
+
+def test_a_grade_differs_although_the_chart_is_fair(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send(tablet, surfaces(melons)[6])
+    page.tap(".letters .quiet")
+    page.tap(".answer.plausible")
+    expect(page.locator(".given b").first).to_have_text("違うが図は妥当")
+    page.tap(".verdict .own-grade .letter >> text='C'")
+    expect(page.locator(".verdict .own-grade [aria-pressed=true]")).to_have_text("C")
+    page.reload()
+    expect(page.locator(".given b").first).to_have_text("違うが図は妥当")
+    expect(page.locator(".given .badge")).to_have_text("C")
+    tablet.look("plausible")
 
 
 def test_the_language_is_switched_and_kept(visit: Visits, server: object) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Dialog, expect
 
 import mezoroi as mz
 from mezoroi.app.blobs import Blobs
@@ -87,6 +87,8 @@ def test_a_mask_is_painted_undone_saved_and_shown(
     page.tap("[data-undo]")
     page.check("[name=tool][value=eraser]", force=True)
     stroke(0.85, 0.95)
+    page.tap("[data-clear]")
+    page.tap("[data-undo]")
     canvas.focus()
     for key in ("ArrowUp", "ArrowUp"):
         page.keyboard.press(key)
@@ -113,6 +115,30 @@ def test_a_mask_is_painted_undone_saved_and_shown(
     assert 0.53 < min(columns["A"]) < 0.61, "the stroke at 0.2 was undone"
 
 
+def test_strokes_are_not_lost_with_the_page(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send_and_look(tablet, surfaces(melons)[4])
+    page.tap("a[href$='/mask']")
+    page.wait_for_selector("[data-paint][data-started]")
+    painting = page.url
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.tap("[data-canvas]")
+    page.locator(".bar .quiet").tap()
+    expect(page.locator("[data-save-mask]")).to_be_enabled()
+    page.wait_for_timeout(500)
+    assert asked == ["beforeunload"] and page.url == painting
+    page.tap("[data-save-mask]")
+    page.wait_for_selector(".result")
+    assert asked == ["beforeunload"], "what is saved can be left"
+
+
 def test_a_fruit_becomes_a_reference_in_one_tap_and_goes_again(visit: Visits, melons: Path) -> None:
     tablet = visit(PORTRAIT, "en", "admin")
     page = tablet.page
@@ -129,7 +155,10 @@ def test_a_fruit_becomes_a_reference_in_one_tap_and_goes_again(visit: Visits, me
     expect(link).to_be_visible()
     tablet.look("reference")
     own = page.locator(f"a[href='/fruits/{number}']")
-    page.locator(".card.reference", has=own).locator("button").tap()
+    card = page.locator(".card.reference", has=own)
+    card.locator("summary").tap()
+    tablet.look("remove")
+    card.locator("button").tap()
     expect(link).to_have_count(0, timeout=20_000)
 
 

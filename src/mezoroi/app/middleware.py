@@ -6,11 +6,16 @@ import logging
 import time
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mezoroi.app.access import identify
+from mezoroi.app.answers import answer
 from mezoroi.app.metrics import Metrics
+from mezoroi.app.problems import PROBLEMS
 
 log = logging.getLogger("mezoroi.app.requests")
 SMALL_BODY = 1 << 20
@@ -57,7 +62,7 @@ class Guard:
         most = self._upload_bytes if scope["path"] in UPLOAD_PATHS else SMALL_BODY
         stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > most:
-            await _refuse(413, f"more than {most} bytes")(scope, receive, send)
+            await (await run_in_threadpool(_too_large, scope, most))(scope, receive, send)
             return
         seen, started = 0, False
 
@@ -82,7 +87,7 @@ class Guard:
             if started:
                 raise
         if seen > most and not started:
-            await _refuse(413, f"more than {most} bytes")(scope, receive, send)
+            await (await run_in_threadpool(_too_large, scope, most))(scope, receive, send)
 
 
 class Envelope:
@@ -140,6 +145,14 @@ def _is_own(headers: Headers) -> bool:
     if origin is None:
         return "cookie" not in headers
     return urlsplit(origin).netloc == headers.get("host")
+
+
+def _too_large(scope: Scope, most: int) -> Response:
+    """That a body is too large, in the user's language."""
+    request = Request(scope)
+    identify(request)
+    text = PROBLEMS["too large"] if scope["path"] in UPLOAD_PATHS else None
+    return answer(request, 413, f"more than {most} bytes", text)
 
 
 def _refuse(status: int, reason: str) -> PlainTextResponse:

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ log = logging.getLogger("mezoroi.app.watching")
 POLL_SECONDS = 1.0
 SETTLED_SECONDS = 2.0
 """A file that did not change for so long is taken to be whole."""
+MOST_REFUSED = 3
+"""So many refused files are told on the page."""
 _BLOCK = 1 << 20
 
 
@@ -37,6 +40,14 @@ class Found:
     modified: int
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A file that was not taken, and why: a key of `mezoroi.app.problems.PROBLEMS`."""
+
+    name: str
+    code: str
+
+
 class Watcher:
     """Looks into a folder again and again, and sends what is new as an upload would be.
 
@@ -47,6 +58,10 @@ class Watcher:
     folder : what to watch
     user_name : whom the fruits count for
     wake : called when there is work for the grader
+
+    Attributes
+    ----------
+    refused : the last files that were not taken since the start, newest first
     """
 
     def __init__(
@@ -64,6 +79,7 @@ class Watcher:
         self._database = database
         self._blobs = blobs
         self._wake = wake
+        self.refused: deque[Refused] = deque(maxlen=MOST_REFUSED)
         self._last: dict[str, Found] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,6 +135,7 @@ class Watcher:
                 if problem.status == 503:  # the others wait as well: again at the next look
                     break
                 log.warning("not taken", extra={"file": name, "reason": problem.code})
+                self.refused.appendleft(Refused(name, problem.code))
                 fruit_id = None
             except OSError as error:
                 log.warning("not readable", extra={"file": name, "reason": str(error)})
@@ -133,6 +150,8 @@ class Watcher:
 
     def _take(self, found: Found, user: User) -> int | None:
         """Send a file; None where a fruit has this very content already."""
+        if found.size > self._settings.limits.upload_bytes:
+            raise UploadProblem("too large", 413)
         path = self._folder / found.name
         with path.open("rb") as stream:
             digest = hashlib.sha256()
@@ -164,8 +183,7 @@ class Watcher:
                 except OSError:  # it went meanwhile
                     continue
                 name = path.relative_to(self._folder).as_posix()
-                fits = 0 < status.st_size <= self._settings.limits.upload_bytes
-                if fits and len(name) <= watched.LONGEST_NAME:
+                if status.st_size > 0 and len(name) <= watched.LONGEST_NAME:
                     yield Found(name, status.st_size, status.st_mtime_ns)
 
     def _user(self) -> User | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 import unicodedata
@@ -27,6 +28,7 @@ from mezoroi.app.store import fruits, jobs, lots, runs, silhouettes, verdicts
 from mezoroi.app.store.fruits import Details
 from mezoroi.app.tables import Job, User, now
 from mezoroi.app.views import asks_blind, result_view
+from mezoroi.app.watching import Watcher
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
@@ -44,6 +46,7 @@ UploadKey = Annotated[
     ),
 ]
 _FIELDS = 20
+_FORM_BYTES = 1 << 16  # of an upload, beside its file
 NUMBERS = ("weight", "diameter", "brix")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")  # a comma elsewhere is a decimal one
 _HOLD_SECONDS = 1.0
@@ -55,20 +58,58 @@ def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Where a photo or video is taken or dropped."""
     with here.database.read() as session:
         run = runs.active_run(session)
-        recent = fruits.list_fruits(session, 0, 6)
-        seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
         open_lots = lots.open_lots(session)
         last_lot = lots.last_lot(session, user.id)
     return here.pages.render(
         request,
         "grade/start.html",
+        most_bytes=here.settings.limits.upload_bytes - _FORM_BYTES,
         takes_video=run is not None and run.input_kind == "surface",
-        recent=recent,
-        hidden=hidden_ids(user, recent, seen),
         standard=None if run is None else GradingStandard.from_dict(run.standard.content),
         lots=open_lots,
         lot=last_lot.name if last_lot is not None else "",
+        **_recent(request, user, here),
     )
+
+
+@router.get("/recent")
+def recent_fruits(
+    request: Request,
+    user: Newcomer,
+    here: Here,
+    known: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """The part of the start page that lists the last fruits; nothing where it is as `known`.
+
+    Else a fruit could be exchanged under the finger that is about to open it.
+    """
+    view = _recent(request, user, here)
+    if view["stage"] == known:
+        return Response(status_code=204)
+    return here.pages.render(request, "grade/_recent.html", **view)
+
+
+def _recent(request: Request, user: User, here: Services) -> dict[str, Any]:
+    """The last fruits, and the files that the watched folder's watcher refused."""
+    watcher: Watcher | None = request.app.state.watcher
+    with here.database.read() as session:
+        recent = fruits.list_fruits(session, 0, 6)
+        seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
+    hidden = hidden_ids(user, recent, seen)
+    refused = [] if watcher is None else list(watcher.refused)
+    shown = [
+        (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
+        for item in recent
+    ]
+    stage = hashlib.sha256(repr((shown, sorted(hidden), refused)).encode()).hexdigest()
+    return {
+        "recent": recent,
+        "hidden": hidden,
+        "refused": refused,
+        "is_watched": watcher is not None,
+        "stage": stage,
+        "problems": PROBLEMS,
+    }
 
 
 @router.post("/fruits")
@@ -151,10 +192,9 @@ def fruit_page(
         if grading is not None and grading.result["silhouette"] is not None:
             typical = silhouettes.mean_silhouette(session, grading.grade)
     common: dict[str, Any] = {"fruit": fruit, "job": job, "place": place, "problems": PROBLEMS}
-    common |= {"lots": open_lots, "saved": saved}
+    common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place)}
     if grading is None:
-        stage = _stage_name(job, place)
-        return here.pages.render(request, "grade/waiting.html", stage=stage, **common)
+        return here.pages.render(request, "grade/waiting.html", **common)
     view = result_view(grading, language_of(request), typical)
     if asks_blind(user, own):
         hidden = replace(view, maps=[], neighbours=[])
@@ -170,6 +210,7 @@ def fruit_page(
         expert=expert,
         painted=painted,
         referenced=referenced,
+        is_at_work=job is not None and job.state in jobs.OPEN,
         **common,
     )
 

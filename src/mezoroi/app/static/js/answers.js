@@ -94,7 +94,7 @@ function tell(state) {
   document.dispatchEvent(new CustomEvent("answers", { detail: { state, count } }));
 }
 
-function newKey() {
+export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -2,7 +2,9 @@
 import { startMaskLayer, startPaint } from "./paint.js";
 import { startJob } from "./jobs.js";
 import { startUpload } from "./upload.js";
+import { startUploads } from "./uploads.js";
 import { startAnswers } from "./answers.js";
+import { startNotices } from "./notices.js";
 import { startOverlay } from "./overlays.js";
 import { startSheet } from "./sheet.js";
 import { startTurning } from "./turning.js";
@@ -33,5 +35,7 @@ function startAll(root) {
 
 document.documentElement.classList.replace("no-js", "js") || document.documentElement.classList.add("js");
 startAll(document);
+startNotices(document.querySelector("[data-notices]"));
 startAnswers();
+startUploads();
 document.addEventListener("htmx:load", (event) => startAll(event.target));

@@ -62,7 +62,8 @@ export function startPaint(form) {
     colours.set(input.value, colourOf(input.value, form));
     fillRuns(layers.get(input.value), given[input.value] ?? []);
   }
-  const past = [];
+  const past = []; // steps that undo takes back: the layers that one changed, as they were
+  let unsaved = false;
   let last = null;
   let waiting = false;
   const cursor = { x: width / 2, y: height / 2 };
@@ -78,11 +79,11 @@ export function startPaint(form) {
     requestAnimationFrame(() => { waiting = false; draw(canvas, layers, colours); });
   }
 
-  function remember() {
-    const grade = chosen("grade");
-    past.push([grade, runsOf(layers.get(grade))]);
+  function remember(grades) {
+    past.push(grades.map((grade) => [grade, runsOf(layers.get(grade))]));
     if (past.length > MOST_STEPS) past.shift();
     save.disabled = false;
+    unsaved = true;
   }
 
   function dab(x, y) {
@@ -114,7 +115,7 @@ export function startPaint(form) {
     if (!event.isPrimary) return; // a palm or a second finger
     event.preventDefault();
     canvas.setPointerCapture(event.pointerId);
-    remember();
+    remember([chosen("grade")]);
     last = place(event);
     dab(last.x, last.y);
   });
@@ -131,7 +132,7 @@ export function startPaint(form) {
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key === " ") {
-      remember();
+      remember([chosen("grade")]);
       dab(cursor.x, cursor.y);
     } else if (moves[event.key]) {
       cursor.x = Math.min(width, Math.max(0, cursor.x + moves[event.key][0] * radius()));
@@ -142,18 +143,18 @@ export function startPaint(form) {
     event.preventDefault();
   });
   form.querySelector("[data-undo]").addEventListener("click", () => {
-    const step = past.pop();
-    if (!step) return;
-    layers.get(step[0]).fill(0);
-    fillRuns(layers.get(step[0]), step[1]);
+    for (const [grade, runs] of past.pop() ?? []) {
+      layers.get(grade).fill(0);
+      fillRuns(layers.get(grade), runs);
+    }
     redraw();
   });
   form.querySelector("[data-clear]").addEventListener("click", () => {
+    remember([...layers.keys()]);
     for (const layer of layers.values()) layer.fill(0);
-    past.length = 0;
-    save.disabled = false;
     redraw();
   });
+  window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
   save.addEventListener("click", async () => {
     save.disabled = true;
     const masks = Object.fromEntries([...layers].map(([grade, layer]) => [grade, runsOf(layer)]));
@@ -162,6 +163,7 @@ export function startPaint(form) {
     try {
       const answer = await fetch(form.dataset.action, { method: "POST", headers, body });
       if (!answer.ok) throw new Error();
+      unsaved = false;
       window.location.assign((await answer.json()).location);
     } catch {
       problem.textContent = form.querySelector("[data-text-failed]").innerHTML.trim();

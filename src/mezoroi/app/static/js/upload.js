@@ -1,7 +1,7 @@
-// Sends files as soon as they are chosen or dropped, one after the other, and shows how far it is.
-// What the server cannot take now, or what has no network, is kept and sent again, with the key by
-// which the server knows an upload that it has taken although its answer was lost.
-const AGAIN_MS = 3000;
+// Sends files as soon as they are chosen or dropped, and shows how far it is. More can be chosen
+// meanwhile; only when all are sent does the page go on, to the fruit or to the list of several.
+import { keepUpload, unsentUploads } from "./uploads.js";
+
 const FOLLOWED_MS = 3000; // a fruit that is not graded by then waits on a page of its own
 
 export function startUpload(form) {
@@ -9,46 +9,73 @@ export function startUpload(form) {
   const text = (name) => find(`text-${name}`).innerHTML.trim();
   const [drop, sending, status, progress, problem] =
     ["drop", "sending", "status", "progress", "problem"].map(find);
+  let taken = []; // where the fruits are that were sent since this page was opened
+  let refused = 0;
+  let following = false;
 
   function show(line, share) {
     sending.hidden = false;
-    problem.hidden = true;
     status.textContent = line;
     if (share === null) progress.removeAttribute("value");
     else progress.value = 100 * share;
   }
 
-  function fail(line) {
-    sending.hidden = true;
-    problem.hidden = false;
-    problem.textContent = line;
-  }
+  document.addEventListener("uploads", (event) => {
+    const { state, share, count } = event.detail;
+    const total = taken.length + refused + count;
+    if (state === "sending") {
+      show(`${text("sending")} … ${total > 1 ? `(${total - count + 1} / ${total})` : ""}`, share);
+    } else sending.hidden = true;
+  });
+  document.addEventListener("upload-refused", (event) => {
+    refuse(event.detail.name, event.detail.reason || text("failed"));
+  });
 
-  async function sendAll(files) {
-    const keys = files.map(newKey);
-    let location = null;
-    for (const [place, file] of files.entries()) {
-      const count = files.length > 1 ? ` (${place + 1} / ${files.length})` : "";
-      try {
-        location = await sendUntilTaken(form, file, keys[place], (line, share) => show(line + count, share), text);
-      } catch (error) {
-        fail(`${files.length > 1 ? `${file.name}: ` : ""}${error.message || text("failed")}`);
-        return;
-      }
+  async function send(file) {
+    const fields = [...new FormData(form)].filter(([name]) => name !== "file");
+    const location = await keepUpload(form.action, fields, file);
+    if (location) taken.push(location);
+    else refused += 1;
+    if (unsentUploads() || following) return;
+    if (refused) { // the page stays, to tell why
+      if (taken.length) show(text("sent").replace("{count}", taken.length), 1);
+      return;
     }
-    if (!location) return;
-    if (files.length === 1) {
+    if (taken.length === 1) {
+      following = true;
       show(text("grading"), null);
       await graded(location);
+      following = false;
+      if (unsentUploads() || refused) return; // more was chosen meanwhile
     }
-    window.location.assign(files.length > 1 ? "/fruits" : location);
+    window.location.assign(taken.length > 1 ? "/fruits" : taken[0]);
+  }
+
+  function refuse(name, reason) {
+    const line = document.createElement("p");
+    line.textContent = `${name}: ${reason}`;
+    problem.append(line);
+    problem.hidden = false;
+  }
+
+  function sendAll(files) {
+    if (!files.length) return;
+    if (!unsentUploads() && !following) {
+      [taken, refused] = [[], 0];
+      problem.hidden = true;
+      problem.replaceChildren();
+    }
+    const tooLarge = files.filter((file) => file.size > form.dataset.most);
+    refused += tooLarge.length;
+    for (const file of tooLarge) refuse(file.name, text("large"));
+    for (const file of files) if (!tooLarge.includes(file)) send(file);
   }
 
   for (const input of form.querySelectorAll("[data-file]")) {
     input.addEventListener("change", () => {
       const files = [...input.files];
       input.value = "";
-      if (files.length) sendAll(files);
+      sendAll(files);
     });
   }
   for (const name of ["dragenter", "dragover"]) {
@@ -57,24 +84,7 @@ export function startUpload(form) {
   for (const name of ["dragleave", "drop"]) {
     drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
   }
-  drop.addEventListener("drop", (event) => {
-    const files = [...event.dataTransfer.files];
-    if (files.length) sendAll(files);
-  });
-}
-
-async function sendUntilTaken(form, file, key, show, text) {
-  for (;;) {
-    show(`${text("sending")} …`, 0);
-    const answer = await send(form, file, key, (share) => show(`${text("sending")} …`, share));
-    if (answer.status === 201 || answer.status === 200) return answer.content.location;
-    if (answer.status === 401) window.location.assign("/login");
-    if (answer.status !== 0 && answer.status !== 503) {
-      throw new Error(answer.content.error || text("failed"));
-    }
-    show(answer.status === 503 ? text("waiting") : text("offline"), null);
-    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-  }
+  drop.addEventListener("drop", (event) => sendAll([...event.dataTransfer.files]));
 }
 
 // Until a fruit is graded or failed: most are while a page that says so would load.
@@ -87,37 +97,5 @@ async function graded(location) {
     } catch {
       return;
     }
-  }
-}
-
-function newKey() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16)); // a page that came without HTTPS
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function send(form, file, key, report) {
-  const content = new FormData(form);
-  content.delete("file");
-  content.append("file", file, file.name);
-  return new Promise((resolve) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", form.action);
-    request.setRequestHeader("Accept", "application/json");
-    request.setRequestHeader("Idempotency-Key", key);
-    request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable) report(event.loaded / event.total);
-    });
-    request.addEventListener("load", () => resolve({ status: request.status, content: parse(request.responseText) }));
-    request.addEventListener("error", () => resolve({ status: 0, content: {} }));
-    request.send(content);
-  });
-}
-
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return {};
   }
 }

@@ -1,0 +1,187 @@
+"""Pictures sent over a connection that comes and goes, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+from playwright.sync_api import Route, expect
+
+from mezoroi.app.store import fruits, jobs
+from mezoroi.app.store.fruits import Details
+from mezoroi.app.tables import Fruit, User, now
+from tests.browser.conftest import PORTRAIT, Server, Visit
+from tests.browser.test_grading import Visits, surfaces
+from tests.browser.test_house import database_of, send_and_look
+
+TOLD = re.compile(r"ERR_FAILED|415|htmx:(sendError|afterRequest)")
+_NOTHING_IS_KEPT = """async () => {
+  const asked = indexedDB.open("mezoroi", 1);
+  const database = await new Promise((tell) => { asked.onsuccess = () => tell(asked.result); });
+  const count = database.transaction("uploads").objectStore("uploads").count();
+  return await new Promise((tell) => { count.onsuccess = () => tell(count.result === 0); });
+}"""
+
+
+def cut(visit: Visit) -> None:
+    """Let no upload through."""
+
+    def lose(route: Route) -> None:
+        if route.request.method == "POST":
+            route.abort()
+        else:
+            route.continue_()
+
+    visit.page.route("**/fruits", lose)
+
+
+def mend(visit: Visit) -> None:
+    """Let uploads through again."""
+    visit.page.unroute("**/fruits")
+    forgive(visit)
+
+
+def forgive(visit: Visit) -> None:
+    """What the browser told of requests that the test let fail is no trouble."""
+    visit.troubles[:] = [line for line in visit.troubles if not TOLD.search(line)]
+
+
+def fruits_of(visit: Visit) -> list[dict[str, object]]:
+    answer = visit.page.request.get(visit.server.url + "/api/v1/fruits?most=200")
+    found: list[dict[str, object]] = answer.json()
+    return found
+
+
+def fruit_at_work(server: Server) -> int:
+    """A fruit that a grader has at hand, and never finishes."""
+    with database_of(server) as database, database.write() as session:
+        user = session.query(User).filter_by(name="newcomer").one()
+        fruit = fruits.add_fruit(
+            session,
+            content="0" * 64,
+            media="image/png",
+            size=1,
+            name="melon.png",
+            uploader_id=user.id,
+            details=Details(),
+        )
+        job = jobs.add_job(session, jobs.GRADE, fruit_id=fruit.id, user_id=user.id)
+        job.state, job.worker, job.lease_until = "running", "another", now() + timedelta(hours=1)
+        return fruit.id
+
+
+def test_a_second_photo_chosen_meanwhile_is_sent_too(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    before = len(fruits_of(tablet))
+    cut(tablet)
+    page.set_input_files("#file", surfaces(melons)[0])
+    page.set_input_files("#file", surfaces(melons)[1])
+    expect(page.locator("[data-waiting]")).to_contain_text("2")
+    mend(tablet)
+    page.wait_for_url("**/fruits", timeout=30_000)
+    assert len(fruits_of(tablet)) == before + 2
+
+
+def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
+    visit: Visits, melons: Path, server: Server
+) -> None:
+    tablet = visit(PORTRAIT, user="newcomer")
+    page = tablet.page
+    waiting = page.locator("[data-waiting]")
+    before = len(fruits_of(tablet))
+    cut(tablet)
+    page.tap(".send summary")
+    page.fill("#field-weight", "1234")
+    page.set_input_files("#file", surfaces(melons)[:2])
+    expect(waiting).to_contain_text("2 件をこの端末に保存しました")
+    tablet.look("waiting")
+    page.reload()
+    expect(waiting).to_contain_text("2 件")
+    tablet.go("/account")
+    expect(waiting).to_contain_text("2 件")
+
+    page.context.clear_cookies()
+    tablet.log_in("expert")
+    page.wait_for_load_state("networkidle")
+    mend(tablet)
+    tablet.go("/fruits")
+    page.wait_for_load_state("networkidle")
+    expect(waiting).to_be_hidden()
+    assert len(fruits_of(tablet)) == before
+
+    page.context.clear_cookies()
+    tablet.log_in("newcomer")
+    tablet.go("/account")
+    expect(waiting).to_be_hidden()
+    page.wait_for_function(_NOTHING_IS_KEPT, timeout=30_000)
+    assert len(fruits_of(tablet)) == before + 2
+    with database_of(server) as database, database.read() as session:
+        sent = session.query(Fruit).order_by(Fruit.id.desc()).limit(2)
+        assert [(each.uploader.name, each.weight) for each in sent] == [("newcomer", 1234)] * 2
+
+
+def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send_and_look(tablet, surfaces(melons)[3])
+    page.route("**/verdict", lambda route: route.abort())
+    page.tap(".answer.plausible")
+    unheard = page.locator("[data-unheard]")
+    expect(unheard).to_contain_text("保存されていません")
+    tablet.look("unheard")
+    page.unroute("**/verdict")
+    page.tap(".answer.plausible")
+    expect(page.locator(".given")).to_be_visible()
+    expect(unheard).to_be_hidden()
+    forgive(tablet)
+
+
+def test_a_waiting_page_asks_again_after_a_lost_answer(visit: Visits, server: Server) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    number = fruit_at_work(server)
+    asked: list[str] = []
+
+    def lose_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/progress*", lose_first)
+    tablet.go(f"/fruits/{number}")
+    unheard = page.locator("[data-unheard]")
+    expect(unheard).to_be_visible()
+    expect(unheard).to_be_hidden(timeout=20_000)
+    assert len(asked) > 1
+    forgive(tablet)
+
+
+def test_refused_files_are_named_and_the_others_are_sent(
+    visit: Visits, melons: Path, tmp_path: Path
+) -> None:
+    letter, large, good = tmp_path / "letter.jpg", tmp_path / "large.png", tmp_path / "good.png"
+    letter.write_text("this is a letter")
+    shutil.copy(surfaces(melons)[5], good)
+    large.write_bytes(good.read_bytes() + bytes(1))
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    page.evaluate(
+        "most => { document.querySelector('[data-upload]').dataset.most = most; }",
+        good.stat().st_size,
+    )
+    page.set_input_files("#file", [letter, large, good])
+    told = page.locator("[data-problem] p")
+    expect(told).to_have_count(2)
+    expect(page.locator("[data-status]")).to_have_text("写真や動画 1 件を送りました。")
+    expect(told.filter(has_text="letter.jpg")).to_contain_text("写真でも動画でもありません")
+    expect(told.filter(has_text="large.png")).to_contain_text("ファイルが大きすぎます")
+    assert len(fruits_of(tablet)) == before + 1
+    tablet.look("refused")
+    forgive(tablet)
