@@ -309,6 +309,36 @@ def test_experts_see_results_of_those_who_agree(ready: App) -> None:
     assert expert.get(own).status_code == 404
 
 
+def test_results_go_after_a_day_without_consent(ready: App) -> None:
+    people = [Role.NEWCOMER, Role.EXPERT, Role.ADMIN]
+    newcomer, expert, admin = (ready.client(role) for role in people)
+    expert.post("/practice/consent", data={"agrees": "true"})
+    for client in (newcomer, expert, admin):
+        play(ready, client)
+    ids = {}
+    with ready.services.database.write() as session:
+        for role in people:
+            user = users.find_user(session, role.value)
+            assert user is not None
+            ids[role] = user.id
+        practice.learner(session, ids[Role.ADMIN]).arm = "random"
+    assert ready.services.background.clear_out()["practice"] == 0, "not yet"
+    with ready.services.database.write() as session:
+        for item in session.query(PracticeRound):
+            item.started_at -= timedelta(days=1)
+    begin(newcomer)
+    assert ready.services.background.clear_out()["practice"] == 2
+    with ready.services.database.read() as session:
+        left = {item.user_id for item in practice.answers(session)}
+        assert left == {ids[Role.EXPERT]}
+        assert len(practice.list_rounds(session, ids[Role.NEWCOMER])) == 1, "that of today"
+        learners = {item.user_id: item for item in practice.list_learners(session)}
+    assert learners.keys() == {ids[Role.EXPERT], ids[Role.ADMIN]}
+    assert learners[ids[Role.EXPERT]].state["pairs"]
+    assert (learners[ids[Role.ADMIN]].arm, learners[ids[Role.ADMIN]].state) == ("random", {})
+    play(ready, newcomer)
+
+
 def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
     client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
     with ready.services.database.read() as session:
