@@ -12,9 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import mezoroi as mz
-from mezoroi.app import practising
+from mezoroi.app import hiding, practising
 from mezoroi.app.roles import Role
-from mezoroi.app.store import jobs, practice, specimens, users
+from mezoroi.app.store import calibration, jobs, practice, references, specimens, users
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
@@ -174,7 +174,7 @@ def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> N
         assert reply == {"location": address}
         assert client.get(question).status_code == 404, "no answer is told, not even afterwards"
     with ready.services.database.read() as session:
-        hidden = practising.hidden_names(session)
+        hidden = hiding.hidden_names(session)
         tests = practising.test_ids(session)
         fruits = practising.practice_fruits(session, practising.active_standard(session))
         pictures = {
@@ -186,6 +186,33 @@ def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> N
     gallery = client.get("/practice/gallery").text
     assert not [name for name in pictures if name in gallery]
     assert client.post("/practice/rounds", data={"phase": "pre-test"}).status_code == 422
+
+
+def test_disputed_and_waiting_fruits_are_no_examples(ready: App, melons: Path) -> None:
+    files = sorted(melons.glob("captures/*/surface.png"))[:3]
+    send_fruits(ready, ready.client(Role.EXPERT), files)
+    prepare(ready)
+
+    def hidden() -> set[str]:
+        with ready.services.database.read() as session:
+            return hiding.hidden_names(session)
+
+    assert hidden() == set()
+    with ready.services.database.write() as session:
+        first, second, *_ = session.query(Specimen).filter(Specimen.reference.is_not(None))
+        names = [first.reference, second.reference]
+        first.consensus = wrong(first.grade or "")
+        for number in (1, 2):
+            references.add_reference(session, 1, f"fruit-{number}", "A", None, number)
+        own = session.query(Specimen).filter_by(fruit_id=1).one()
+        own.consensus = "B"
+    assert hidden() == {names[0], "fruit-1"}, "experts settled otherwise"
+    with ready.services.database.write() as session:
+        waiting = session.query(Specimen).filter_by(fruit_id=2).one()
+        tested = session.query(Specimen).filter_by(reference=names[1]).one()
+        practice.keep_tests(session, {"pre-test": [(tested.id, "A")]})
+        calibration.open_session(session, "", "hand", 1, 1, [waiting.id], [])
+    assert hidden() == {*names, "fruit-1", "fruit-2"}
 
 
 def test_tests_have_their_time(ready: App) -> None:

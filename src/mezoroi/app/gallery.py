@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app import practising
+from mezoroi.app import hiding, practising
 from mezoroi.app.store import specimens
 from mezoroi.app.views_learning import FruitView, alike, fruit_view
 
@@ -54,7 +54,7 @@ def gallery(session: Session, language: str) -> Gallery:
     standard = practising.active_standard(session)
     turns = practising.pictures_turn(session)
     fruits = practising.practice_fruits(session, standard)
-    hidden = practising.hidden_names(session)
+    hidden = hiding.hidden_names(session)
     typical = {
         grade: sorted((f for f in fruits if f.grade == grade), key=lambda f: f.difficulty)[:TYPICAL]
         for grade in standard.grades

@@ -136,12 +136,6 @@ def test_ids(session: Session) -> set[int]:
     return {item.specimen_id for places in tests.values() for item in places}
 
 
-def hidden_names(session: Session) -> set[str]:
-    """References in tests, which no learner may see elsewhere."""
-    found = specimens.get_specimens(session, test_ids(session))
-    return {item.reference for item in found.values() if item.reference is not None}
-
-
 def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = False) -> None:
     """Make the tests where there are none, with as many fruits as leave enough to practise on.
 

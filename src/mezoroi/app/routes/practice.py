@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from mezoroi.app import gallery as showing
-from mezoroi.app import practising
+from mezoroi.app import hiding, practising
 from mezoroi.app.access import Newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.learning_charts import curve_svg
@@ -183,7 +183,7 @@ def answer_page(request: Request, question_id: int, user: Newcomer, here: Here) 
             language_of(request),
             turns=run.input_kind == "surface",
             blobs=here.blobs,
-            hidden=practising.hidden_names(session),
+            hidden=hiding.hidden_names(session),
         )
     return here.pages.render(request, "practice/answer.html", question=question, view=view)
 
