@@ -19,6 +19,7 @@ from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
 from mezoroi.retrieval.gallery import THUMBNAILS
+from mezoroi.retrieval.reference import Reference
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, prepare, questions_on, send_fruits, truth_of
 
@@ -213,6 +214,53 @@ def test_disputed_and_waiting_fruits_are_no_examples(ready: App, melons: Path) -
         practice.keep_tests(session, {"pre-test": [(tested.id, "A")]})
         calibration.open_session(session, "", "hand", 1, 1, [waiting.id], [])
     assert hidden() == {*names, "fruit-1", "fruit-2"}
+
+
+def test_fruits_stay_the_same_under_a_grader_trained_in_the_app(
+    ready: App, grader: mz.Grader, melons: Path
+) -> None:
+    assert grader.gallery is not None
+    old = grader.gallery.index.references()
+    new = [
+        one._replace(
+            id=f"images/data-{number}.png",
+            more={**one.more, "specimen": f"data/{one.more['specimen']}"},
+        )
+        for number, one in enumerate(old, start=1)
+    ]
+    upload = new[0]._replace(id="images/fruit-1.png", more={"specimen": "fruit-1"})
+    with ready.services.database.write() as session:
+        settled = session.query(Specimen).filter_by(reference=old[3].id).one()
+        settled.consensus = "D"
+        before = {item.name: item.id for item in session.query(Specimen)}
+
+    def note(present: list[Reference]) -> dict[str | None, Specimen]:
+        with ready.services.database.write() as session:
+            specimens.note_references(session, 1, present)
+            return {
+                item.reference: item for item in session.query(Specimen).filter_by(fruit_id=None)
+            }
+
+    def named(known: dict[str | None, Specimen]) -> dict[str, int]:
+        return {item.name: item.id for item in known.values()}
+
+    first = send_fruits(
+        ready, ready.client(Role.EXPERT), sorted(melons.glob("captures/*/surface.png"))[:1]
+    )
+    with ready.services.database.write() as session:
+        references.add_reference(session, 1, upload.id, upload.grade, None, first[0])
+    # Then numbered the other way round: each takes the name of another.
+    swapped = [one._replace(id=two.id) for one, two in zip(new, new[::-1], strict=True)]
+    for present in (new, swapped):
+        known = note([*present, upload])
+        assert named(known) == before and upload.id not in known
+        assert not [item for item in known.values() if item.retired]
+        assert known[present[3].id].consensus == "D"
+        assert known[present[3].id].id == settled.id
+    known = note(old[1:])
+    assert named(known) == before and known[old[3].id].consensus == "D"
+    (gone,) = (item for item in known.values() if item.retired)
+    assert gone.name == old[0].more["specimen"]
 
 
 def test_tests_have_their_time(ready: App) -> None:

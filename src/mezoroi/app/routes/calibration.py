@@ -218,7 +218,7 @@ def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> 
         grades=standard.grades,
         ordered=standard.ordered,
         state=state,
-        learned=sum(item.specimen.fruit_id is None for item in fruits.values()),
+        learned=sum(item["model"] is None for item in outcome["fruits"]),
     )
 
 
