@@ -368,6 +368,23 @@ def test_progress_counts_what_was_answered(ready: App) -> None:
     assert view.streak == 1 and view.shortfalls is None
 
 
+def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -> None:
+    from mezoroi.app.progressing import progress_of
+
+    with ready.services.database.write() as session:
+        settings = practising.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practising.keep_settings(session, settings)
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    play(ready, client)
+    for question in questions_on(client, begin(client, "post-test")):
+        answer(client, question, truth_of(ready, question))
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        assert progress_of(session, user.id).shortfalls == []
+
+
 def test_experts_see_results_of_those_who_agree(ready: App) -> None:
     client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
     play(ready, client, right=False)
