@@ -8,11 +8,13 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 import mezoroi as mz
-from mezoroi.app import hiding, practising
+from mezoroi.app import gallery, hiding, practising
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, jobs, practice, references, specimens, users
 from mezoroi.app.tables import now
@@ -66,6 +68,30 @@ def test_references_are_graded_as_the_grader_would(ready: App, grader: mz.Grader
         assert near and specimen.reference not in near
         for grade, row in specimen.alike.items():
             assert {references[entry["id"]].grade for entry in row} == {grade}
+
+
+def test_the_gallery_shows_the_feature_of_every_grade(ready: App) -> None:
+    with ready.services.database.write() as session:
+        for item in session.query(Specimen).filter_by(grade="A"):
+            pictures = item.result["pictures"]
+            width, height = pictures["surface"]["width"], pictures["surface"]["height"]
+            spot = np.zeros((height, width), np.uint8)
+            spot[: height // 8, -width // 8 :] = 255  # upper right
+            stream = io.BytesIO()
+            Image.fromarray(spot).save(stream, "PNG")
+            name = ready.services.blobs.keep_picture(stream.getvalue(), "png")
+            maps = {**pictures["maps"], "A": name}
+            item.result = {**item.result, "pictures": {**pictures, "maps": maps}}
+        view = gallery.gallery(session, "en", ready.services.blobs)
+    first = view.parts[0]
+    assert first.crop is not None
+    left, top, side, _ = first.crop
+    assert (left, top) == (first.fruits[0].surface["width"] - side, 0)
+    assert {part.grade for part in view.parts if part.crop is None} == {"C"}, "C is an outline's"
+    page = ready.client(Role.NEWCOMER).get("/practice/gallery", headers={"accept-language": "ja"})
+    features = page.text.split('class="features"')[1].split("</dl>")[0]
+    assert "目印" in page.text and f'viewBox="{left} {top} {side} {side}"' in features
+    assert features.count("<image ") == 3 and features.count('class="mean"') == 1
 
 
 def test_nothing_tells_the_answer_before_it_is_given(ready: App) -> None:
@@ -184,8 +210,8 @@ def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> N
         }
     assert len(tests) == 16 and len(hidden) == 16
     assert not tests & {int(fruit.id) for fruit in fruits}
-    gallery = client.get("/practice/gallery").text
-    assert not [name for name in pictures if name in gallery]
+    page = client.get("/practice/gallery").text
+    assert not [name for name in pictures if name in page]
     assert client.post("/practice/rounds", data={"phase": "pre-test"}).status_code == 422
 
 

@@ -88,7 +88,7 @@ def consent(user: Newcomer, here: Here, agrees: Annotated[bool, Form()] = False)
 def gallery_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Typical fruits of every grade, border pairs, and what the standard says."""
     with here.database.read() as session:
-        view = showing.gallery(session, language_of(request))
+        view = showing.gallery(session, language_of(request), here.blobs)
     return here.pages.render(request, "practice/gallery.html", gallery=view)
 
 
