@@ -164,6 +164,23 @@ def test_an_answer_counts_once_however_often_it_is_sent(ready: App) -> None:
     assert timedelta(seconds=115) < now() - found.answered_at < timedelta(seconds=180)
 
 
+def test_how_sure_one_is_need_not_be_said_and_is_not_made_up(ready: App) -> None:
+    client = ready.client(Role.NEWCOMER)
+    address = begin(client)
+    (question,) = questions_on(client, address)
+    assert not re.findall(r'name="certainty"[^>]*checked', client.get(address).text)
+    assert client.post(question, data={"grade": truth_of(ready, question)}).status_code == 303
+    with ready.services.database.read() as session:
+        (found,) = practice.answers(session)
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        from mezoroi.app.progressing import progress_of
+
+        shares = progress_of(session, user.id).certainty
+    assert found.certainty is None
+    assert all(np.isnan(share.value) for share in shares.values())
+
+
 @pytest.mark.parametrize(
     "form",
     [

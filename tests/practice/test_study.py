@@ -199,6 +199,10 @@ def test_the_kit_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     effects = json.loads(run("analyse", exported, "--json"))
     assert [effect["test"] for effect in effects] == ["post-test", "1 week"]
     assert effects[0]["counted"] == {"adaptive": 8, "random": 8}
+    stayed = [row | {"certainty": ""} for row in answers if row["participant"] != "佐藤0"]
+    run("export", write_csv(source, stayed), "-o", exported, "--key-file", key)
+    effects = json.loads(run("analyse", exported, "--assigned", arms, "--json"))
+    assert sum(effects[0]["missing"].values()) == 1
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def _answer(item: Question) -> Answer:
         item.specimen.name,
         item.truth,
         item.given or "",
-        item.certainty or "guess",
+        item.certainty or "",
         item.seconds or 0.0,
         item.answered_at or item.shown_at,
         item.round.phase,

@@ -27,7 +27,7 @@ class Answer:
     ----------
     specimen : the physical fruit
     truth, given : agreed grade and the grade answered
-    certainty : guess, fairly or sure
+    certainty : guess, fairly or sure; empty where it was not said
     seconds : that the answer took
     at : when, with time zone
     phase : practice, or the name of a test

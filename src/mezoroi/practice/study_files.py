@@ -96,7 +96,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, Any]]:
     for number, row in enumerate(rows, 2):
         if None in row:
             raise MezoroiError(f"{path} line {number} has more cells than columns: correct it")
-        empty = [name for name in columns if not (row[name] or "").strip()]
+        asked = [name for name in columns if name != "certainty"]
+        empty = [name for name in asked if not (row[name] or "").strip()]
         if empty:
             raise MezoroiError(f"{path} line {number} has no `{empty[0]}`: fill it in")
     return [dict(row) for row in rows]

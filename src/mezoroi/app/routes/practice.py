@@ -147,7 +147,7 @@ def give_answer(
     user: Newcomer,
     here: Here,
     grade: Annotated[str, Form(max_length=64)],
-    certainty: Annotated[str, Form(max_length=16)] = "fairly",
+    certainty: Annotated[str, Form(max_length=16)] = "",
     seconds: Seconds = None,
     waited: Waited = 0.0,
     key: Key = "",

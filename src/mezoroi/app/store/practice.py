@@ -151,6 +151,7 @@ def answer_question(
 
     Parameters
     ----------
+    certainty : empty where it was not said
     seconds : that it took; None where only the server's clock knows
     waited : seconds it waited for the connection
     key : the same for an answer that is sent again
@@ -160,7 +161,7 @@ def answer_question(
         return False
     answered = max(given_at(waited), question.shown_at)
     taken = (now() - question.shown_at).total_seconds() if seconds is None else seconds
-    question.given, question.certainty, question.key = given, certainty, key or None
+    question.given, question.certainty, question.key = given, certainty or None, key or None
     question.seconds = min(max(taken, 0.0), LONGEST_ANSWER)
     question.answered_at = answered
     session.flush()
