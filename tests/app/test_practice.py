@@ -484,6 +484,9 @@ def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
     assert admin.post(arm, data={"arm": "random"}).status_code == 303
     play(ready, client)
     assert admin.post(arm, data={"arm": "adaptive"}).status_code == 422, "practice has begun"
+    outsider = ready.client(Role.EXPERT)
+    play(ready, outsider)
+    outsider.post("/practice/consent", data={"agrees": "true"})
 
     def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(admin.get("/practice/answers.csv").text)))

@@ -96,7 +96,7 @@ class LearnerLine:
 
     user_id: int
     name: str
-    arm: str
+    arm: str | None
     agrees: bool
     answers: int
     tests: Mapping[str, Interval]
@@ -138,12 +138,16 @@ def overview(session: Session) -> list[LearnerLine]:
 
 
 def export_rows(session: Session) -> list[dict[str, Any]]:
-    """Answers of those who agreed, in the columns that `mezoroi study export` reads."""
-    learners = {item.user_id: item for item in practice.list_learners(session)}
+    """Answers of a study's participants who agreed; columns as `mezoroi study export` reads."""
+    taking_part = {
+        item.user_id: item
+        for item in practice.list_learners(session)
+        if item.arm is not None and item.user.consent_at is not None
+    }
     return [
         {
-            "participant": learners[item.user_id].user.name,
-            "arm": learners[item.user_id].arm,
+            "participant": taking_part[item.user_id].user.name,
+            "arm": taking_part[item.user_id].arm,
             "phase": item.round.phase,
             "at": item.answered_at.isoformat() if item.answered_at else "",
             "specimen": item.specimen.name,
@@ -153,7 +157,7 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
             "seconds": item.seconds,
         }
         for item in practice.answers(session)
-        if item.user_id in learners and learners[item.user_id].user.consent_at is not None
+        if item.user_id in taking_part
     ]
 
 

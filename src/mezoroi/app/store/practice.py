@@ -19,7 +19,6 @@ LONGEST_WAIT = timedelta(days=7)
 """How long an answer may have waited on a tablet for the connection."""
 WITHOUT_CONSENT = timedelta(days=1)
 """How long results stay of those who do not allow that they are kept."""
-ADAPTIVE = "adaptive"
 
 
 def get_learner(session: Session, user_id: int) -> Learner | None:
@@ -31,7 +30,7 @@ def learner(session: Session, user_id: int) -> Learner:
     """What practice knows of a user, begun where there is nothing yet."""
     found = session.get(Learner, user_id)
     if found is None:
-        found = Learner(user_id=user_id, state={}, arm=ADAPTIVE)
+        found = Learner(user_id=user_id, state={})
         session.add(found)
         session.flush()
     return found
@@ -69,7 +68,7 @@ def forget(session: Session) -> int:
     session.execute(delete(Question).where(Question.round_id.in_([item.id for item in old])))
     people = {item.user_id for item in old}
     own = Learner.user_id.in_(people)
-    session.execute(delete(Learner).where(own, Learner.arm == ADAPTIVE))
+    session.execute(delete(Learner).where(own, Learner.arm.is_(None)))
     session.execute(update(Learner).where(own).values(state={}))
     for item in old:
         session.delete(item)
