@@ -70,12 +70,16 @@ def study_export(
 def study_analyse(
     trial: Annotated[Path, typer.Argument(help="CSV that `study export` wrote.")],
     control: Annotated[str, typer.Option(help="Arm that others are compared with.")] = "random",
+    assigned: Annotated[
+        Path | None,
+        typer.Option(help="CSV that `study assign` wrote: who never answered counts as missing."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The effect of each arm in each test, adjusted for the pre-test, with its 95 % interval."""
     from mezoroi.practice.study_files import analyse_file, effect_line
 
-    effects = analyse_file(trial, control)
+    effects = analyse_file(trial, control, assigned)
     Console(as_json).result(
         [effect.to_dict() for effect in effects], "\n".join(map(effect_line, effects))
     )

@@ -186,6 +186,7 @@ def test_what_is_older_than_the_house_keeps_it_goes(app: App) -> None:
         house.set_setting(session, house.RETENTION, {"performance": 10, "audit": 40})
         user = users.find_user(session, "newcomer")
         assert user is not None
+        user.consent_at = now()
         specimen = Specimen(reference="x", name="x", grade="A")
         practice = PracticeRound(user_id=user.id, phase="practice", length=2)
         session.add_all([specimen, practice])

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from mezoroi.app import drifting
 from mezoroi.app.roles import Role
-from mezoroi.app.store import calibration, fruits, jobs, specimens, users
+from mezoroi.app.store import calibration, fruits, jobs, references, specimens, users
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
 from tests.app.conftest import PASSWORD, App, work
@@ -156,6 +156,29 @@ def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> N
     assert gallery is not None
     (added,) = gallery.index.references(["fruit-1"])
     assert added.grade == "B"
+
+
+def test_references_do_not_count_for_mezorois_agreement(prepared: App, melons: Path) -> None:
+    client = prepared.client(Role.EXPERT)
+    sent = send_fruits(prepared, client, sorted(melons.glob("captures/*/surface.png"))[:2])
+    prepare(prepared)
+    with prepared.services.database.write() as session:
+        references.add_reference(session, 1, "images/fruit-1.png", "A", None, sent[0])
+        own = [item.id for item in specimens.known_specimens(session) if item.fruit_id]
+    address = open_session(client, way="hand", chosen=[str(number) for number in own])  # type: ignore[arg-type]
+    for fruit in fruits_on(client, address):
+        client.post(fruit, data={"grade": "A"})
+    client.post(f"{address}/reveal")
+    page = client.get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    assert "Mezoroi learned from 1 of these fruits" in page
+    with prepared.services.database.read() as session:
+        found = calibration.get_session(session, 1)
+        assert found is not None
+        fruits_of = {str(item.id): item for item in calibration.fruits_of(session, 1)}
+    models = {
+        fruits_of[item["id"]].specimen.fruit_id: item["model"] for item in found.outcome["fruits"]
+    }
+    assert models[sent[0]] is None and models[sent[1]] is not None
 
 
 def test_two_graders_at_the_same_moment_and_one_twice(prepared: App) -> None:

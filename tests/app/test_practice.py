@@ -8,17 +8,20 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 import mezoroi as mz
-from mezoroi.app import practising
+from mezoroi.app import gallery, hiding, practising
 from mezoroi.app.roles import Role
-from mezoroi.app.store import jobs, practice, specimens, users
+from mezoroi.app.store import calibration, jobs, practice, references, specimens, users
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
 from mezoroi.retrieval.gallery import THUMBNAILS
+from mezoroi.retrieval.reference import Reference
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, prepare, questions_on, send_fruits, truth_of
 
@@ -65,6 +68,30 @@ def test_references_are_graded_as_the_grader_would(ready: App, grader: mz.Grader
         assert near and specimen.reference not in near
         for grade, row in specimen.alike.items():
             assert {references[entry["id"]].grade for entry in row} == {grade}
+
+
+def test_the_gallery_shows_the_feature_of_every_grade(ready: App) -> None:
+    with ready.services.database.write() as session:
+        for item in session.query(Specimen).filter_by(grade="A"):
+            pictures = item.result["pictures"]
+            width, height = pictures["surface"]["width"], pictures["surface"]["height"]
+            spot = np.zeros((height, width), np.uint8)
+            spot[: height // 8, -width // 8 :] = 255  # upper right
+            stream = io.BytesIO()
+            Image.fromarray(spot).save(stream, "PNG")
+            name = ready.services.blobs.keep_picture(stream.getvalue(), "png")
+            maps = {**pictures["maps"], "A": name}
+            item.result = {**item.result, "pictures": {**pictures, "maps": maps}}
+        view = gallery.gallery(session, "en", ready.services.blobs)
+    first = view.parts[0]
+    assert first.crop is not None
+    left, top, side, _ = first.crop
+    assert (left, top) == (first.fruits[0].surface["width"] - side, 0)
+    assert {part.grade for part in view.parts if part.crop is None} == {"C"}, "C is an outline's"
+    page = ready.client(Role.NEWCOMER).get("/practice/gallery", headers={"accept-language": "ja"})
+    features = page.text.split('class="features"')[1].split("</dl>")[0]
+    assert "目印" in page.text and f'viewBox="{left} {top} {side} {side}"' in features
+    assert features.count("<image ") == 3 and features.count('class="mean"') == 1
 
 
 def test_nothing_tells_the_answer_before_it_is_given(ready: App) -> None:
@@ -137,6 +164,23 @@ def test_an_answer_counts_once_however_often_it_is_sent(ready: App) -> None:
     assert timedelta(seconds=115) < now() - found.answered_at < timedelta(seconds=180)
 
 
+def test_how_sure_one_is_need_not_be_said_and_is_not_made_up(ready: App) -> None:
+    client = ready.client(Role.NEWCOMER)
+    address = begin(client)
+    (question,) = questions_on(client, address)
+    assert not re.findall(r'name="certainty"[^>]*checked', client.get(address).text)
+    assert client.post(question, data={"grade": truth_of(ready, question)}).status_code == 303
+    with ready.services.database.read() as session:
+        (found,) = practice.answers(session)
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        from mezoroi.app.progressing import progress_of
+
+        shares = progress_of(session, user.id).certainty
+    assert found.certainty is None
+    assert all(np.isnan(share.value) for share in shares.values())
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -174,7 +218,7 @@ def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> N
         assert reply == {"location": address}
         assert client.get(question).status_code == 404, "no answer is told, not even afterwards"
     with ready.services.database.read() as session:
-        hidden = practising.hidden_names(session)
+        hidden = hiding.hidden_names(session)
         tests = practising.test_ids(session)
         fruits = practising.practice_fruits(session, practising.active_standard(session))
         pictures = {
@@ -183,9 +227,83 @@ def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> N
         }
     assert len(tests) == 16 and len(hidden) == 16
     assert not tests & {int(fruit.id) for fruit in fruits}
-    gallery = client.get("/practice/gallery").text
-    assert not [name for name in pictures if name in gallery]
+    page = client.get("/practice/gallery").text
+    assert not [name for name in pictures if name in page]
     assert client.post("/practice/rounds", data={"phase": "pre-test"}).status_code == 422
+
+
+def test_disputed_and_waiting_fruits_are_no_examples(ready: App, melons: Path) -> None:
+    files = sorted(melons.glob("captures/*/surface.png"))[:3]
+    send_fruits(ready, ready.client(Role.EXPERT), files)
+    prepare(ready)
+
+    def hidden() -> set[str]:
+        with ready.services.database.read() as session:
+            return hiding.hidden_names(session)
+
+    assert hidden() == set()
+    with ready.services.database.write() as session:
+        first, second, *_ = session.query(Specimen).filter(Specimen.reference.is_not(None))
+        names = [first.reference, second.reference]
+        first.consensus = wrong(first.grade or "")
+        for number in (1, 2):
+            references.add_reference(session, 1, f"fruit-{number}", "A", None, number)
+        own = session.query(Specimen).filter_by(fruit_id=1).one()
+        own.consensus = "B"
+    assert hidden() == {names[0], "fruit-1"}, "experts settled otherwise"
+    with ready.services.database.write() as session:
+        waiting = session.query(Specimen).filter_by(fruit_id=2).one()
+        tested = session.query(Specimen).filter_by(reference=names[1]).one()
+        practice.keep_tests(session, {"pre-test": [(tested.id, "A")]})
+        calibration.open_session(session, "", "hand", 1, 1, [waiting.id], [])
+    assert hidden() == {*names, "fruit-1", "fruit-2"}
+
+
+def test_fruits_stay_the_same_under_a_grader_trained_in_the_app(
+    ready: App, grader: mz.Grader, melons: Path
+) -> None:
+    assert grader.gallery is not None
+    old = grader.gallery.index.references()
+    new = [
+        one._replace(
+            id=f"images/data-{number}.png",
+            more={**one.more, "specimen": f"data/{one.more['specimen']}"},
+        )
+        for number, one in enumerate(old, start=1)
+    ]
+    upload = new[0]._replace(id="images/fruit-1.png", more={"specimen": "fruit-1"})
+    with ready.services.database.write() as session:
+        settled = session.query(Specimen).filter_by(reference=old[3].id).one()
+        settled.consensus = "D"
+        before = {item.name: item.id for item in session.query(Specimen)}
+
+    def note(present: list[Reference]) -> dict[str | None, Specimen]:
+        with ready.services.database.write() as session:
+            specimens.note_references(session, 1, present)
+            return {
+                item.reference: item for item in session.query(Specimen).filter_by(fruit_id=None)
+            }
+
+    def named(known: dict[str | None, Specimen]) -> dict[str, int]:
+        return {item.name: item.id for item in known.values()}
+
+    first = send_fruits(
+        ready, ready.client(Role.EXPERT), sorted(melons.glob("captures/*/surface.png"))[:1]
+    )
+    with ready.services.database.write() as session:
+        references.add_reference(session, 1, upload.id, upload.grade, None, first[0])
+    # Then numbered the other way round: each takes the name of another.
+    swapped = [one._replace(id=two.id) for one, two in zip(new, new[::-1], strict=True)]
+    for present in (new, swapped):
+        known = note([*present, upload])
+        assert named(known) == before and upload.id not in known
+        assert not [item for item in known.values() if item.retired]
+        assert known[present[3].id].consensus == "D"
+        assert known[present[3].id].id == settled.id
+    known = note(old[1:])
+    assert named(known) == before and known[old[3].id].consensus == "D"
+    (gone,) = (item for item in known.values() if item.retired)
+    assert gone.name == old[0].more["specimen"]
 
 
 def test_tests_have_their_time(ready: App) -> None:
@@ -293,6 +411,23 @@ def test_progress_counts_what_was_answered(ready: App) -> None:
     assert view.streak == 1 and view.shortfalls is None
 
 
+def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -> None:
+    from mezoroi.app.progressing import progress_of
+
+    with ready.services.database.write() as session:
+        settings = practising.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practising.keep_settings(session, settings)
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    play(ready, client)
+    for question in questions_on(client, begin(client, "post-test")):
+        answer(client, question, truth_of(ready, question))
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        assert progress_of(session, user.id).shortfalls == []
+
+
 def test_experts_see_results_of_those_who_agree(ready: App) -> None:
     client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
     play(ready, client, right=False)
@@ -309,6 +444,36 @@ def test_experts_see_results_of_those_who_agree(ready: App) -> None:
     assert expert.get(own).status_code == 404
 
 
+def test_results_go_after_a_day_without_consent(ready: App) -> None:
+    people = [Role.NEWCOMER, Role.EXPERT, Role.ADMIN]
+    newcomer, expert, admin = (ready.client(role) for role in people)
+    expert.post("/practice/consent", data={"agrees": "true"})
+    for client in (newcomer, expert, admin):
+        play(ready, client)
+    ids = {}
+    with ready.services.database.write() as session:
+        for role in people:
+            user = users.find_user(session, role.value)
+            assert user is not None
+            ids[role] = user.id
+        practice.learner(session, ids[Role.ADMIN]).arm = "random"
+    assert ready.services.background.clear_out()["practice"] == 0, "not yet"
+    with ready.services.database.write() as session:
+        for item in session.query(PracticeRound):
+            item.started_at -= timedelta(days=1)
+    begin(newcomer)
+    assert ready.services.background.clear_out()["practice"] == 2
+    with ready.services.database.read() as session:
+        left = {item.user_id for item in practice.answers(session)}
+        assert left == {ids[Role.EXPERT]}
+        assert len(practice.list_rounds(session, ids[Role.NEWCOMER])) == 1, "that of today"
+        learners = {item.user_id: item for item in practice.list_learners(session)}
+    assert learners.keys() == {ids[Role.EXPERT], ids[Role.ADMIN]}
+    assert learners[ids[Role.EXPERT]].state["pairs"]
+    assert (learners[ids[Role.ADMIN]].arm, learners[ids[Role.ADMIN]].state) == ("random", {})
+    play(ready, newcomer)
+
+
 def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
     client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
     with ready.services.database.read() as session:
@@ -319,6 +484,9 @@ def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
     assert admin.post(arm, data={"arm": "random"}).status_code == 303
     play(ready, client)
     assert admin.post(arm, data={"arm": "adaptive"}).status_code == 422, "practice has begun"
+    outsider = ready.client(Role.EXPERT)
+    play(ready, outsider)
+    outsider.post("/practice/consent", data={"agrees": "true"})
 
     def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(admin.get("/practice/answers.csv").text)))

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mezoroi.app.referencing import _fruit_of
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.jobs import step_text
 from mezoroi.app.routes.references import prototype_radars
-from mezoroi.app.store import jobs, references, runs
+from mezoroi.app.store import fruits, jobs, references, runs
 from mezoroi.bundle import read_bundle
 from mezoroi.grader import Grader
+from mezoroi.retrieval.reference import Reference
 from tests.app.conftest import App, work
-from tests.app.helpers import send_all
+from tests.app.helpers import send, send_all
 
 
 def test_the_page_shows_what_the_run_has(own_run_app: App) -> None:
@@ -84,6 +86,19 @@ def test_a_fruit_becomes_a_reference_and_its_own_neighbour_then_goes(
     assert (job["kind"], job["state"]) == ("remove-reference", "done")
     (third,) = send_all(app, [flipped])
     assert f"fruit-{fruit_id}" not in _neighbours(app, third)
+
+
+def test_an_upload_is_known_by_its_picture_among_what_a_run_learned(app: App, photo: bytes) -> None:
+    fruit_id = send(app, photo)
+    work(app.services)
+    own = Reference("images/fruit-1.jpg", "A", None, None, None, {"specimen": f"fruit-{fruit_id}"})
+    with app.services.database.read() as session:
+        (picture,) = fruits.pictures(session, fruit_id)
+        assert _fruit_of(session, own, {own.id: picture}) == fruit_id
+        assert _fruit_of(session, own, {own.id: "0" * 64}) is None, "a dataset calls its own so"
+        added = own._replace(id=f"fruit-{fruit_id}", more={})
+        assert _fruit_of(session, added, {}) == fruit_id
+        assert _fruit_of(session, own._replace(id="fruit-99", more={}), {}) is None
 
 
 def test_the_index_is_made_anew(own_run_app: App) -> None:

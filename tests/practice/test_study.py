@@ -141,6 +141,10 @@ def test_who_missed_a_test_is_counted_not_dropped_in_silence() -> None:
     ]
     (effect,) = study.analyse(trial, "random")
     assert effect.missing == {"adaptive": 1, "random": 0}
+    (effect,) = study.analyse(trial, "random", assigned={"adaptive": 8, "random": 7})
+    assert effect.missing == {"adaptive": 3, "random": 1}, "some never answered"
+    with pytest.raises(MezoroiError, match="6 answered in the arm `random`, 5 were assigned"):
+        study.analyse(trial, "random", assigned={"adaptive": 8, "random": 5})
     few = [row for row in trial if row["participant"] in ("P0", "P1", "P2", "P3")]
     (effect,) = study.analyse(few, "random")
     assert effect.to_dict()["difference"]["value"] is None
@@ -199,6 +203,10 @@ def test_the_kit_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     effects = json.loads(run("analyse", exported, "--json"))
     assert [effect["test"] for effect in effects] == ["post-test", "1 week"]
     assert effects[0]["counted"] == {"adaptive": 8, "random": 8}
+    stayed = [row | {"certainty": ""} for row in answers if row["participant"] != "佐藤0"]
+    run("export", write_csv(source, stayed), "-o", exported, "--key-file", key)
+    effects = json.loads(run("analyse", exported, "--assigned", arms, "--json"))
+    assert sum(effects[0]["missing"].values()) == 1
 
 
 @pytest.mark.parametrize(

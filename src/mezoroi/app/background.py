@@ -1,4 +1,4 @@
-"""Starts the training process when a training waits, and clears out old data once a day."""
+"""Starts the training process when a training waits, and clears out old data once an hour."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from contextlib import suppress
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.settings import Settings
-from mezoroi.app.store import house, jobs
+from mezoroi.app.store import house, jobs, practice
 from mezoroi.app.store.performance import PERFORMANCE
 from mezoroi.app.worker_start import start_line
 
 log = logging.getLogger("mezoroi.app")
 _LOOK_SECONDS = 1.0
-_DAY_SECONDS = 24 * 3600.0
+_CLEAR_SECONDS = 3600.0
 _PATIENCE = 60.0
 STOP_SECONDS = 15.0
 
@@ -57,14 +57,14 @@ class Background:
             process.wait()
 
     def clear_out(self) -> dict[str, int]:
-        """Delete data about people that is older than the house keeps it, and unfinished files.
+        """Delete data about people that have been kept long enough, and unfinished files.
 
         Returns
         -------
         rows that went, by table
         """
         with self._database.write() as session:
-            gone = house.purge(session, PERFORMANCE)
+            gone = house.purge(session, PERFORMANCE) | {"practice": practice.forget(session)}
         files = Blobs(self._settings.data / "blobs").sweep()
         log.info("old data cleared out", extra={"rows": gone, "files": files})
         return gone
@@ -78,7 +78,7 @@ class Background:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self._cleared_at is None or now - self._cleared_at > _DAY_SECONDS:
+        if self._cleared_at is None or now - self._cleared_at > _CLEAR_SECONDS:
             self._cleared_at = now
             self.clear_out()
         if self._process is not None:

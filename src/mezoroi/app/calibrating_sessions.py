@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.drifting import history_of
 from mezoroi.app.practising import active_standard, read_settings
 from mezoroi.app.problems import Refusal
-from mezoroi.app.store import calibration, runs, specimens
+from mezoroi.app.store import calibration, references, runs, specimens
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
@@ -121,10 +121,12 @@ def outcome_of(session: Session, found: CalibrationSession) -> dict[str, Any]:
     labels: dict[str, dict[str, str]] = {str(fruit.id): {} for fruit in fruits}
     for given in calibration.grades_of(session, found.id):
         labels[str(given.fruit_id)][names[given.user_id]] = given.grade
+    run = runs.active_run(session)
+    learned = {} if run is None else references.of_fruits(session, run.id)
     model = {
         str(fruit.id): str(fruit.specimen.result["grade"])
         for fruit in fruits
-        if fruit.specimen.fruit_id is not None and fruit.specimen.result
+        if fruit.specimen.fruit_id not in {None, *learned} and fruit.specimen.result
     }
     standard = GradingStandard.from_dict(found.standard.content)
     return reveal(labels, standard, model or None).to_dict()

@@ -9,13 +9,11 @@ from pathlib import Path
 
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.store.expert_grades import ExpertGraded
+from mezoroi.app.store.specimens import FROM_DATASET, FRUIT
 from mezoroi.capture.images import read_size
 from mezoroi.datasets import Dataset, read_mask, write_mask
 from mezoroi.files import content_hash
 from mezoroi.standard import GradingStandard
-
-FROM_DATASET = "data/"
-"""What the specimens of a dataset begin with, so that none is taken for a fruit of the app."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Example:
 
 def of_fruit(fruit: ExpertGraded, blobs: Blobs) -> Example:
     """A fruit of the app, by the picture that was graded."""
-    name = f"fruit-{fruit.fruit_id}"
+    name = f"{FRUIT}{fruit.fruit_id}"
     return Example(
         name=name,
         specimen=name,

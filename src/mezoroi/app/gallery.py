@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app import practising
+from mezoroi.app import hiding, practising
+from mezoroi.app.blobs import Blobs
 from mezoroi.app.store import specimens
+from mezoroi.app.tables_learning import Specimen
 from mezoroi.app.views_learning import FruitView, alike, fruit_view
 
 TYPICAL = 4
 PAIRS_SHOWN = 2
+_CROP = 0.45  # side of a feature's picture, as a share of the shorter side
 
 
 @dataclass(frozen=True)
 class GradePart:
-    """A grade of the gallery: what it is called, what it looks like, its typical fruits."""
+    """A grade of the gallery: what it is called, what it looks like, its typical fruits.
+
+    Attributes
+    ----------
+    crop : left, top, width and height of the part of the first fruit that is most like the grade;
+        None where the outline decides, or there is no fruit
+    """
 
     grade: str
     title: str
     description: str
     on_outline: bool
     fruits: Sequence[FruitView]
+    crop: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Gallery:
     pairs: Sequence[BorderPair]
 
 
-def gallery(session: Session, language: str) -> Gallery:
+def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
     """Typical fruits, those least like any other grade, and pairs on the border.
 
     Fruits of the tests are not among them.
@@ -54,7 +65,7 @@ def gallery(session: Session, language: str) -> Gallery:
     standard = practising.active_standard(session)
     turns = practising.pictures_turn(session)
     fruits = practising.practice_fruits(session, standard)
-    hidden = practising.hidden_names(session)
+    hidden = hiding.hidden_names(session)
     typical = {
         grade: sorted((f for f in fruits if f.grade == grade), key=lambda f: f.difficulty)[:TYPICAL]
         for grade in standard.grades
@@ -72,6 +83,7 @@ def gallery(session: Session, language: str) -> Gallery:
             standard.descriptions[grade].description.get(language, ""),
             standard.view_of(grade) == "outline",
             [fruit_view(found[int(fruit.id)], turns) for fruit in typical[grade]],
+            _crop(found[int(typical[grade][0].id)], grade, blobs) if typical[grade] else None,
         )
         for grade in standard.grades
     ]
@@ -82,3 +94,27 @@ def gallery(session: Session, language: str) -> Gallery:
             shown = fruit_view(found[int(fruit.id)], turns)
             pairs.append(BorderPair(fruit.grade, fruit.rival, shown, near[0]))
     return Gallery(standard.grades, parts, pairs)
+
+
+def _crop(specimen: Specimen, grade: str, blobs: Blobs) -> tuple[int, int, int, int] | None:
+    """The square of a fruit's picture where the map of a grade is strongest on the whole."""
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    name = specimen.result["pictures"]["maps"].get(grade)
+    if name is None:
+        return None
+    surface = specimen.result["pictures"]["surface"]
+    width, height = surface["width"], surface["height"]
+    side = max(1, round(_CROP * min(width, height)))
+    with Image.open(io.BytesIO(blobs.picture(name).read_bytes())) as image:
+        values = np.asarray(image.convert("L").resize((width, height)), np.float32)
+    mean = cv2.blur(values, (side, side), borderType=cv2.BORDER_CONSTANT)
+    top, left = np.unravel_index(int(np.argmax(mean)), mean.shape)
+    return (
+        min(max(int(left) - side // 2, 0), width - side),
+        min(max(int(top) - side // 2, 0), height - side),
+        side,
+        side,
+    )

@@ -136,12 +136,6 @@ def test_ids(session: Session) -> set[int]:
     return {item.specimen_id for places in tests.values() for item in places}
 
 
-def hidden_names(session: Session) -> set[str]:
-    """References in tests, which no learner may see elsewhere."""
-    found = specimens.get_specimens(session, test_ids(session))
-    return {item.reference for item in found.values() if item.reference is not None}
-
-
 def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = False) -> None:
     """Make the tests where there are none, with as many fruits as leave enough to practise on.
 
@@ -341,6 +335,10 @@ def answer(
 ) -> None:
     """Keep an answer and what practice learns from it; one that is sent again changes nothing.
 
+    Parameters
+    ----------
+    certainty : empty where the learner did not say; the schedule takes it for fairly sure
+
     Raises
     ------
     MezoroiError
@@ -354,7 +352,7 @@ def answer(
         raise MezoroiError(
             f"unknown grade `{given}`: the standard has {', '.join(standard.grades)}"
         )
-    if certainty not in CERTAINTIES:
+    if certainty and certainty not in CERTAINTIES:
         raise MezoroiError(f"certainty is `{certainty}`: use {', '.join(CERTAINTIES)}")
     if not practice.answer_question(session, question, given, certainty, seconds, waited, key):
         return
@@ -376,7 +374,9 @@ def answer(
         (first, second),
     )
     at = question.answered_at or now()
-    learner.state = record(state, shown, given, question.seconds or 0.0, certainty, at).to_dict()
+    learner.state = record(
+        state, shown, given, question.seconds or 0.0, certainty or "fairly", at
+    ).to_dict()
     if question.number >= question.round.length:
         practice.finish_round(session, question.round)
 

@@ -8,6 +8,7 @@ people come first.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.drawing import describe
 from mezoroi.app.reading import Upload
-from mezoroi.app.store import fruits, jobs, specimens
+from mezoroi.app.store import fruits, jobs, references, specimens
 from mezoroi.app.tables import Job
+from mezoroi.app.tables_house import ReferenceFruit
 from mezoroi.app.tables_learning import Specimen
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput
@@ -39,11 +41,13 @@ def prepare_some(
     run_id, folder : of the grader's run
     """
     if job.step != "preparing":
-        _note_all(database, grader)
+        _note_all(database, grader, run_id)
     with database.read() as session:
         waiting = specimens.unprepared(session, run_id, AT_ONCE)
+        made = references.of_fruits(session, run_id)
     found = {
-        specimen.id: _prepare(database, blobs, grader, folder, specimen) for specimen in waiting
+        specimen.id: _prepare(database, blobs, grader, folder, specimen, _names_of(made, specimen))
+        for specimen in waiting
     }
     with database.write() as session:
         for specimen_id, content in found.items():
@@ -56,28 +60,31 @@ def prepare_some(
             jobs.finish(session, job.id)
 
 
-def _note_all(database: Database, grader: Grader) -> None:
+def _note_all(database: Database, grader: Grader, run_id: int) -> None:
     """Every reference and every graded fruit becomes a specimen."""
-    references = grader.gallery.index.references() if grader.gallery is not None else []
+    found = grader.gallery.index.references() if grader.gallery is not None else []
     with database.write() as session:
-        specimens.note_references(session, references)
+        specimens.note_references(session, run_id, found)
         specimens.note_fruits(session)
 
 
 def _prepare(
-    database: Database, blobs: Blobs, grader: Grader, folder: Path, specimen: Specimen
+    database: Database,
+    blobs: Blobs,
+    grader: Grader,
+    folder: Path,
+    specimen: Specimen,
+    own: set[str],
 ) -> dict[str, Any]:
-    """Columns of a specimen; ``trouble`` where it cannot be shown."""
+    """Columns of a specimen; ``trouble`` where it cannot be shown. `own` are its references."""
     try:
         upload, seen = _read(database, blobs, grader, folder, specimen)
         grading = grader.grade_read(upload.fruit)
         result = describe(grading, upload, blobs, shown_name=specimen.name)
-        result["neighbours"] = [
-            item for item in result["neighbours"] if item["id"] != specimen.reference
-        ]
+        result["neighbours"] = [item for item in result["neighbours"] if item["id"] not in own]
         result["silhouette"] = seen.get("silhouette")
         result["pictures"]["photo"] = seen.get("photo")
-        alike = _alike(grader, blobs, upload.fruit, specimen.reference)
+        alike = _alike(grader, blobs, upload.fruit, own)
     except MezoroiError as error:
         return {"trouble": str(error)}
     except Exception as error:  # one fruit's bug must not stop the others
@@ -88,6 +95,13 @@ def _prepare(
         "similarity": result["similarity"],
         "alike": alike,
     }
+
+
+def _names_of(made: Mapping[int, Sequence[ReferenceFruit]], specimen: Specimen) -> set[str]:
+    """The references that a specimen itself is."""
+    if specimen.reference is not None:
+        return {specimen.reference}
+    return {one.name for one in made.get(specimen.fruit_id or 0, [])}
 
 
 def _read(
@@ -114,7 +128,7 @@ def _read(
 
 
 def _alike(
-    grader: Grader, blobs: Blobs, fruit: FruitInput, own: str | None
+    grader: Grader, blobs: Blobs, fruit: FruitInput, own: set[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """The reference fruits of every grade that are most like a fruit, itself left out."""
     if grader.gallery is None:
@@ -130,6 +144,6 @@ def _alike(
                 "picture": blobs.keep_picture(Path(item.thumbnail).read_bytes(), "jpg"),
             }
             for item in near
-            if item.id != own and item.thumbnail is not None and Path(item.thumbnail).is_file()
+            if item.id not in own and item.thumbnail is not None and Path(item.thumbnail).is_file()
         ][:ALIKE]
     return found

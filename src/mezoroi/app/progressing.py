@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,9 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     exercise = [one for one in shown if one.phase == practice.PRACTICE]
     by_test = {test: [one for one in shown if one.phase == test] for test in TESTS}
     rule = settings.rule
+    # A house with few fruits has short tests, which are taken once: all of theirs are enough.
+    size = len(practice.list_tests(session).get(rule.test, [])) or rule.fruits
+    rule = replace(rule, fruits=min(rule.fruits, size))
     return ProgressView(
         standard.grades,
         len(exercise),
@@ -93,7 +96,7 @@ class LearnerLine:
 
     user_id: int
     name: str
-    arm: str
+    arm: str | None
     agrees: bool
     answers: int
     tests: Mapping[str, Interval]
@@ -135,12 +138,16 @@ def overview(session: Session) -> list[LearnerLine]:
 
 
 def export_rows(session: Session) -> list[dict[str, Any]]:
-    """Answers of those who agreed, in the columns that `mezoroi study export` reads."""
-    learners = {item.user_id: item for item in practice.list_learners(session)}
+    """Answers of a study's participants who agreed; columns as `mezoroi study export` reads."""
+    taking_part = {
+        item.user_id: item
+        for item in practice.list_learners(session)
+        if item.arm is not None and item.user.consent_at is not None
+    }
     return [
         {
-            "participant": learners[item.user_id].user.name,
-            "arm": learners[item.user_id].arm,
+            "participant": taking_part[item.user_id].user.name,
+            "arm": taking_part[item.user_id].arm,
             "phase": item.round.phase,
             "at": item.answered_at.isoformat() if item.answered_at else "",
             "specimen": item.specimen.name,
@@ -150,7 +157,7 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
             "seconds": item.seconds,
         }
         for item in practice.answers(session)
-        if item.user_id in learners and learners[item.user_id].user.consent_at is not None
+        if item.user_id in taking_part
     ]
 
 
@@ -161,7 +168,7 @@ def _answer(item: Question) -> Answer:
         item.specimen.name,
         item.truth,
         item.given or "",
-        item.certainty or "guess",
+        item.certainty or "",
         item.seconds or 0.0,
         item.answered_at or item.shown_at,
         item.round.phase,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.store import fruits, jobs, references, runs
+from mezoroi.app.store.specimens import FRUIT
 from mezoroi.app.tables import Job
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput
@@ -17,6 +20,9 @@ from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
 from mezoroi.references import shown_part, with_gallery
 from mezoroi.retrieval.gallery import thumbnail_of
+
+if TYPE_CHECKING:
+    from mezoroi.retrieval.reference import Reference
 
 _STEP = 50
 
@@ -65,12 +71,15 @@ class References:
             raise MezoroiError(f"fruit {fruit_id} is not graded: grade it first")
         self.grader = with_gallery(self.grader, self._folder)
         assert self.grader.gallery is not None
-        name = f"fruit-{fruit_id}"
+        name = f"{FRUIT}{fruit_id}"
         picture = grading.result["pictures"]["surface"]["name"]
         image = read_image(self._blobs.picture(picture))
         seen = self.grader.embed([FruitInput(name, image, grading.result["outline"])])
         shown = shown_part(seen.fitted[0])
-        self._forget(name)
+        with self._database.read() as session:
+            earlier = references.of_fruits(session, self._run_id).get(fruit_id, [])
+        for old in {name, *(one.name for one in earlier)}:
+            self._forget(old)
         metadata = {"grade": grade, "date": grading.created_at.date().isoformat()}
         self.grader.gallery.add([name], seen.embeddings.numpy(), [shown], [metadata])
         with self._database.write() as session:
@@ -97,18 +106,17 @@ class References:
         with self._database.read() as session:
             known = references.names(session, self._run_id)
         new = [item for item in found if item.id not in known]
+        learned = self.grader.bundle.data.get("content", {})
         for start in range(0, len(new), _STEP):  # others want to write in between
             with self._database.write() as session:
                 for item in new[start : start + _STEP]:
-                    fruit = _fruit_of(item.id)
-                    is_ours = fruit is not None and fruits.get_fruit(session, fruit) is not None
                     references.add_reference(
                         session,
                         self._run_id,
                         item.id,
                         item.grade,
                         self._thumbnail(item.id),
-                        fruit if is_ours else None,
+                        _fruit_of(session, item, learned),
                     )
         with self._database.write() as session:
             gone = known - {item.id for item in found}
@@ -140,6 +148,21 @@ def prototype_likeness(grader: Grader) -> dict[str, Any]:
     }
 
 
-def _fruit_of(name: str) -> int | None:
-    number = name.removeprefix("fruit-")
-    return int(number) if name.startswith("fruit-") and number.isdecimal() else None
+def _fruit_of(session: Session, reference: Reference, learned: Mapping[str, str]) -> int | None:
+    """The upload that a reference was made from, or that the run learned from under this name.
+
+    Parameters
+    ----------
+    learned : SHA-256 by name of the pictures that the run learned from
+    """
+    content = learned.get(reference.id)
+    name = str(reference.more.get("specimen")) if content is not None else reference.id
+    number = name.removeprefix(FRUIT)
+    if not name.startswith(FRUIT) or not number.isdecimal():
+        return None
+    fruit_id = int(number)
+    if fruits.get_fruit(session, fruit_id) is None:
+        return None
+    # A dataset may call its own fruits so; only the picture tells.
+    is_ours = content is None or content in fruits.pictures(session, fruit_id)
+    return fruit_id if is_ours else None

@@ -47,13 +47,16 @@ class Specimen(Base):
 
 
 class Learner(Base):
-    """What practice knows of a user; `state` is what `PracticeState.to_dict` gives."""
+    """What practice knows of a user; `state` is what `PracticeState.to_dict` gives.
+
+    `arm` is None outside of a study.
+    """
 
     __tablename__ = "learners"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     state: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    arm: Mapped[str] = mapped_column(String(32), default="adaptive")
+    arm: Mapped[str | None] = mapped_column(String(32))
     seen_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship(lazy="joined")
 

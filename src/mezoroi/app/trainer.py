@@ -163,7 +163,7 @@ class Trainer:
     def _train(self, job: Job, active: Run, watch: Watch) -> None:
         import mezoroi as mz
         from mezoroi.app import retraining
-        from mezoroi.app.examples import FROM_DATASET
+        from mezoroi.app.store.specimens import FROM_DATASET
         from mezoroi.config import Config
         from mezoroi.files import read_json
         from mezoroi.standard import GradingStandard

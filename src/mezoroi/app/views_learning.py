@@ -97,7 +97,7 @@ def answer_view(
 
     Parameters
     ----------
-    hidden : references that occur in tests, which are not shown
+    hidden : references that are not shown
     """
     specimen = question.specimen
     grades = list(dict.fromkeys((question.truth, question.given or question.truth)))

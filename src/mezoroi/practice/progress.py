@@ -27,7 +27,7 @@ class Answer:
     ----------
     specimen : the physical fruit
     truth, given : agreed grade and the grade answered
-    certainty : guess, fairly or sure
+    certainty : guess, fairly or sure; empty where it was not said
     seconds : that the answer took
     at : when, with time zone
     phase : practice, or the name of a test
@@ -166,7 +166,7 @@ class CertificateRule:
     Attributes
     ----------
     accuracy : least share right in the test
-    recall : least share right in every grade, so that no grade is given up
+    recall : least share right in every grade of the test, so that no grade is given up
     kappa : least quadratic-weighted kappa; not asked of unordered grades
     fruits : least number of fruits in the test
     test : the test that counts; a delayed one shows what lasts
@@ -203,7 +203,7 @@ def certificate_shortfalls(
 ) -> list[Shortfall]:
     """What is missing for a certificate; nothing when it is earned.
 
-    Only the answers of the test that the rule names count.
+    Only the answers of the test that the rule names count, and the grades of its fruits.
     """
     counted = [answer for answer in answers if answer.phase == rule.test]
     if len(counted) < rule.fruits:
@@ -212,6 +212,7 @@ def certificate_shortfalls(
     needed += [
         Shortfall("recall", share.value, rule.recall, grade)
         for grade, share in recall_by_grade(counted, standard).items()
+        if any(answer.truth == grade for answer in counted)
     ]
     if standard.ordered:
         kappa = kappa_against_standard(counted, standard, n_resamples=1).value

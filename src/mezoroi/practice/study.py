@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -157,6 +158,7 @@ def analyse(
     *,
     before: str = "pre-test",
     tests: Sequence[str] = ("post-test", "1 day", "1 week"),
+    assigned: Mapping[str, int] | None = None,
 ) -> list[Effect]:
     """The effect of every arm against the control, in every test that was held.
 
@@ -170,6 +172,7 @@ def analyse(
     ----------
     trial : rows as `anonymise` gives them
     control : the arm that others are compared with
+    assigned : participants by arm when it was drawn, so that who never answered counts as missing
 
     Returns
     -------
@@ -178,9 +181,18 @@ def analyse(
     Raises
     ------
     MezoroiError
-        If a column is missing, the control does not occur, or no other arm does.
+        If a column is missing, the control does not occur, or no other arm does, or fewer were
+        assigned to an arm than answered.
     """
     scores, arm_of = _scores(trial)
+    answered = Counter(arm_of.values())
+    enrolled = answered if assigned is None else assigned
+    for arm, count in answered.items():
+        if count > enrolled.get(arm, 0):
+            raise MezoroiError(
+                f"{count} answered in the arm `{arm}`, {enrolled.get(arm, 0)} were assigned to it: "
+                "give the assignment of this trial"
+            )
     arms = sorted(set(arm_of.values()) - {control})
     if control not in arm_of.values() or not arms:
         raise MezoroiError(
@@ -188,7 +200,11 @@ def analyse(
             f"the control `{control}` and another are needed"
         )
     held = [test for test in tests if any(test in own for own in scores.values())]
-    return [_effect(scores, arm_of, before, test, arm, control) for test in held for arm in arms]
+    return [
+        _effect(scores, arm_of, enrolled, before, test, arm, control)
+        for test in held
+        for arm in arms
+    ]
 
 
 def _scores(
@@ -221,17 +237,16 @@ def _scores(
 def _effect(
     scores: Mapping[str, Mapping[str, float]],
     arm_of: Mapping[str, str],
+    enrolled: Mapping[str, int],
     before: str,
     test: str,
     arm: str,
     control: str,
 ) -> Effect:
-    enrolled = [person for person in scores if arm_of[person] in (arm, control)]
-    complete = [p for p in enrolled if before in scores[p] and test in scores[p]]
+    both = [person for person in scores if arm_of[person] in (arm, control)]
+    complete = [p for p in both if before in scores[p] and test in scores[p]]
     counted = {name: sum(arm_of[p] == name for p in complete) for name in (arm, control)}
-    missing = {
-        name: sum(arm_of[p] == name for p in enrolled) - counted[name] for name in (arm, control)
-    }
+    missing = {name: enrolled[name] - counted[name] for name in (arm, control)}
     means = {
         name: float(np.mean([scores[p][test] for p in complete if arm_of[p] == name]))
         if counted[name]

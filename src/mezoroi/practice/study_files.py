@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,17 @@ def export_file(answers: Path, out: Path, key_file: Path) -> dict[str, int]:
     return {"participants": len({row["participant"] for row in trial}), "answers": len(trial)}
 
 
-def analyse_file(trial: Path, control: str) -> list[Effect]:
-    """The effects in a trial that `export_file` wrote."""
-    return analyse(read_rows(trial, TRIAL_COLUMNS), control)
+def analyse_file(trial: Path, control: str, assigned: Path | None = None) -> list[Effect]:
+    """The effects in a trial that `export_file` wrote.
+
+    Parameters
+    ----------
+    assigned : the table that `assign_file` wrote
+    """
+    drawn = None
+    if assigned is not None:
+        drawn = Counter(row["arm"] for row in read_rows(assigned, ("participant", "arm")))
+    return analyse(read_rows(trial, TRIAL_COLUMNS), control, assigned=drawn)
 
 
 def effect_line(effect: Effect) -> str:
@@ -72,7 +81,7 @@ def effect_line(effect: Effect) -> str:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Rows of a UTF-8 CSV file that has at least `columns`.
+    """Rows of a UTF-8 CSV file that has at least `columns`; how sure somebody was may be empty.
 
     Raises
     ------
@@ -96,7 +105,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, Any]]:
     for number, row in enumerate(rows, 2):
         if None in row:
             raise MezoroiError(f"{path} line {number} has more cells than columns: correct it")
-        empty = [name for name in columns if not (row[name] or "").strip()]
+        asked = [name for name in columns if name != "certainty"]
+        empty = [name for name in asked if not (row[name] or "").strip()]
         if empty:
             raise MezoroiError(f"{path} line {number} has no `{empty[0]}`: fill it in")
     return [dict(row) for row in rows]

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from mezoroi.app import calibrating_sessions as sessions
-from mezoroi.app import practising
+from mezoroi.app import hiding, practising
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import wants_json
 from mezoroi.app.drifting import watch
@@ -218,7 +218,7 @@ def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> 
         grades=standard.grades,
         ordered=standard.ordered,
         state=state,
-        learned=sum(item.specimen.fruit_id is None for item in fruits.values()),
+        learned=sum(item["model"] is None for item in outcome["fruits"]),
     )
 
 
@@ -233,7 +233,7 @@ def fruit_page(
         if fruit is None:
             raise HTTPException(404)
         turns = practising.pictures_turn(session)
-        hidden = practising.hidden_names(session)
+        hidden = hiding.hidden_names(session)
     told = _outcome(here, found)["fruits"]
     order = [item["id"] for item in told]
     place = order.index(str(fruit_id))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from mezoroi.app import gallery as showing
-from mezoroi.app import practising
+from mezoroi.app import hiding, practising
 from mezoroi.app.access import Newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.learning_charts import curve_svg
@@ -88,7 +88,7 @@ def consent(user: Newcomer, here: Here, agrees: Annotated[bool, Form()] = False)
 def gallery_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Typical fruits of every grade, border pairs, and what the standard says."""
     with here.database.read() as session:
-        view = showing.gallery(session, language_of(request))
+        view = showing.gallery(session, language_of(request), here.blobs)
     return here.pages.render(request, "practice/gallery.html", gallery=view)
 
 
@@ -147,7 +147,7 @@ def give_answer(
     user: Newcomer,
     here: Here,
     grade: Annotated[str, Form(max_length=64)],
-    certainty: Annotated[str, Form(max_length=16)] = "fairly",
+    certainty: Annotated[str, Form(max_length=16)] = "",
     seconds: Seconds = None,
     waited: Waited = 0.0,
     key: Key = "",
@@ -183,7 +183,7 @@ def answer_page(request: Request, question_id: int, user: Newcomer, here: Here) 
             language_of(request),
             turns=run.input_kind == "surface",
             blobs=here.blobs,
-            hidden=practising.hidden_names(session),
+            hidden=hiding.hidden_names(session),
         )
     return here.pages.render(request, "practice/answer.html", question=question, view=view)
 

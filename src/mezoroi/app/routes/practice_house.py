@@ -52,10 +52,10 @@ def learner_page(request: Request, user_id: int, user: Expert, here: Here) -> Re
 
 @router.post("/practice/learners/{user_id}/arm")
 def assign_arm(
-    user_id: int, user: Admin, here: Here, arm: Annotated[str, Form(max_length=32)]
+    user_id: int, user: Admin, here: Here, arm: Annotated[str, Form(max_length=32)] = ""
 ) -> Response:
-    """Assign a participant of a study, before the pre-test."""
-    if arm not in practising.ARMS:
+    """Assign a participant of a study, before the pre-test; without an arm it is taken back."""
+    if arm and arm not in practising.ARMS:
         raise MezoroiError(f"unknown arm `{arm}`: use {', '.join(practising.ARMS)}")
     with here.database.write() as session:
         found = users.get_user(session, user_id)
@@ -63,7 +63,7 @@ def assign_arm(
             raise HTTPException(404)
         if practice.list_rounds(session, user_id):
             raise MezoroiError("this participant has begun: arms are assigned before the pre-test")
-        practice.learner(session, user_id).arm = arm
+        practice.learner(session, user_id).arm = arm or None
         audit.record(session, user, "study arm", found.name, arm=arm)
     return RedirectResponse("/practice/settings", 303)
 
@@ -127,7 +127,7 @@ def make_tests(user: Admin, here: Here) -> Response:
 
 @router.get("/practice/answers.csv")
 def export_answers(user: Admin, here: Here) -> Response:
-    """The answers of those who agreed, for `mezoroi study export`."""
+    """The answers of participants who agreed, for `mezoroi study export`."""
     from mezoroi.app.progressing import export_rows
     from mezoroi.practice.study import ANSWER_COLUMNS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -136,6 +137,13 @@ def newest_grading(session: Session, fruit_id: int) -> GradingRow | None:
     """The grading of a fruit that counts, or None."""
     query = select(GradingRow).where(GradingRow.fruit_id == fruit_id)
     return session.scalar(query.order_by(GradingRow.id.desc()).limit(1))
+
+
+def pictures(session: Session, fruit_id: int) -> set[str]:
+    """SHA-256 of the pictures of a fruit that were graded."""
+    query = select(GradingRow.result).where(GradingRow.fruit_id == fruit_id)
+    found = (result["pictures"]["surface"]["name"] for result in session.scalars(query))
+    return {Path(name).stem for name in found}
 
 
 def count_fruits(session: Session) -> int:

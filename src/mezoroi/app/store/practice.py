@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import User, now
@@ -17,6 +17,8 @@ LONGEST_ANSWER = 3600.0
 """Seconds: an answer that took longer says nothing about the learner."""
 LONGEST_WAIT = timedelta(days=7)
 """How long an answer may have waited on a tablet for the connection."""
+WITHOUT_CONSENT = timedelta(days=1)
+"""How long results stay of those who do not allow that they are kept."""
 
 
 def get_learner(session: Session, user_id: int) -> Learner | None:
@@ -28,7 +30,7 @@ def learner(session: Session, user_id: int) -> Learner:
     """What practice knows of a user, begun where there is nothing yet."""
     found = session.get(Learner, user_id)
     if found is None:
-        found = Learner(user_id=user_id, state={}, arm="adaptive")
+        found = Learner(user_id=user_id, state={})
         session.add(found)
         session.flush()
     return found
@@ -47,6 +49,31 @@ def give_consent(session: Session, user_id: int, *, agrees: bool) -> None:
         user.consent_at = user.consent_at or now()
     else:
         user.consent_at = None
+
+
+def forget(session: Session) -> int:
+    """Delete the rounds older than a day of those who do not agree, and what was learned of them.
+
+    An arm that was assigned stays: it is no result.
+
+    Returns
+    -------
+    number of rounds deleted
+    """
+    unwilling = select(User.id).where(User.consent_at.is_(None))
+    query = select(PracticeRound).where(
+        PracticeRound.user_id.in_(unwilling), PracticeRound.started_at < now() - WITHOUT_CONSENT
+    )
+    old = session.scalars(query).all()
+    session.execute(delete(Question).where(Question.round_id.in_([item.id for item in old])))
+    people = {item.user_id for item in old}
+    own = Learner.user_id.in_(people)
+    session.execute(delete(Learner).where(own, Learner.arm.is_(None)))
+    session.execute(update(Learner).where(own).values(state={}))
+    for item in old:
+        session.delete(item)
+    session.flush()
+    return len(old)
 
 
 def start_round(session: Session, user_id: int, phase: str, length: int) -> PracticeRound:
@@ -123,6 +150,7 @@ def answer_question(
 
     Parameters
     ----------
+    certainty : empty where it was not said
     seconds : that it took; None where only the server's clock knows
     waited : seconds it waited for the connection
     key : the same for an answer that is sent again
@@ -132,7 +160,7 @@ def answer_question(
         return False
     answered = max(given_at(waited), question.shown_at)
     taken = (now() - question.shown_at).total_seconds() if seconds is None else seconds
-    question.given, question.certainty, question.key = given, certainty, key or None
+    question.given, question.certainty, question.key = given, certainty or None, key or None
     question.seconds = min(max(taken, 0.0), LONGEST_ANSWER)
     question.answered_at = answered
     session.flush()

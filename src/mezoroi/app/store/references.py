@@ -42,6 +42,17 @@ def reference_of(session: Session, run_id: int, fruit_id: int) -> ReferenceFruit
     return session.scalar(query.limit(1))
 
 
+def of_fruits(session: Session, run_id: int) -> dict[int, list[ReferenceFruit]]:
+    """A run's references that were made from fruits of the app, or learned from them, by fruit."""
+    query = select(ReferenceFruit).where(
+        ReferenceFruit.run_id == run_id, ReferenceFruit.fruit_id.is_not(None)
+    )
+    found: dict[int, list[ReferenceFruit]] = {}
+    for item in session.scalars(query.order_by(ReferenceFruit.id)):
+        found.setdefault(item.fruit_id or 0, []).append(item)
+    return found
+
+
 def add_reference(
     session: Session,
     run_id: int,

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from mezoroi.retrieval.reference import Reference
 
 _EXPERTS = [role.value for role in Role if role.covers(Role.EXPERT)]
-_OWN_REFERENCE = "fruit-"
+FRUIT = "fruit-"
+"""What the specimens of uploaded fruits begin with."""
+FROM_DATASET = "data/"
+"""What those of a dataset begin with in a training, so that none is taken for an uploaded one."""
 
 
 @dataclass(frozen=True)
@@ -70,28 +73,35 @@ def is_waiting(session: Session) -> bool:
     return bool(jobs.count_open(session, jobs.PREPARE))
 
 
-def note_references(session: Session, references: Iterable[Reference]) -> None:
+def note_references(session: Session, run_id: int, references: Iterable[Reference]) -> None:
     """Make specimens of a run's references; those that are no longer there retire.
 
-    A reference that was made from an uploaded fruit is that fruit.
+    A reference that was made from an uploaded fruit, or learned from it, is that fruit. A fruit
+    stays the same specimen under another run, which may call its pictures otherwise.
     """
-    known = {
-        item.reference: item
-        for item in session.scalars(select(Specimen).where(Specimen.reference.is_not(None)))
-    }
-    present = set()
-    for reference in references:
-        if reference.grade is None or reference.id.startswith(_OWN_REFERENCE):
-            continue
-        present.add(reference.id)
-        found = known.get(reference.id)
-        if found is None:
-            found = Specimen(reference=reference.id)
-            session.add(found)
-        found.name = str(reference.more.get("specimen") or reference.id)
-        found.grade, found.retired = reference.grade, False
-    for name in known.keys() - present:
-        known[name].retired = True
+    uploads = set(
+        session.scalars(
+            select(ReferenceFruit.name).where(
+                ReferenceFruit.run_id == run_id, ReferenceFruit.fruit_id.is_not(None)
+            )
+        )
+    )
+    present = [one for one in references if one.grade is not None and one.id not in uploads]
+    earlier = session.scalars(
+        select(Specimen).where(Specimen.fruit_id.is_(None)).order_by(Specimen.retired, Specimen.id)
+    ).all()
+    found = _found_again(present, earlier)
+    wanted = {one.id for one in present}
+    for item in earlier:
+        item.retired = True
+        if item.reference in wanted and found.get(item.reference) is not item:
+            item.reference = None  # another takes it
+    session.flush()
+    for one in present:
+        specimen = found.get(one.id) or Specimen()
+        session.add(specimen)
+        specimen.reference, specimen.name = one.id, _fruit_name(one)
+        specimen.grade, specimen.retired = one.grade, False
     session.flush()
 
 
@@ -101,7 +111,7 @@ def note_fruits(session: Session) -> None:
     graded = select(GradingRow.fruit_id).distinct()
     query = select(Fruit.id).where(Fruit.id.in_(graded), Fruit.id.not_in(noted))
     for fruit_id in session.scalars(query).all():
-        session.add(Specimen(fruit_id=fruit_id, name=f"{_OWN_REFERENCE}{fruit_id}"))
+        session.add(Specimen(fruit_id=fruit_id, name=f"{FRUIT}{fruit_id}"))
     session.flush()
 
 
@@ -213,13 +223,37 @@ def _is_due(session: Session) -> bool:
     )
     new_reference = present.where(
         ReferenceFruit.grade.is_not(None),
-        ReferenceFruit.name.not_like(f"{_OWN_REFERENCE}%"),
+        ReferenceFruit.fruit_id.is_(None),
         ReferenceFruit.name.not_in(known),
     ).limit(1)
     gone = known.where(Specimen.reference.not_in(present)).limit(1)
     if session.scalar(present.limit(1)) is None:  # the worker has yet to read them
         return session.scalar(new_fruit) is not None
     return any(session.scalar(query) is not None for query in (new_fruit, new_reference, gone))
+
+
+def _fruit_name(reference: Reference) -> str:
+    """The physical fruit of a reference, as the first run calls it."""
+    return str(reference.more.get("specimen") or reference.id).removeprefix(FROM_DATASET)
+
+
+def _found_again(
+    references: Sequence[Reference], earlier: Sequence[Specimen]
+) -> dict[str, Specimen]:
+    """By reference, the specimen that it is: the same picture of the fruit, else the next one."""
+    free: dict[str, list[Specimen]] = {}
+    for item in earlier:
+        free.setdefault(item.name, []).append(item)
+    found = {}
+    # A training numbers its pictures in the order of their dataset: 2 comes before 10.
+    for is_same in (True, False):
+        for one in sorted(references, key=lambda one: (len(one.id), one.id)):
+            own = free.get(_fruit_name(one), [])
+            fit = [item for item in own if not is_same or item.reference == one.id]
+            if one.id not in found and fit:
+                found[one.id] = fit[0]
+                own.remove(fit[0])
+    return found
 
 
 def _is_unprepared(run_id: int) -> Any:
