@@ -128,6 +128,36 @@ def test_a_session_from_opening_to_consensus(prepared: App, melons: Path) -> Non
     assert job is not None and job.payload["grade"] == "B"
 
 
+def test_a_note_is_kept_without_deciding_anything(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first, count="2")
+    for fruit in fruits_on(first, address):
+        first.post(fruit, data={"grade": "A"})
+    first.post(f"{address}/reveal")
+    page = first.get(f"{address}/reveal").text
+    fruit, last = re.findall(rf'class="card fruit" href="({address}/fruits/\d+)"', page)
+
+    shown = first.get(fruit).text
+    form = shown[shown.index('<form id="consensus"') :]
+    default = re.search(r"<button[^>]*>", form)
+    assert default is not None and f'formaction="{fruit}/note"' in default[0], "Enter in the note"
+    assert "<a" not in form[: form.index("</button>", form.index("main next"))]
+    number = last.rsplit("/", 1)[1]
+    onwards = first.post(f"{fruit}/note", data={"note": "浅い傷", "following": number})
+    assert onwards.headers["location"] == last
+    shown = second.get(fruit).text
+    assert 'value="浅い傷"' in shown and 'aria-pressed="true"' not in shown
+
+    # A page from before the note was written neither empties it nor takes a consensus back.
+    first.post(f"{fruit}/consensus", data={"grade": "B", "note": "浅い傷", "noted": "浅い傷"})
+    assert second.post(f"{fruit}/note", data={"note": ""}).headers["location"].endswith("/reveal")
+    second.post(f"{fruit}/consensus", data={"grade": "B", "note": ""})
+    shown = second.get(fruit).text
+    assert 'value="浅い傷"' in shown and 'value="B" aria-pressed="true"' in shown
+    second.post(f"{fruit}/note", data={"note": "", "noted": "浅い傷"})
+    assert "浅い傷" not in first.get(fruit).text
+
+
 def _adds(session: object, number: int) -> bool:
     job = jobs.get_job(session, number)  # type: ignore[arg-type]
     return job is not None and job.kind == jobs.ADD_REFERENCE

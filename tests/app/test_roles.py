@@ -67,6 +67,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/calibration/{session_id}/reveal"): EXPERT,
     ("GET", "/calibration/{session_id}/fruits/{fruit_id}"): EXPERT,
     ("POST", "/calibration/{session_id}/fruits/{fruit_id}/consensus"): EXPERT,
+    ("POST", "/calibration/{session_id}/fruits/{fruit_id}/note"): EXPERT,
     ("POST", "/calibration/{session_id}/references"): EXPERT,
     ("GET", "/fruits/{fruit_id}/mask"): EXPERT,
     ("POST", "/fruits/{fruit_id}/mask"): EXPERT,

@@ -22,12 +22,13 @@ from mezoroi.app.routes.practice import Key, Waited
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, calibration, specimens
 from mezoroi.app.tables import User
-from mezoroi.app.tables_learning import CalibrationSession
+from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
+Note = Annotated[str, Form(max_length=2000)]
 SESSIONS_SHOWN, CHOICE_SHOWN = 50, 120
 WAY_NAMES = {
     "disputed": N_("Most disputed"),
@@ -174,9 +175,7 @@ def give_grade(
     """Keep a blind grade; one that is sent again gets the same reply."""
     with here.database.write() as session:
         found = _session(session, session_id)
-        fruit = calibration.get_fruit(session, session_id, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
+        fruit = _fruit(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
@@ -229,9 +228,7 @@ def fruit_page(
     """One fruit of a revealed session: who said what, maps, neighbours, consensus."""
     with here.database.read() as session:
         found = _revealed(session, session_id)
-        fruit = calibration.get_fruit(session, session_id, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
+        fruit = _fruit(session, session_id, fruit_id)
         turns = practising.pictures_turn(session)
         hidden = practising.hidden_names(session)
     told = _outcome(here, found)["fruits"]
@@ -264,20 +261,38 @@ def settle(
     user: Expert,
     here: Here,
     grade: Annotated[str, Form(max_length=64)] = "",
-    note: Annotated[str, Form(max_length=2000)] = "",
+    note: Note = "",
+    noted: Note = "",
 ) -> Response:
     """Keep what the graders agreed on, with a note; without a grade it is taken back."""
     with here.database.write() as session:
         found = _revealed(session, session_id)
-        fruit = calibration.get_fruit(session, session_id, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
+        fruit = _fruit(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade and grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
-        calibration.settle(session, fruit, user.id, grade or None, note.strip())
+        calibration.keep_note(fruit, note.strip(), noted)
+        calibration.settle(session, fruit, user.id, grade or None)
         audit.record(session, user, "consensus", str(fruit_id), grade=grade)
     return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
+
+
+@router.post("/calibration/{session_id}/fruits/{fruit_id}/note")
+def keep_note(
+    session_id: int,
+    fruit_id: int,
+    user: Expert,
+    here: Here,
+    note: Note = "",
+    noted: Note = "",
+    following: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Keep a note and go on to the following fruit, or to the overview; it decides nothing."""
+    with here.database.write() as session:
+        _revealed(session, session_id)
+        calibration.keep_note(_fruit(session, session_id, fruit_id), note.strip(), noted)
+    goal = "reveal" if following is None else f"fruits/{following}"
+    return RedirectResponse(f"/calibration/{session_id}/{goal}", 303)
 
 
 @router.post("/calibration/{session_id}/references")
@@ -293,6 +308,13 @@ def make_references(session_id: int, user: Expert, here: Here) -> Response:
 
 def _session(session: Session, session_id: int) -> CalibrationSession:
     found = calibration.get_session(session, session_id)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def _fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFruit:
+    found = calibration.get_fruit(session, session_id, fruit_id)
     if found is None:
         raise HTTPException(404)
     return found

@@ -187,12 +187,21 @@ def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any]) 
     session.get_one(CalibrationSession, session_id).outcome = dict(outcome)
 
 
-def settle(
-    session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None, note: str
-) -> None:
+def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
+    """Keep the note of a fruit, unless it is as it was shown: another may have written since.
+
+    Parameters
+    ----------
+    noted : the note as the page showed it
+    """
+    if note != noted:
+        fruit.note = note[:2000]
+
+
+def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
     """Keep what the graders agreed on for a fruit; None takes it back."""
     specimen = session.get_one(Specimen, fruit.specimen_id)
-    fruit.consensus, fruit.note = grade, note[:2000]
+    fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
     specimen.consensus = grade
     session.flush()
