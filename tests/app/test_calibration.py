@@ -43,15 +43,32 @@ def second_expert(app: App) -> TestClient:
     return client
 
 
+def grade_weeks_ago(app: App, session_id: int) -> None:
+    """The expert graded a session's fruits once before, all as A."""
+    at = now() - timedelta(weeks=3)
+    with app.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        ids = [fruit.specimen_id for fruit in calibration.fruits_of(session, session_id)]
+        found = calibration.open_session(session, "", "hand", user.id, 1, ids, [])
+        for fruit in calibration.fruits_of(session, found.id):
+            calibration.give_grade(session, found, fruit, user.id, "A", 0, "")
+        for given in calibration.grades_of(session, found.id):
+            given.given_at = at
+        found.revealed_at = at
+
+
 def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
     first, second = prepared.client(Role.EXPERT), second_expert(prepared)
     address = open_session(first)
+    grade_weeks_ago(prepared, 1)  # so that the drift page has something to compare with
     blank = second.get(address)
     for fruit in fruits_on(first, address):
         assert first.post(fruit, data={"grade": "D"}).status_code == 303
 
     # What the second sees does not depend on what the first gave: not in a page, not in a header.
     pages = [address, f"{address}?lead=true", f"{address}/count", "/calibration"]
+    pages.append("/calibration/drift")
     before = [second.get(page) for page in pages]
     with prepared.services.database.write() as session:
         for given in session.query(CalibrationGrade):
@@ -291,6 +308,9 @@ def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
     assert "repeat" not in page, "unannounced"
     for fruit in fruits_on(client, again):
         client.post(fruit, data={"grade": "C"})
+    with prepared.services.database.read() as session:
+        assert drifting.watch(session)[0].repeats == 0, "the session is still open"
+    client.post(f"{again}/reveal")
     with prepared.services.database.read() as session:
         expert, model = drifting.watch(session)
     assert (expert.name, expert.repeats) == ("expert", len(known))

@@ -231,16 +231,26 @@ def can_be_reference(fruit: CalibrationFruit) -> bool:
     return is_new and fruit.consensus is not None
 
 
-def past_grades(session: Session, user_id: int | None = None) -> list[tuple[str, str, datetime]]:
+def past_grades(
+    session: Session, user_id: int | None = None, *, shown: bool = False
+) -> list[tuple[str, str, datetime]]:
     """Specimen's name, grade and moment of blind grades of a user, or of everyone's in sessions.
 
     Of one user also grades given blind to uploaded fruits, and answers in practice.
+
+    Parameters
+    ----------
+    shown : only what pages may tell: of sessions the revealed ones
     """
     query = (
         select(Specimen.name, CalibrationGrade.grade, CalibrationGrade.given_at)
         .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
         .join(Specimen, CalibrationFruit.specimen_id == Specimen.id)
     )
+    if shown:
+        within = CalibrationFruit.session_id == CalibrationSession.id
+        query = query.join(CalibrationSession, within)
+        query = query.where(CalibrationSession.revealed_at.is_not(None))
     if user_id is None:
         return _rows(session, query)
     blind = (
