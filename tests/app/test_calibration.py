@@ -28,7 +28,8 @@ def open_session(client: TestClient, **fields: str) -> str:
 
 
 def fruits_on(client: TestClient, address: str) -> list[str]:
-    """The addresses that fruits on a page are graded at."""
+    """The addresses that fruits of a session are graded at by who takes part."""
+    assert client.post(f"{address}/join").status_code == 303
     return re.findall(r'<form data-answer method="post" action="([^"]+)"', client.get(address).text)
 
 
@@ -62,6 +63,7 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
     first, second = prepared.client(Role.EXPERT), second_expert(prepared)
     address = open_session(first)
     grade_weeks_ago(prepared, 1)  # so that the drift page has something to compare with
+    second.post(f"{address}/join")
     blank = second.get(address)
     for fruit in fruits_on(first, address):
         assert first.post(fruit, data={"grade": "D"}).status_code == 303
@@ -86,6 +88,7 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
 def test_nothing_on_the_page_tells_what_mezoroi_or_the_experts_say(prepared: App) -> None:
     client = prepared.client(Role.EXPERT)
     address = open_session(client)
+    client.post(f"{address}/join")
     page = client.get(address).text
     with prepared.services.database.read() as session:
         asked = calibration.fruits_of(session, 1)
@@ -240,12 +243,69 @@ def test_a_grade_after_the_reveal_is_not_taken_but_one_sent_again_is_no_error(
     fruit = fruits_on(first, address)[0]
     assert first.post(f"{address}/reveal").status_code == 422, "nobody has graded"
     first.post(fruit, data={"grade": "A", "key": "k"})
-    first.post(f"{address}/reveal")
+    first.post(f"{address}/reveal", data={"sure": "true"})
     late = second.post(fruit, data={"grade": "A"}, headers={"accept": "application/json"})
     assert late.status_code == 422 and "公開" in late.json()["error"]
     assert first.post(fruit, data={"grade": "A", "key": "k"}).status_code == 303
     page = second.get(f"{address}/reveal", headers={"accept-language": "en"}).text
     assert "not enough data" in page and "nan" not in page.lower().replace("nano", "")
+
+
+def test_a_grade_given_before_the_reveal_counts_when_it_arrives_after(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first, count="2")
+    fruits_of_second = fruits_on(second, address)
+    for fruit in fruits_on(first, address):
+        first.post(fruit, data={"grade": "A"})
+    with prepared.services.database.write() as session:
+        for found in session.query(CalibrationSession):
+            found.opened_at -= timedelta(minutes=5)
+    english = {"accept-language": "en"}
+    asked = first.post(f"{address}/reveal", headers=english)
+    assert asked.status_code == 200 and "1 grader has not finished." in asked.text
+    assert second.get(f"{address}/reveal").status_code == 404, "it is only asked"
+    assert first.post(f"{address}/reveal", data={"sure": "true"}).status_code == 303
+    assert "not enough data" in first.get(f"{address}/reveal", headers=english).text
+
+    program = {"accept": "application/json"}
+    for fruit in fruits_of_second:
+        late = second.post(fruit, data={"grade": "B", "waited": "60"}, headers=program)
+        assert late.status_code == 200
+    assert second.get(f"{address}/reveal").status_code == 200
+    with prepared.services.database.read() as session:
+        session_row = calibration.get_session(session, 1)
+    assert session_row is not None
+    for told in session_row.outcome["fruits"]:
+        assert told["labels"] == {"expert": "A", "second": "B"}, "put together anew"
+
+
+def test_what_a_session_shows_is_not_kept_when_a_grade_came_meanwhile(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    address = open_session(client, count="2")
+    for fruit in fruits_on(client, address):
+        client.post(fruit, data={"grade": "A"})
+    with prepared.services.database.write() as session:
+        calibration.keep_outcome(session, 1, {"fruits": "of one grade"}, 1)
+        assert calibration.get_session(session, 1).outcome == {}  # type: ignore[union-attr]
+        calibration.keep_outcome(session, 1, {"fruits": "of both"}, 2)
+        assert calibration.get_session(session, 1).outcome  # type: ignore[union-attr]
+
+
+def test_who_leads_need_not_grade_and_nobody_takes_part_by_looking(prepared: App) -> None:
+    leader, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(leader)
+    start = leader.get(address).text
+    assert f'href="{address}?lead=true"' in start and f'action="{address}/join"' in start
+    assert "data-answer " not in start
+    assert f"{address}?lead=true" not in second.get(address).text
+    assert "<b>0</b> / 0" in leader.get(f"{address}?lead=true").text
+    for fruit in fruits_on(second, address):
+        second.post(fruit, data={"grade": "A"})
+    page = leader.get(f"{address}?lead=true").text
+    assert "<b>1</b> / 1" in page and f'action="{address}/reveal"' in page
+    leader.post(f"{address}/join")
+    assert f'href="{address}?lead=true"' in leader.get(address).text, "also while grading"
+    assert leader.post(f"{address}/reveal").status_code == 200, "now one is missing"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +341,7 @@ def test_fruits_of_an_open_session_do_not_teach(prepared: App) -> None:
         chosen = {fruit.specimen_id for fruit in calibration.fruits_of(session, 1)}
     assert teaching() == before - chosen
     client.post(fruits_on(client, address)[0], data={"grade": "A"})
-    client.post(f"{address}/reveal")
+    client.post(f"{address}/reveal", data={"sure": "true"})
     disputed = before - teaching()
     assert disputed <= chosen and len(disputed) <= 1, "one whose grade the expert disputes"
 
@@ -299,6 +359,7 @@ def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
         for found in session.query(CalibrationSession):
             found.revealed_at = now() - timedelta(weeks=3)
     again = open_session(client, count="2")
+    client.post(f"{again}/join")
     page = client.get(again).text
     with prepared.services.database.read() as session:
         chosen = calibration.fruits_of(session, 2)

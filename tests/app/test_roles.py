@@ -61,6 +61,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/calibration/new"): EXPERT,
     ("GET", "/calibration/drift"): EXPERT,
     ("GET", "/calibration/{session_id}"): EXPERT,
+    ("POST", "/calibration/{session_id}/join"): EXPERT,
     ("GET", "/calibration/{session_id}/count"): EXPERT,
     ("POST", "/calibration/{session_id}/fruits/{fruit_id}"): EXPERT,
     ("POST", "/calibration/{session_id}/reveal"): EXPERT,

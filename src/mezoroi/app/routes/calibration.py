@@ -114,18 +114,18 @@ def session_page(
     here: Here,
     lead: Annotated[bool, Query()] = False,
 ) -> Response:
-    """The fruits to grade, how many have finished, or what came of it.
+    """The way in, the fruits to grade, how many have finished, or what came of it.
 
     Parameters
     ----------
     lead : just watch, as who leads the session without grading
     """
-    with here.database.write() as session:
+    with here.database.read() as session:
         found = _session(session, session_id)
         is_over = found.revealed_at is not None
-        if not is_over and not lead:
-            calibration.join(session, session_id, user.id)
-        waiting = [] if is_over or lead else sessions.waiting_fruits(session, found, user)
+        has_joined = calibration.has_joined(session, session_id, user.id)
+        is_grading = has_joined and not is_over and not lead
+        waiting = sessions.waiting_fruits(session, found, user) if is_grading else []
         turns = practising.pictures_turn(session)
         shown = [(fruit, fruit_view(fruit.specimen, turns)) for fruit in waiting]
         progress = calibration.progress(session, session_id)
@@ -133,10 +133,10 @@ def session_page(
     grades = GradingStandard.from_dict(found.standard.content).grades
     if is_over:
         return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
-    page = "calibration/grade.html" if shown else "calibration/waiting.html"
+    page = "grade" if shown else "waiting" if has_joined or lead else "start"
     return here.pages.render(
         request,
-        page,
+        f"calibration/{page}.html",
         found=found,
         shown=shown,
         total=total,
@@ -145,6 +145,15 @@ def session_page(
         lead=lead,
         may_reveal=_may_lead(user, found),
     )
+
+
+@router.post("/calibration/{session_id}/join")
+def join(session_id: int, user: Expert, here: Here) -> Response:
+    """Take part: from now on the others wait for this grader."""
+    with here.database.write() as session:
+        if _session(session, session_id).revealed_at is None:
+            calibration.join(session, session_id, user.id)
+    return RedirectResponse(f"/calibration/{session_id}", 303)
 
 
 @router.get("/calibration/{session_id}/count")
@@ -187,16 +196,36 @@ def give_grade(
 
 
 @router.post("/calibration/{session_id}/reveal")
-def reveal(session_id: int, user: Expert, here: Here) -> Response:
-    """End the grading and show everything; by who opened the session, or an administrator."""
+def reveal(
+    request: Request,
+    session_id: int,
+    user: Expert,
+    here: Here,
+    sure: Annotated[bool, Form()] = False,
+) -> Response:
+    """End the grading and show everything; by who opened the session, or an administrator.
+
+    Parameters
+    ----------
+    sure : also where some have not finished; else a page says so first
+    """
+    goal = f"/calibration/{session_id}/reveal"
     with here.database.write() as session:
         found = _session(session, session_id)
         if not _may_lead(user, found):
             raise Refusal("not leader")
-        calibration.close(session, found)
-        audit.record(session, user, "calibration revealed", str(session_id))
+        if found.revealed_at is not None:
+            return RedirectResponse(goal, 303)
+        progress = calibration.progress(session, session_id)
+        missing = progress.joined - progress.finished
+        is_asked = missing > 0 and not sure and bool(calibration.grades_of(session, session_id))
+        if not is_asked:
+            calibration.close(session, found)
+            audit.record(session, user, "calibration revealed", str(session_id))
+    if is_asked:
+        return here.pages.render(request, "calibration/sure.html", found=found, missing=missing)
     _outcome(here, found)
-    return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
+    return RedirectResponse(goal, 303)
 
 
 @router.get("/calibration/{session_id}/reveal")
@@ -332,9 +361,10 @@ def _outcome(here: Services, found: CalibrationSession) -> dict[str, Any]:
     if found.outcome:
         return found.outcome
     with here.database.read() as session:
+        count = len(calibration.grades_of(session, found.id))
         outcome = sessions.outcome_of(session, found)
     with here.database.write() as session:
-        calibration.keep_outcome(session, found.id, outcome)
+        calibration.keep_outcome(session, found.id, outcome, count)
     return outcome
 
 

@@ -86,9 +86,14 @@ def get_fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFr
 
 def join(session: Session, session_id: int, user_id: int) -> None:
     """A grader takes part."""
-    if session.get(CalibrationGrader, (session_id, user_id)) is None:
+    if not has_joined(session, session_id, user_id):
         session.add(CalibrationGrader(session_id=session_id, user_id=user_id))
         session.flush()
+
+
+def has_joined(session: Session, session_id: int, user_id: int) -> bool:
+    """Whether a grader takes part."""
+    return session.get(CalibrationGrader, (session_id, user_id)) is not None
 
 
 def progress(session: Session, session_id: int) -> Progress:
@@ -131,7 +136,8 @@ def give_grade(
     Raises
     ------
     Refusal
-        If the session has been revealed: the grade would not be blind.
+        If the session had been revealed before: the grade would not be blind. One that was given
+        before, and waited on a tablet for the connection, is taken.
     """
     session.refresh(found, with_for_update=True)
     query = select(CalibrationGrade).where(
@@ -139,15 +145,18 @@ def give_grade(
     )
     if session.scalar(query) is not None:
         return False
+    at = max(given_at(waited), found.opened_at)
     if found.revealed_at is not None:
-        raise Refusal("too late")
+        if at >= found.revealed_at:
+            raise Refusal("too late")
+        found.outcome = {}  # is put together anew, with this grade
     join(session, found.id, user_id)
     session.add(
         CalibrationGrade(
             fruit_id=fruit.id,
             user_id=user_id,
             grade=grade,
-            given_at=max(given_at(waited), found.opened_at),
+            given_at=at,
             key=key or None,
         )
     )
@@ -182,9 +191,16 @@ def close(session: Session, found: CalibrationSession) -> None:
     session.flush()
 
 
-def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any]) -> None:
-    """Keep what a closed session shows."""
-    session.get_one(CalibrationSession, session_id).outcome = dict(outcome)
+def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any], count: int) -> None:
+    """Keep what a closed session shows, unless a late grade has come in meanwhile.
+
+    Parameters
+    ----------
+    count : grades that the outcome was made of
+    """
+    found = session.get_one(CalibrationSession, session_id, with_for_update=True)
+    if len(grades_of(session, session_id)) == count:
+        found.outcome = dict(outcome)
 
 
 def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:

@@ -3,6 +3,7 @@ import { startMaskLayer, startPaint } from "./paint.js";
 import { startJob } from "./jobs.js";
 import { startUpload } from "./upload.js";
 import { startAnswers } from "./answers.js";
+import { startAnswersLine } from "./answers_line.js";
 import { startOverlay } from "./overlays.js";
 import { startSheet } from "./sheet.js";
 import { startTurning } from "./turning.js";
@@ -13,6 +14,7 @@ const WIDGETS = [
   ["[data-viewer]", startViewer],
   ["[data-overlay-map]", startOverlay],
   ["[data-sheet]", startSheet],
+  ["[data-answers-line]", startAnswersLine],
   ["[data-turning]", startTurning],
   ["[data-paint]", startPaint],
   ["[data-mask-source]", startMaskLayer],
