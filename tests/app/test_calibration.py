@@ -308,6 +308,21 @@ def test_who_leads_need_not_grade_and_nobody_takes_part_by_looking(prepared: App
     assert leader.post(f"{address}/reveal").status_code == 200, "now one is missing"
 
 
+def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
+    clients = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(clients[0], count="2")
+    for client in clients:
+        for fruit in fruits_on(client, address):
+            client.post(fruit, data={"grade": "A"})
+    clients[0].post(f"{address}/reveal")
+    page = clients[0].get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    assert "100 %" in page and page.count('κ <span class="few">not enough data</span>') == 2
+    with prepared.services.database.write() as session:  # as it was kept before there were any
+        for found in session.query(CalibrationSession):
+            found.outcome = {name: v for name, v in found.outcome.items() if name != "kappa_low"}
+    assert clients[0].get(f"{address}/reveal", headers={"accept-language": "en"}).text == page
+
+
 @pytest.mark.parametrize(
     "form",
     [
