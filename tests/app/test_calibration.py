@@ -200,12 +200,32 @@ def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> N
     client.post(f"{fruit}/consensus", data={"grade": "B"})
     client.post(f"{address}/references")
     work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == ["B"]
+
+    # A consensus that is taken back or changed takes its reference with it.
+    client.post(f"{fruit}/consensus", data={"grade": "B"})
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == ["B"], "nothing changed"
+    client.post(f"{fruit}/consensus", data={"grade": ""})
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == []
+    client.post(f"{fruit}/consensus", data={"grade": "C"})
+    client.post(f"{address}/references")
+    client.post(f"{fruit}/consensus", data={"grade": "D"})
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == [], "changed before the worker came to it"
+    client.post(f"{address}/references")
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == ["D"]
+
+
+def grades_of_reference(app: App) -> list[str | None]:
+    """What the run's references say of the first fruit."""
     import mezoroi as mz
 
-    gallery = mz.Grader.load(own_run_app.services.settings.run, device="cpu").gallery
+    gallery = mz.Grader.load(app.services.settings.run, device="cpu").gallery
     assert gallery is not None
-    (added,) = gallery.index.references(["fruit-1"])
-    assert added.grade == "B"
+    return [item.grade for item in gallery.index.references(["fruit-1"])]
 
 
 def test_two_graders_at_the_same_moment_and_one_twice(prepared: App) -> None:

@@ -48,6 +48,8 @@ class References:
         """
         if job.kind == jobs.ADD_REFERENCE:
             self._add(int(job.payload["fruit_id"]), str(job.payload["grade"]))
+        elif job.kind == jobs.REMOVE_REFERENCE and "fruit_id" in job.payload:
+            self._forget(_name_of(int(job.payload["fruit_id"])))
         elif job.kind == jobs.REMOVE_REFERENCE:
             self._remove(int(job.payload["reference_id"]))
         else:
@@ -65,7 +67,7 @@ class References:
             raise MezoroiError(f"fruit {fruit_id} is not graded: grade it first")
         self.grader = with_gallery(self.grader, self._folder)
         assert self.grader.gallery is not None
-        name = f"fruit-{fruit_id}"
+        name = _name_of(fruit_id)
         picture = grading.result["pictures"]["surface"]["name"]
         image = read_image(self._blobs.picture(picture))
         seen = self.grader.embed([FruitInput(name, image, grading.result["outline"])])
@@ -138,6 +140,10 @@ def prototype_likeness(grader: Grader) -> dict[str, Any]:
             for grade, value in zip(grades, thresholds, strict=True)
         },
     }
+
+
+def _name_of(fruit_id: int) -> str:
+    return f"fruit-{fruit_id}"
 
 
 def _fruit_of(name: str) -> int | None:

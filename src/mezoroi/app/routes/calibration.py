@@ -303,6 +303,7 @@ def settle(
         calibration.keep_note(fruit, note.strip(), noted)
         calibration.settle(session, fruit, user.id, grade or None)
         audit.record(session, user, "consensus", str(fruit_id), grade=grade)
+    here.supervisor.wake()
     return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
 
 

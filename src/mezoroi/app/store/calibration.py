@@ -215,8 +215,15 @@ def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
 
 
 def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
-    """Keep what the graders agreed on for a fruit; None takes it back."""
+    """Keep what the graders agreed on for a fruit; None takes it back.
+
+    The reference that was made of another grade goes: it would teach what nobody agrees on.
+    """
     specimen = session.get_one(Specimen, fruit.specimen_id)
+    if fruit.consensus != grade and fruit.reference_job_id is not None:
+        payload = {"fruit_id": specimen.fruit_id}
+        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
+        fruit.reference_job_id = None
     fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
     specimen.consensus = grade
