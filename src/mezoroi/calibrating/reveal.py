@@ -121,7 +121,8 @@ def reveal(
         graders, everyone = (*people, MODEL), np.hstack([table, own])
     kappas = np.full((3, len(graders), len(graders)), np.nan)
     by_model = {}
-    for one, other in combinations(range(len(graders)), 2) if standard.ordered else ():
+    compared = len(graders) if standard.ordered else 0
+    for one, other in combinations(range(compared), 2):
         found = agreement.kappa_interval(everyone[:, one], everyone[:, other], number, **count)
         kappas[:, one, other] = kappas[:, other, one] = found.value, found.low, found.high
         if model is not None and graders[other] == MODEL:
