@@ -28,7 +28,8 @@ def open_session(client: TestClient, **fields: str) -> str:
 
 
 def fruits_on(client: TestClient, address: str) -> list[str]:
-    """The addresses that fruits on a page are graded at."""
+    """The addresses that fruits of a session are graded at by who takes part."""
+    assert client.post(f"{address}/join").status_code == 303
     return re.findall(r'<form data-answer method="post" action="([^"]+)"', client.get(address).text)
 
 
@@ -43,15 +44,33 @@ def second_expert(app: App) -> TestClient:
     return client
 
 
+def grade_weeks_ago(app: App, session_id: int) -> None:
+    """The expert graded a session's fruits once before, all as A."""
+    at = now() - timedelta(weeks=3)
+    with app.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        ids = [fruit.specimen_id for fruit in calibration.fruits_of(session, session_id)]
+        found = calibration.open_session(session, "", "hand", user.id, 1, ids, [])
+        for fruit in calibration.fruits_of(session, found.id):
+            calibration.give_grade(session, found, fruit, user.id, "A", 0, "")
+        for given in calibration.grades_of(session, found.id):
+            given.given_at = at
+        found.revealed_at = at
+
+
 def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
     first, second = prepared.client(Role.EXPERT), second_expert(prepared)
     address = open_session(first)
+    grade_weeks_ago(prepared, 1)  # so that the drift page has something to compare with
+    second.post(f"{address}/join")
     blank = second.get(address)
     for fruit in fruits_on(first, address):
         assert first.post(fruit, data={"grade": "D"}).status_code == 303
 
     # What the second sees does not depend on what the first gave: not in a page, not in a header.
     pages = [address, f"{address}?lead=true", f"{address}/count", "/calibration"]
+    pages.append("/calibration/drift")
     before = [second.get(page) for page in pages]
     with prepared.services.database.write() as session:
         for given in session.query(CalibrationGrade):
@@ -69,6 +88,7 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
 def test_nothing_on_the_page_tells_what_mezoroi_or_the_experts_say(prepared: App) -> None:
     client = prepared.client(Role.EXPERT)
     address = open_session(client)
+    client.post(f"{address}/join")
     page = client.get(address).text
     with prepared.services.database.read() as session:
         asked = calibration.fruits_of(session, 1)
@@ -128,6 +148,36 @@ def test_a_session_from_opening_to_consensus(prepared: App, melons: Path) -> Non
     assert job is not None and job.payload["grade"] == "B"
 
 
+def test_a_note_is_kept_without_deciding_anything(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first, count="2")
+    for fruit in fruits_on(first, address):
+        first.post(fruit, data={"grade": "A"})
+    first.post(f"{address}/reveal")
+    page = first.get(f"{address}/reveal").text
+    fruit, last = re.findall(rf'class="card fruit" href="({address}/fruits/\d+)"', page)
+
+    shown = first.get(fruit).text
+    form = shown[shown.index('<form id="consensus"') :]
+    default = re.search(r"<button[^>]*>", form)
+    assert default is not None and f'formaction="{fruit}/note"' in default[0], "Enter in the note"
+    assert "<a" not in form[: form.index("</button>", form.index("main next"))]
+    number = last.rsplit("/", 1)[1]
+    onwards = first.post(f"{fruit}/note", data={"note": "浅い傷", "following": number})
+    assert onwards.headers["location"] == last
+    shown = second.get(fruit).text
+    assert 'value="浅い傷"' in shown and 'aria-pressed="true"' not in shown
+
+    # A page from before the note was written neither empties it nor takes a consensus back.
+    first.post(f"{fruit}/consensus", data={"grade": "B", "note": "浅い傷", "noted": "浅い傷"})
+    assert second.post(f"{fruit}/note", data={"note": ""}).headers["location"].endswith("/reveal")
+    second.post(f"{fruit}/consensus", data={"grade": "B", "note": ""})
+    shown = second.get(fruit).text
+    assert 'value="浅い傷"' in shown and 'value="B" aria-pressed="true"' in shown
+    second.post(f"{fruit}/note", data={"note": "", "noted": "浅い傷"})
+    assert "浅い傷" not in first.get(fruit).text
+
+
 def _adds(session: object, number: int) -> bool:
     job = jobs.get_job(session, number)  # type: ignore[arg-type]
     return job is not None and job.kind == jobs.ADD_REFERENCE
@@ -150,12 +200,32 @@ def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> N
     client.post(f"{fruit}/consensus", data={"grade": "B"})
     client.post(f"{address}/references")
     work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == ["B"]
+
+    # A consensus that is taken back or changed takes its reference with it.
+    client.post(f"{fruit}/consensus", data={"grade": "B"})
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == ["B"], "nothing changed"
+    client.post(f"{fruit}/consensus", data={"grade": ""})
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == []
+    client.post(f"{fruit}/consensus", data={"grade": "C"})
+    client.post(f"{address}/references")
+    client.post(f"{fruit}/consensus", data={"grade": "D"})
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == [], "changed before the worker came to it"
+    client.post(f"{address}/references")
+    work(own_run_app.services)
+    assert grades_of_reference(own_run_app) == ["D"]
+
+
+def grades_of_reference(app: App) -> list[str | None]:
+    """What the run's references say of the first fruit."""
     import mezoroi as mz
 
-    gallery = mz.Grader.load(own_run_app.services.settings.run, device="cpu").gallery
+    gallery = mz.Grader.load(app.services.settings.run, device="cpu").gallery
     assert gallery is not None
-    (added,) = gallery.index.references(["fruit-1"])
-    assert added.grade == "B"
+    return [item.grade for item in gallery.index.references(["fruit-1"])]
 
 
 def test_references_do_not_count_for_mezorois_agreement(prepared: App, melons: Path) -> None:
@@ -216,12 +286,84 @@ def test_a_grade_after_the_reveal_is_not_taken_but_one_sent_again_is_no_error(
     fruit = fruits_on(first, address)[0]
     assert first.post(f"{address}/reveal").status_code == 422, "nobody has graded"
     first.post(fruit, data={"grade": "A", "key": "k"})
-    first.post(f"{address}/reveal")
+    first.post(f"{address}/reveal", data={"sure": "true"})
     late = second.post(fruit, data={"grade": "A"}, headers={"accept": "application/json"})
     assert late.status_code == 422 and "公開" in late.json()["error"]
     assert first.post(fruit, data={"grade": "A", "key": "k"}).status_code == 303
     page = second.get(f"{address}/reveal", headers={"accept-language": "en"}).text
     assert "not enough data" in page and "nan" not in page.lower().replace("nano", "")
+
+
+def test_a_grade_given_before_the_reveal_counts_when_it_arrives_after(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first, count="2")
+    fruits_of_second = fruits_on(second, address)
+    for fruit in fruits_on(first, address):
+        first.post(fruit, data={"grade": "A"})
+    with prepared.services.database.write() as session:
+        for found in session.query(CalibrationSession):
+            found.opened_at -= timedelta(minutes=5)
+    english = {"accept-language": "en"}
+    asked = first.post(f"{address}/reveal", headers=english)
+    assert asked.status_code == 200 and "1 grader has not finished." in asked.text
+    assert second.get(f"{address}/reveal").status_code == 404, "it is only asked"
+    assert first.post(f"{address}/reveal", data={"sure": "true"}).status_code == 303
+    assert "not enough data" in first.get(f"{address}/reveal", headers=english).text
+
+    program = {"accept": "application/json"}
+    for fruit in fruits_of_second:
+        late = second.post(fruit, data={"grade": "B", "waited": "60"}, headers=program)
+        assert late.status_code == 200
+    assert second.get(f"{address}/reveal").status_code == 200
+    with prepared.services.database.read() as session:
+        session_row = calibration.get_session(session, 1)
+    assert session_row is not None
+    for told in session_row.outcome["fruits"]:
+        assert told["labels"] == {"expert": "A", "second": "B"}, "put together anew"
+
+
+def test_what_a_session_shows_is_not_kept_when_a_grade_came_meanwhile(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    address = open_session(client, count="2")
+    for fruit in fruits_on(client, address):
+        client.post(fruit, data={"grade": "A"})
+    with prepared.services.database.write() as session:
+        calibration.keep_outcome(session, 1, {"fruits": "of one grade"}, 1)
+        assert calibration.get_session(session, 1).outcome == {}  # type: ignore[union-attr]
+        calibration.keep_outcome(session, 1, {"fruits": "of both"}, 2)
+        assert calibration.get_session(session, 1).outcome  # type: ignore[union-attr]
+
+
+def test_who_leads_need_not_grade_and_nobody_takes_part_by_looking(prepared: App) -> None:
+    leader, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(leader)
+    start = leader.get(address).text
+    assert f'href="{address}?lead=true"' in start and f'action="{address}/join"' in start
+    assert "data-answer " not in start
+    assert f"{address}?lead=true" not in second.get(address).text
+    assert "<b>0</b> / 0" in leader.get(f"{address}?lead=true").text
+    for fruit in fruits_on(second, address):
+        second.post(fruit, data={"grade": "A"})
+    page = leader.get(f"{address}?lead=true").text
+    assert "<b>1</b> / 1" in page and f'action="{address}/reveal"' in page
+    leader.post(f"{address}/join")
+    assert f'href="{address}?lead=true"' in leader.get(address).text, "also while grading"
+    assert leader.post(f"{address}/reveal").status_code == 200, "now one is missing"
+
+
+def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
+    clients = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(clients[0], count="2")
+    for client in clients:
+        for fruit in fruits_on(client, address):
+            client.post(fruit, data={"grade": "A"})
+    clients[0].post(f"{address}/reveal")
+    page = clients[0].get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    assert "100 %" in page and page.count('κ <span class="few">not enough data</span>') == 2
+    with prepared.services.database.write() as session:  # as it was kept before there were any
+        for found in session.query(CalibrationSession):
+            found.outcome = {name: v for name, v in found.outcome.items() if name != "kappa_low"}
+    assert clients[0].get(f"{address}/reveal", headers={"accept-language": "en"}).text == page
 
 
 @pytest.mark.parametrize(
@@ -257,7 +399,7 @@ def test_fruits_of_an_open_session_do_not_teach(prepared: App) -> None:
         chosen = {fruit.specimen_id for fruit in calibration.fruits_of(session, 1)}
     assert teaching() == before - chosen
     client.post(fruits_on(client, address)[0], data={"grade": "A"})
-    client.post(f"{address}/reveal")
+    client.post(f"{address}/reveal", data={"sure": "true"})
     disputed = before - teaching()
     assert disputed <= chosen and len(disputed) <= 1, "one whose grade the expert disputes"
 
@@ -275,6 +417,7 @@ def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
         for found in session.query(CalibrationSession):
             found.revealed_at = now() - timedelta(weeks=3)
     again = open_session(client, count="2")
+    client.post(f"{again}/join")
     page = client.get(again).text
     with prepared.services.database.read() as session:
         chosen = calibration.fruits_of(session, 2)
@@ -284,6 +427,9 @@ def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
     assert "repeat" not in page, "unannounced"
     for fruit in fruits_on(client, again):
         client.post(fruit, data={"grade": "C"})
+    with prepared.services.database.read() as session:
+        assert drifting.watch(session)[0].repeats == 0, "the session is still open"
+    client.post(f"{again}/reveal")
     with prepared.services.database.read() as session:
         expert, model = drifting.watch(session)
     assert (expert.name, expert.repeats) == ("expert", len(known))

@@ -49,6 +49,18 @@ def play(app: App, client: TestClient, *, right: bool = True) -> str:
     return address
 
 
+@pytest.mark.parametrize(
+    ("length", "repeats", "places"),
+    [(20, 2, [6, 12]), (20, 3, [5, 10, 15]), (20, 0, []), (4, 2, [2, 4]), (5, 20, [2, 4])],
+)
+def test_an_expert_meets_at_most_as_many_repeats_as_set(
+    length: int, repeats: int, places: list[int]
+) -> None:
+    numbers = range(1, length + 1)
+    found = [n for n in numbers if practising.is_place_of_repeat(n, length, repeats)]
+    assert found == places
+
+
 def test_references_are_graded_as_the_grader_would(ready: App, grader: mz.Grader) -> None:
     with ready.services.database.read() as session:
         known = specimens.known_specimens(session)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from mezoroi.app.roles import Role
+from mezoroi.app.store import calibration, specimens, users
 from mezoroi.app.tables_learning import CalibrationFruit, Specimen
 from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
 from tests.browser.test_practice import add_user, database_of, wait_until_prepared
@@ -39,10 +40,14 @@ def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Serv
     leader.page.fill("[name=count]", "3")
     leader.look("new")
     leader.page.tap(".bar .main")
-    leader.page.wait_for_selector("[data-question]:visible")
+    leader.page.wait_for_selector("form[action$='/join']")
     address = leader.page.url.removeprefix(server.url)
     for other in others:
         other.go(address)
+    leader.look("start")
+    for tablet in (leader, *others):
+        tablet.page.tap(".bar .main")
+        tablet.page.wait_for_selector("[data-question]:visible")
     leader.look("grade")
     others[0].look("grade")
     # In turn, fruit by fruit: three tablets in use at the same time.
@@ -73,6 +78,10 @@ def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Serv
     expect(page.locator(".said li").nth(2)).to_be_visible()
     expect(page.locator("[data-overlay-map][data-drawn]").first).to_be_visible()
     page.fill("[name=note]", "網目の乱れは小さい")
+    page.press("[name=note]", "Enter")
+    page.wait_for_load_state()
+    expect(page.locator("[aria-pressed=true]")).to_have_count(0)
+    expect(page.locator("[name=note]")).to_have_value("網目の乱れは小さい")
     agreed = known_grade(server, page)
     page.tap(f".consensus .letter >> text='{agreed}'")
     expect(page.locator("[aria-pressed=true]")).to_have_text(agreed)
@@ -86,3 +95,60 @@ def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Serv
     others[1].look("fruit")
     leader.go("/calibration/drift")
     leader.look("drift")
+
+
+def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> None:
+    for name in ("lost-leader", "lost-grader"):
+        add_user(server, name, Role.EXPERT)
+    leader, tablet = visit(LANDSCAPE, "en", "lost-leader"), visit(PORTRAIT, "ja", "lost-grader")
+    wait_until_prepared(leader)
+    with database_of(server) as session:
+        user = users.find_user(session, "lost-leader")
+        assert user is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:3]
+        number = calibration.open_session(session, "", "hand", user.id, 1, ids, []).id
+    address = f"/calibration/{number}"
+    page = tablet.page
+    tablet.go(address)
+    page.tap(".bar .main")
+    page.wait_for_selector("[data-question]:visible")
+    page.wait_for_load_state("networkidle")
+    page.tap("[data-question]:visible .letter >> text='A'")
+    expect(page.locator("[data-question]:visible h1 small")).to_contain_text("2 / 3")
+    page.wait_for_function("localStorage.getItem('mezoroi-answers') === '[]'")
+    page.context.set_offline(True)
+    page.tap("[data-question]:visible .letter >> text='B'")
+    expect(page.locator("[data-answers-status]")).to_contain_text("この端末に保存しました")
+
+    # The leader does not wait, and is told so; what was given before still counts.
+    leader.go(address)
+    leader.page.tap("a[href$='?lead=true']")
+    leader.page.tap(".bar .main")
+    expect(leader.page.locator(".notice.warning:visible")).to_have_text(
+        "1 grader has not finished."
+    )
+    leader.look("sure")
+    leader.page.tap("[name=sure]")
+    leader.page.wait_for_url(f"**{address}/reveal")
+    page.wait_for_timeout(1000)
+    page.context.set_offline(False)
+    page.wait_for_function("localStorage.getItem('mezoroi-answers') === '[]'", timeout=30_000)
+    with database_of(server) as session:
+        given = [item.grade for item in calibration.grades_of(session, number)]
+    assert given == ["A", "B"]
+
+    # Too late: the page says so, also when another is opened before it is sent.
+    page.route("**/fruits/*", lambda route: route.abort())
+    page.tap("[data-question]:visible .letter >> text='D'")
+    expect(page.locator("[data-answers-status]")).to_contain_text("この端末に保存しました")
+    tablet.go("/lots")
+    line = page.locator("[data-answers-line]")
+    expect(line).to_contain_text("1 件をこの端末に保存しました")
+    tablet.look("kept")
+    page.unroute("**/fruits/*")
+    expect(line).to_contain_text("1 件は受け付けられませんでした", timeout=15_000)
+    expect(line).to_contain_text("公開")
+    tablet.look("refused")
+    expected = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "422")
+    assert all(any(part in line for part in expected) for line in tablet.troubles)
+    tablet.troubles.clear()

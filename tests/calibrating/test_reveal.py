@@ -37,6 +37,15 @@ def test_a_session_by_hand() -> None:
     assert shown.alpha.value == metrics.krippendorff_alpha(table, 4)
     assert shown.fleiss.value == metrics.fleiss_kappa(table, 4)
     assert shown.against_model["Ito"].value == shown.kappa[1, 3]
+    pair = metrics.kappa_interval(table[:, 0], table[:, 1], 4, n_resamples=100)
+    for row, column in ((0, 1), (1, 0)):
+        assert shown.kappa[row, column] == pair.value
+        assert (shown.kappa_low[row, column], shown.kappa_high[row, column]) == (
+            pair.low,
+            pair.high,
+        )
+    assert shown.kappa_low[0, 1] < shown.kappa[0, 1] < shown.kappa_high[0, 1]
+    assert np.isnan(shown.kappa.diagonal()).all()
     assert shown.strictness["Sato"].value == pytest.approx(np.mean([0, -2, 0, -1]))
 
 
@@ -45,6 +54,8 @@ def test_a_reveal_is_json_with_none_for_not_enough_data() -> None:
     again = json.loads(json.dumps(shown, allow_nan=False))
     assert again["alpha"]["value"] is None and again["strictness"]["Sato"]["value"] is None
     assert again["fruits"][0]["disagreement"] is None and again["against_model"] == {}
+    same = reveal({"f1": {"Sato": "A", "Ito": "A"}, "f2": {"Sato": "A", "Ito": "A"}}, STANDARD)
+    assert same.to_dict()["kappa_low"][0][1] is None, "one grade alone says nothing"
 
 
 def test_kinds_without_order_have_no_kappa_by_distance() -> None:

@@ -27,14 +27,20 @@ class Watched:
     drift: Drift
 
 
-def history_of(session: Session, user_id: int | None = None) -> list[PastGrade]:
+def history_of(
+    session: Session, user_id: int | None = None, *, shown: bool = False
+) -> list[PastGrade]:
     """What a user once graded blind, or what anyone did in sessions; oldest first.
 
     A specimen that comes again within two weeks is left out: that is memory, not consistency.
+
+    Parameters
+    ----------
+    shown : only what pages may tell, without the open sessions
     """
     from mezoroi.calibrating.drift import PastGrade
 
-    found = sorted(calibration.past_grades(session, user_id), key=lambda row: row[2])
+    found = sorted(calibration.past_grades(session, user_id, shown=shown), key=lambda row: row[2])
     if user_id is None:
         return [PastGrade(*row) for row in found]
     latest: dict[str, datetime] = {}
@@ -53,8 +59,8 @@ def watch(session: Session) -> list[Watched]:
     standard = active_standard(session)
     found = []
     for user in calibration.graders(session):
-        history = [past for past in history_of(session, user.id) if past.grade in standard.grades]
-        repeats = repeats_in(history)
+        past = history_of(session, user.id, shown=True)
+        repeats = repeats_in([item for item in past if item.grade in standard.grades])
         name = user.full_name or user.name
         found.append(Watched(name, len(repeats), drift_of(repeats, standard)))
     own = _beside_experts(session, standard.grades)

@@ -300,6 +300,12 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
     )
 
 
+def is_place_of_repeat(number: int, length: int, repeats: int) -> bool:
+    """Whether a question of a round may be a hidden repeat: spread evenly, at most `repeats`."""
+    step = max(2, length // (repeats + 1))
+    return number % step == 0 and number // step <= repeats
+
+
 def _repeat(
     session: Session,
     user: User,
@@ -313,9 +319,8 @@ def _repeat(
     from mezoroi.calibrating.drift import hidden_repeats
 
     repeats = read_settings(session).repeats
-    if not repeats or not Role(user.role).covers(Role.EXPERT):
-        return None
-    if number % max(2, within.length // (repeats + 1)):
+    is_expert = Role(user.role).covers(Role.EXPERT)
+    if not is_expert or not is_place_of_repeat(number, within.length, repeats):
         return None
     history = history_of(session, user.id)
     teaching = {fruit.specimen: fruit for fruit in fruits}

@@ -54,6 +54,8 @@ class References:
         """
         if job.kind == jobs.ADD_REFERENCE:
             self._add(int(job.payload["fruit_id"]), str(job.payload["grade"]))
+        elif job.kind == jobs.REMOVE_REFERENCE and "fruit_id" in job.payload:
+            self._forget(f"{FRUIT}{job.payload['fruit_id']}")
         elif job.kind == jobs.REMOVE_REFERENCE:
             self._remove(int(job.payload["reference_id"]))
         else:

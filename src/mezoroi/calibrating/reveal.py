@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ class Reveal:
     fruits : most disputed first
     graders : names of the columns and rows of the matrices; Mezoroi comes last where it graded
     same : (R, R) share of the same grades
-    kappa : (R, R) quadratic-weighted kappa; all NaN for unordered grades
+    kappa, kappa_low, kappa_high : (R, R) quadratic-weighted kappa with its 95 % interval by fruit;
+        NaN on the diagonal, and everywhere for unordered grades
     alpha, fleiss : of the people, without Mezoroi, with 95 % intervals by fruit
     against_model : quadratic-weighted kappa of each person with Mezoroi
     strictness : signed mean difference from the other people in grades, positive is stricter
@@ -58,6 +60,8 @@ class Reveal:
     graders: tuple[str, ...]
     same: np.ndarray
     kappa: np.ndarray
+    kappa_low: np.ndarray
+    kappa_high: np.ndarray
     alpha: Interval
     fleiss: Interval
     against_model: Mapping[str, Interval]
@@ -71,6 +75,8 @@ class Reveal:
                 "graders": list(self.graders),
                 "same": self.same.tolist(),
                 "kappa": self.kappa.tolist(),
+                "kappa_low": self.kappa_low.tolist(),
+                "kappa_high": self.kappa_high.tolist(),
                 "alpha": asdict(self.alpha),
                 "fleiss": asdict(self.fleiss),
                 "against_model": {name: asdict(v) for name, v in self.against_model.items()},
@@ -108,23 +114,27 @@ def reveal(
         raise MezoroiError(f"a grader is called {MODEL}, as the model is: rename that grader")
     number, count = len(standard.grades), {"n_resamples": n_resamples, "seed": seed}
     table = agreement.ratings_table([labels[name] for name in ids], standard.grades, people).ratings
-    graders, everyone, by_model = people, table, {}
+    graders, everyone = people, table
     if model is not None:
         rows = [{MODEL: model[name]} if name in model else {} for name in ids]
         own = agreement.ratings_table(rows, standard.grades, (MODEL,)).ratings
         graders, everyone = (*people, MODEL), np.hstack([table, own])
-        if standard.ordered:
-            by_model = {
-                name: agreement.kappa_interval(table[:, at], own[:, 0], number, **count)
-                for at, name in enumerate(people)
-            }
-    nothing = np.full((len(graders),) * 2, np.nan)
+    kappas = np.full((3, len(graders), len(graders)), np.nan)
+    by_model = {}
+    compared = len(graders) if standard.ordered else 0
+    for one, other in combinations(range(compared), 2):
+        found = agreement.kappa_interval(everyone[:, one], everyone[:, other], number, **count)
+        kappas[:, one, other] = kappas[:, other, one] = found.value, found.low, found.high
+        if model is not None and graders[other] == MODEL:
+            by_model[graders[one]] = found
     strict = agreement.strictness(table, number, **count) if standard.ordered else []
     return Reveal(
         fruits=_most_disputed_first(ids, labels, table, standard, model or {}),
         graders=graders,
         same=agreement.agreement_matrix(everyone, number),
-        kappa=agreement.kappa_matrix(everyone, number) if standard.ordered else nothing,
+        kappa=kappas[0],
+        kappa_low=kappas[1],
+        kappa_high=kappas[2],
         alpha=agreement.alpha_interval(table, number, ordered=standard.ordered, **count),
         fleiss=agreement.fleiss_interval(table, number, **count),
         against_model=by_model,

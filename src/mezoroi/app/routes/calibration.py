@@ -22,12 +22,13 @@ from mezoroi.app.routes.practice import Key, Waited
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, calibration, specimens
 from mezoroi.app.tables import User
-from mezoroi.app.tables_learning import CalibrationSession
+from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
+Note = Annotated[str, Form(max_length=2000)]
 SESSIONS_SHOWN, CHOICE_SHOWN = 50, 120
 WAY_NAMES = {
     "disputed": N_("Most disputed"),
@@ -113,18 +114,18 @@ def session_page(
     here: Here,
     lead: Annotated[bool, Query()] = False,
 ) -> Response:
-    """The fruits to grade, how many have finished, or what came of it.
+    """The way in, the fruits to grade, how many have finished, or what came of it.
 
     Parameters
     ----------
     lead : just watch, as who leads the session without grading
     """
-    with here.database.write() as session:
+    with here.database.read() as session:
         found = _session(session, session_id)
         is_over = found.revealed_at is not None
-        if not is_over and not lead:
-            calibration.join(session, session_id, user.id)
-        waiting = [] if is_over or lead else sessions.waiting_fruits(session, found, user)
+        has_joined = calibration.has_joined(session, session_id, user.id)
+        is_grading = has_joined and not is_over and not lead
+        waiting = sessions.waiting_fruits(session, found, user) if is_grading else []
         turns = practising.pictures_turn(session)
         shown = [(fruit, fruit_view(fruit.specimen, turns)) for fruit in waiting]
         progress = calibration.progress(session, session_id)
@@ -132,10 +133,10 @@ def session_page(
     grades = GradingStandard.from_dict(found.standard.content).grades
     if is_over:
         return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
-    page = "calibration/grade.html" if shown else "calibration/waiting.html"
+    page = "grade" if shown else "waiting" if has_joined or lead else "start"
     return here.pages.render(
         request,
-        page,
+        f"calibration/{page}.html",
         found=found,
         shown=shown,
         total=total,
@@ -144,6 +145,15 @@ def session_page(
         lead=lead,
         may_reveal=_may_lead(user, found),
     )
+
+
+@router.post("/calibration/{session_id}/join")
+def join(session_id: int, user: Expert, here: Here) -> Response:
+    """Take part: from now on the others wait for this grader."""
+    with here.database.write() as session:
+        if _session(session, session_id).revealed_at is None:
+            calibration.join(session, session_id, user.id)
+    return RedirectResponse(f"/calibration/{session_id}", 303)
 
 
 @router.get("/calibration/{session_id}/count")
@@ -174,9 +184,7 @@ def give_grade(
     """Keep a blind grade; one that is sent again gets the same reply."""
     with here.database.write() as session:
         found = _session(session, session_id)
-        fruit = calibration.get_fruit(session, session_id, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
+        fruit = _fruit(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
@@ -188,16 +196,36 @@ def give_grade(
 
 
 @router.post("/calibration/{session_id}/reveal")
-def reveal(session_id: int, user: Expert, here: Here) -> Response:
-    """End the grading and show everything; by who opened the session, or an administrator."""
+def reveal(
+    request: Request,
+    session_id: int,
+    user: Expert,
+    here: Here,
+    sure: Annotated[bool, Form()] = False,
+) -> Response:
+    """End the grading and show everything; by who opened the session, or an administrator.
+
+    Parameters
+    ----------
+    sure : also where some have not finished; else a page says so first
+    """
+    goal = f"/calibration/{session_id}/reveal"
     with here.database.write() as session:
         found = _session(session, session_id)
         if not _may_lead(user, found):
             raise Refusal("not leader")
-        calibration.close(session, found)
-        audit.record(session, user, "calibration revealed", str(session_id))
+        if found.revealed_at is not None:
+            return RedirectResponse(goal, 303)
+        progress = calibration.progress(session, session_id)
+        missing = progress.joined - progress.finished
+        is_asked = missing > 0 and not sure and bool(calibration.grades_of(session, session_id))
+        if not is_asked:
+            calibration.close(session, found)
+            audit.record(session, user, "calibration revealed", str(session_id))
+    if is_asked:
+        return here.pages.render(request, "calibration/sure.html", found=found, missing=missing)
     _outcome(here, found)
-    return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
+    return RedirectResponse(goal, 303)
 
 
 @router.get("/calibration/{session_id}/reveal")
@@ -229,9 +257,7 @@ def fruit_page(
     """One fruit of a revealed session: who said what, maps, neighbours, consensus."""
     with here.database.read() as session:
         found = _revealed(session, session_id)
-        fruit = calibration.get_fruit(session, session_id, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
+        fruit = _fruit(session, session_id, fruit_id)
         turns = practising.pictures_turn(session)
         hidden = hiding.hidden_names(session)
     told = _outcome(here, found)["fruits"]
@@ -264,20 +290,39 @@ def settle(
     user: Expert,
     here: Here,
     grade: Annotated[str, Form(max_length=64)] = "",
-    note: Annotated[str, Form(max_length=2000)] = "",
+    note: Note = "",
+    noted: Note = "",
 ) -> Response:
     """Keep what the graders agreed on, with a note; without a grade it is taken back."""
     with here.database.write() as session:
         found = _revealed(session, session_id)
-        fruit = calibration.get_fruit(session, session_id, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
+        fruit = _fruit(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade and grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
-        calibration.settle(session, fruit, user.id, grade or None, note.strip())
+        calibration.keep_note(fruit, note.strip(), noted)
+        calibration.settle(session, fruit, user.id, grade or None)
         audit.record(session, user, "consensus", str(fruit_id), grade=grade)
+    here.supervisor.wake()
     return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
+
+
+@router.post("/calibration/{session_id}/fruits/{fruit_id}/note")
+def keep_note(
+    session_id: int,
+    fruit_id: int,
+    user: Expert,
+    here: Here,
+    note: Note = "",
+    noted: Note = "",
+    following: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Keep a note and go on to the following fruit, or to the overview; it decides nothing."""
+    with here.database.write() as session:
+        _revealed(session, session_id)
+        calibration.keep_note(_fruit(session, session_id, fruit_id), note.strip(), noted)
+    goal = "reveal" if following is None else f"fruits/{following}"
+    return RedirectResponse(f"/calibration/{session_id}/{goal}", 303)
 
 
 @router.post("/calibration/{session_id}/references")
@@ -298,6 +343,13 @@ def _session(session: Session, session_id: int) -> CalibrationSession:
     return found
 
 
+def _fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFruit:
+    found = calibration.get_fruit(session, session_id, fruit_id)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
 def _revealed(session: Session, session_id: int) -> CalibrationSession:
     found = _session(session, session_id)
     if found.revealed_at is None:
@@ -307,12 +359,13 @@ def _revealed(session: Session, session_id: int) -> CalibrationSession:
 
 def _outcome(here: Services, found: CalibrationSession) -> dict[str, Any]:
     """What a closed session shows; computed once, outside of any writing: it takes seconds."""
-    if found.outcome:
+    if "kappa_low" in found.outcome:  # what was kept before there were intervals is made anew
         return found.outcome
     with here.database.read() as session:
+        count = len(calibration.grades_of(session, found.id))
         outcome = sessions.outcome_of(session, found)
     with here.database.write() as session:
-        calibration.keep_outcome(session, found.id, outcome)
+        calibration.keep_outcome(session, found.id, outcome, count)
     return outcome
 
 

@@ -86,9 +86,14 @@ def get_fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFr
 
 def join(session: Session, session_id: int, user_id: int) -> None:
     """A grader takes part."""
-    if session.get(CalibrationGrader, (session_id, user_id)) is None:
+    if not has_joined(session, session_id, user_id):
         session.add(CalibrationGrader(session_id=session_id, user_id=user_id))
         session.flush()
+
+
+def has_joined(session: Session, session_id: int, user_id: int) -> bool:
+    """Whether a grader takes part."""
+    return session.get(CalibrationGrader, (session_id, user_id)) is not None
 
 
 def progress(session: Session, session_id: int) -> Progress:
@@ -131,7 +136,8 @@ def give_grade(
     Raises
     ------
     Refusal
-        If the session has been revealed: the grade would not be blind.
+        If the session had been revealed before: the grade would not be blind. One that was given
+        before, and waited on a tablet for the connection, is taken.
     """
     session.refresh(found, with_for_update=True)
     query = select(CalibrationGrade).where(
@@ -139,15 +145,18 @@ def give_grade(
     )
     if session.scalar(query) is not None:
         return False
+    at = max(given_at(waited), found.opened_at)
     if found.revealed_at is not None:
-        raise Refusal("too late")
+        if at >= found.revealed_at:
+            raise Refusal("too late")
+        found.outcome = {}  # is put together anew, with this grade
     join(session, found.id, user_id)
     session.add(
         CalibrationGrade(
             fruit_id=fruit.id,
             user_id=user_id,
             grade=grade,
-            given_at=max(given_at(waited), found.opened_at),
+            given_at=at,
             key=key or None,
         )
     )
@@ -182,17 +191,40 @@ def close(session: Session, found: CalibrationSession) -> None:
     session.flush()
 
 
-def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any]) -> None:
-    """Keep what a closed session shows."""
-    session.get_one(CalibrationSession, session_id).outcome = dict(outcome)
+def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any], count: int) -> None:
+    """Keep what a closed session shows, unless a late grade has come in meanwhile.
+
+    Parameters
+    ----------
+    count : grades that the outcome was made of
+    """
+    found = session.get_one(CalibrationSession, session_id, with_for_update=True)
+    if len(grades_of(session, session_id)) == count:
+        found.outcome = dict(outcome)
 
 
-def settle(
-    session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None, note: str
-) -> None:
-    """Keep what the graders agreed on for a fruit; None takes it back."""
+def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
+    """Keep the note of a fruit, unless it is as it was shown: another may have written since.
+
+    Parameters
+    ----------
+    noted : the note as the page showed it
+    """
+    if note != noted:
+        fruit.note = note[:2000]
+
+
+def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
+    """Keep what the graders agreed on for a fruit; None takes it back.
+
+    The reference that was made of another grade goes: it would teach what nobody agrees on.
+    """
     specimen = session.get_one(Specimen, fruit.specimen_id)
-    fruit.consensus, fruit.note = grade, note[:2000]
+    if fruit.consensus != grade and fruit.reference_job_id is not None:
+        payload = {"fruit_id": specimen.fruit_id}
+        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
+        fruit.reference_job_id = None
+    fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
     specimen.consensus = grade
     session.flush()
@@ -222,16 +254,26 @@ def can_be_reference(fruit: CalibrationFruit) -> bool:
     return is_new and fruit.consensus is not None
 
 
-def past_grades(session: Session, user_id: int | None = None) -> list[tuple[str, str, datetime]]:
+def past_grades(
+    session: Session, user_id: int | None = None, *, shown: bool = False
+) -> list[tuple[str, str, datetime]]:
     """Specimen's name, grade and moment of blind grades of a user, or of everyone's in sessions.
 
     Of one user also grades given blind to uploaded fruits, and answers in practice.
+
+    Parameters
+    ----------
+    shown : only what pages may tell: of sessions the revealed ones
     """
     query = (
         select(Specimen.name, CalibrationGrade.grade, CalibrationGrade.given_at)
         .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
         .join(Specimen, CalibrationFruit.specimen_id == Specimen.id)
     )
+    if shown:
+        within = CalibrationFruit.session_id == CalibrationSession.id
+        query = query.join(CalibrationSession, within)
+        query = query.where(CalibrationSession.revealed_at.is_not(None))
     if user_id is None:
         return _rows(session, query)
     blind = (

@@ -3,7 +3,7 @@
 const STORE = "mezoroi-answers";
 const AGAIN_MS = 3000;
 const FINAL = [200, 404, 422]; // taken, or never to be taken
-const waiting = new Map(); // key -> what is to be told once it is sent
+const waiting = new Map(); // key -> who is to be told once it is sent
 let busy = false;
 let timer = 0;
 
@@ -63,7 +63,9 @@ async function send() {
       return;
     }
     write(read().filter((each) => each.key !== entry.key));
-    waiting.get(entry.key)?.(reply);
+    const resolve = waiting.get(entry.key);
+    if (resolve) resolve(reply);
+    else if (!reply.ok) tell("refused", reply.error); // given on a page that was left
     waiting.delete(entry.key);
   }
   busy = false;
@@ -89,9 +91,14 @@ async function post(entry) {
   }
 }
 
-function tell(state) {
+function tell(state, reason = "") {
   const count = unsent();
-  document.dispatchEvent(new CustomEvent("answers", { detail: { state, count } }));
+  document.dispatchEvent(new CustomEvent("answers", { detail: { state, count, reason } }));
+}
+
+// What a page says about answers that wait on the tablet, or were not taken.
+export function answerText(name) {
+  return document.querySelector(`[data-text-${name}]`).content.textContent.trim();
 }
 
 export function newKey() {

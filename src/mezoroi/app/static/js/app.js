@@ -5,6 +5,7 @@ import { startUpload } from "./upload.js";
 import { startUploads } from "./uploads.js";
 import { startAnswers } from "./answers.js";
 import { startNotices } from "./notices.js";
+import { startAnswersLine } from "./answers_line.js";
 import { startOverlay } from "./overlays.js";
 import { startSheet } from "./sheet.js";
 import { startTurning } from "./turning.js";
@@ -15,6 +16,7 @@ const WIDGETS = [
   ["[data-viewer]", startViewer],
   ["[data-overlay-map]", startOverlay],
   ["[data-sheet]", startSheet],
+  ["[data-answers-line]", startAnswersLine],
   ["[data-turning]", startTurning],
   ["[data-paint]", startPaint],
   ["[data-mask-source]", startMaskLayer],

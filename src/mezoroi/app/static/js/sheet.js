@@ -1,11 +1,10 @@
 // Fruits to grade one after the other. All pictures are there from the start, and answers are kept
 // on the tablet until they are sent, so that a lost connection stops nobody.
-import { keepAnswer, unsent } from "./answers.js";
+import { answerText, keepAnswer, unsent } from "./answers.js";
 
 export function startSheet(sheet) {
   const questions = [...sheet.querySelectorAll("[data-question]")];
   const status = sheet.querySelector("[data-answers-status]");
-  const text = (name) => sheet.querySelector(`[data-text-${name}]`).innerHTML.trim();
   let at = 0;
   let shown = performance.now();
 
@@ -20,7 +19,7 @@ export function startSheet(sheet) {
     const kept = (state === "offline" || state === "login") && count > 0;
     status.hidden = !kept && at < questions.length;
     status.classList.toggle("warning", kept);
-    status.textContent = kept ? text(state).replace("{count}", count) : text("sending");
+    status.textContent = kept ? answerText(state).replace("{count}", count) : answerText("sending");
   }
 
   document.addEventListener("answers", (event) => say(event.detail.state, event.detail.count));
@@ -43,7 +42,7 @@ export function startSheet(sheet) {
   function refuse(reason) {
     status.hidden = false;
     status.classList.add("warning");
-    status.textContent = reason || text("refused");
+    status.textContent = reason || answerText("refused");
   }
 
   show(0);
