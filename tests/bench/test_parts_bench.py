@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import cv2
@@ -58,6 +60,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_cells, "BUDGET", (*small, *quick, *parts))
     monkeypatch.setattr(parts_cells, "SEEDS", (0,))
     monkeypatch.setattr(parts_cells, "ARMS", (parts_cells.PLAIN, parts_cells.ADAPTIVE))
+    monkeypatch.setattr(parts_cells, "MARGINS", (parts_cells.MARGIN,))
+    monkeypatch.setattr(parts_cells, "MARGIN_ARMS", parts_cells.MARGIN_ARMS[1:2])
     monkeypatch.setattr(parts_boxes, "BUDGET", (*small, *quick, *parts))
     monkeypatch.setattr(parts_boxes, "COUNT", 16)
     monkeypatch.setattr(parts_boxes, "SIDE", 64)
@@ -75,7 +79,8 @@ def test_losses_run_once_and_fill_their_table(shared: Path, tmp_path: Path, smal
     assert "not run yet" in run("page", shared, tmp_path)
     page = run("produce", shared, tmp_path)
     table = page.split("## Real tomatoes")[0]
-    assert table.count("not run yet") == 3  # differences to arms that are left out here
+    # Differences to arms that are left out here, and the margins on val.
+    assert table.count("not run yet") == 4
     assert f"| {parts_cells.ADAPTIVE.name} | " in table
     before = (tmp_path / "parts-produce.jsonl").read_bytes()
     assert len(before.splitlines()) == 2
@@ -91,6 +96,14 @@ def test_losses_run_once_and_fill_their_table(shared: Path, tmp_path: Path, smal
     with pytest.raises(MezoroiError, match="unknown part"):
         run("half", shared, tmp_path)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_margins_are_compared_on_val(shared: Path, tmp_path: Path, small: None) -> None:
+    page = run("margin", shared, tmp_path)
+    (line,) = (tmp_path / "parts-margin.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(json.loads(line)["result"]["truth"]) == 6  # two of each kind
+    assert re.search(r"the conventional loss had \d+\.\d % with 0\.45\.", page)
+    assert f"{parts_cells.PLAIN.name} | not run yet" in page
 
 
 def test_the_other_tables_share_cells_with_the_first(

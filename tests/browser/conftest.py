@@ -37,7 +37,7 @@ PORTRAIT, LANDSCAPE = (768, 1024), (1280, 800)
 START_SECONDS = 90
 LEAST_TOUCH = 44
 _SMALL = """least => [...document.querySelectorAll("a[href], button, summary")].filter((it) => {
-  const isSeen = it.checkVisibility({ visibilityProperty: true });
+  const isSeen = it.checkVisibility({ visibilityProperty: true }) && !it.closest(".unseen");
   const { width, height, right } = it.getBoundingClientRect();
   const isText = (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim();
   const isInline = getComputedStyle(it).display === "inline";

@@ -17,7 +17,7 @@ from mezoroi.grading import GradingFailure
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
 
-SEED = 3007
+SEED = 3006
 PER_GRADE, TEST_PER_GRADE = 122, 30
 REPEATS = (0,)
 SURFACE, VIDEO = "surface", "video"
