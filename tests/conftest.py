@@ -14,7 +14,7 @@ import mezoroi as mz
 from mezoroi.config import Config, make_config
 from mezoroi.datasets.melons import write_melons
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the processes of the suite share the cores
 
 RngState = tuple[object, ...]
 

@@ -153,6 +153,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         with suppress(subprocess.TimeoutExpired):
             server.process.wait(30)
         server.process.kill()
+        server.process.wait()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
         log.close()
 
 

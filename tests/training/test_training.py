@@ -176,12 +176,12 @@ def assert_same_weights(one: Path, other: Path) -> None:
 def straight(
     dataset: mz.Dataset, tiny: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[int], Path]:
-    """The run folder of 4 epochs in one go, by the number of cached views."""
+    """The run folder of 3 epochs in one go, by the number of cached views."""
 
     @cache
     def run(views: int) -> Path:
         folder = tmp_path_factory.mktemp("straight") / "run"
-        mz.train(dataset, tiny("train.epochs=4", f"train.cached_views={views}"), folder)
+        mz.train(dataset, tiny("train.epochs=3", f"train.cached_views={views}"), folder)
         return folder
 
     return run
@@ -197,17 +197,17 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     views: int,
     moment: str,
 ) -> None:
-    config = tiny("train.epochs=4", f"train.cached_views={views}")
+    config = tiny("train.epochs=3", f"train.cached_views={views}")
     step, ended = GradingModule.training_step, EpochLog.on_train_epoch_end
 
     def step_until(self, batch, index):  # type: ignore[no-untyped-def]
-        if self.current_epoch == 2 and index == 1:
+        if self.current_epoch == 1 and index == 1:
             raise KeyboardInterrupt
         return step(self, batch, index)
 
     def end_until(self, trainer, module):  # type: ignore[no-untyped-def]
         ended(self, trainer, module)
-        if trainer.current_epoch == 2:
+        if trainer.current_epoch == 1:
             raise KeyboardInterrupt
 
     handler = signal.getsignal(signal.SIGINT)
@@ -220,7 +220,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
             mz.train(dataset, config, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (tmp_path / "run/grader.json").exists()
-    assert finished_epochs(tmp_path / "run") == 2
+    assert finished_epochs(tmp_path / "run") == 1
     mz.train(dataset, config, tmp_path / "run", resume=True)
     assert_same_weights(straight(views), tmp_path / "run")
     logs = [(run / "epochs.csv").read_text() for run in (straight(views), tmp_path / "run")]
@@ -234,12 +234,12 @@ def test_a_killed_training_resumes_to_the_same_weights(
     straight: Callable[[int], Path],
     tmp_path: Path,
 ) -> None:
-    settings = ["train.epochs=4", "train.cached_views=0"]
+    settings = ["train.epochs=3", "train.cached_views=0"]
     script = textwrap.dedent(
         f"""
         import os, signal, torch, mezoroi as mz
         from mezoroi.training.fit import AtomicCheckpointIO
-        torch.set_num_threads(2)
+        torch.set_num_threads(1)
         save, saved = AtomicCheckpointIO.save_checkpoint, []
         def killing(self, *arguments, **options):
             save(self, *arguments, **options)

@@ -111,6 +111,9 @@ class Background:
             elif time.monotonic() - self._cancelled_at > _PATIENCE:
                 process.kill()
             return
+        assert process.stdin is not None
+        with suppress(OSError):
+            process.stdin.close()
         self._process, self._cancelled_at = None, None
         if process.returncode:
             log.warning("the training process ended", extra={"exit_status": process.returncode})

@@ -132,6 +132,8 @@ class TriedApp:
             self.process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         until = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < until and any(_WORKER in _command(p) for p in self.orphans):
             time.sleep(_POLL_SECONDS)
