@@ -189,7 +189,8 @@ def bench_parts(
     part: Annotated[
         str,
         typer.Option(
-            help="all, produce, tomatoes, negatives, ratio, truebox, boxes, throughput or page."
+            help="all, produce, remedies, tomatoes, negatives, ratio, truebox, boxes, "
+            "throughput or page."
         ),
     ] = "all",
     work: Annotated[

@@ -60,8 +60,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_cells, "BUDGET", (*small, *quick, *parts))
     monkeypatch.setattr(parts_cells, "SEEDS", (0,))
     monkeypatch.setattr(parts_cells, "ARMS", (parts_cells.PLAIN, parts_cells.ADAPTIVE))
-    monkeypatch.setattr(parts_cells, "MARGINS", (parts_cells.MARGIN,))
-    monkeypatch.setattr(parts_cells, "MARGIN_ARMS", parts_cells.MARGIN_ARMS[1:2])
+    compared = (parts_cells.CONVENTIONAL, parts_cells.REMEDIES[4])
+    monkeypatch.setattr(parts_cells, "REMEDIES", compared)
+    monkeypatch.setattr(parts_cells, "FOLDS", 2)
     monkeypatch.setattr(parts_boxes, "BUDGET", (*small, *quick, *parts))
     monkeypatch.setattr(parts_boxes, "COUNT", 16)
     monkeypatch.setattr(parts_boxes, "SIDE", 64)
@@ -79,8 +80,8 @@ def test_losses_run_once_and_fill_their_table(shared: Path, tmp_path: Path, smal
     assert "not run yet" in run("page", shared, tmp_path)
     page = run("produce", shared, tmp_path)
     table = page.split("## Real tomatoes")[0]
-    # Differences to arms that are left out here, and the margins on val.
-    assert table.count("not run yet") == 4
+    table = table.split("## Remedies")[0]
+    assert table.count("not run yet") == 3  # differences to arms that are left out here
     assert f"| {parts_cells.ADAPTIVE.name} | " in table
     before = (tmp_path / "parts-produce.jsonl").read_bytes()
     assert len(before.splitlines()) == 2
@@ -98,12 +99,19 @@ def test_losses_run_once_and_fill_their_table(shared: Path, tmp_path: Path, smal
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_margins_are_compared_on_val(shared: Path, tmp_path: Path, small: None) -> None:
-    page = run("margin", shared, tmp_path)
-    (line,) = (tmp_path / "parts-margin.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(json.loads(line)["result"]["truth"]) == 6  # two of each kind
-    assert re.search(r"the conventional loss had \d+\.\d % with 0\.45\.", page)
-    assert f"{parts_cells.PLAIN.name} | not run yet" in page
+def test_remedies_are_compared_by_folds_without_the_test_split(
+    shared: Path, tmp_path: Path, small: None
+) -> None:
+    page = run("remedies", shared, tmp_path)
+    lines = (tmp_path / "parts-remedies.jsonl").read_text(encoding="utf-8").splitlines()
+    results = [json.loads(line)["result"] for line in lines]
+    assert len(results) == 4  # two arms in two folds
+    scored = {Path(name).parts[0] for result in results for name in result["specimens"]}
+    assert scored == {"train", "val"}
+    assert sum(len(result["truth"]) for result in results) == 2 * 24  # each of 3 x 8 once per arm
+    rows = page.split("## Remedies")[1].split("## Real tomatoes")[0]
+    assert re.search(r"conventional pairwise loss \| \d+\.\d\d \|  \|", rows)
+    assert re.search(r"lambda 0\.9 \| \d+\.\d\d \| [+-]\d+\.\d\d points", rows)
 
 
 def test_the_other_tables_share_cells_with_the_first(

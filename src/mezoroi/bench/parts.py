@@ -13,7 +13,16 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
-PARTS = ("produce", "margin", "tomatoes", "negatives", "ratio", "truebox", "boxes", "throughput")
+PARTS = (
+    "produce",
+    "remedies",
+    "tomatoes",
+    "negatives",
+    "ratio",
+    "truebox",
+    "boxes",
+    "throughput",
+)
 
 
 def run_parts_bench(
@@ -46,12 +55,11 @@ def run_parts_bench(
             dataset = cells.load_produce(produce)
             both = (ledgers[name], ledgers["produce"])
             cells.run_arms("produce", dataset, plan, work, both, progress)
-    if "margin" in wanted:
-        dataset = cells.load_produce(produce)
-        plan = [(arm, 0) for arm in cells.MARGIN_ARMS]
-        cells.run_arms(
-            cells.ON_VAL, dataset, plan, work, (ledgers["margin"],), progress, split="val"
-        )
+    if "remedies" in wanted:
+        plan = [(arm, 0) for arm in cells.REMEDIES]
+        own = (ledgers["remedies"],)
+        for name, dataset in cells.produce_folds(produce).items():
+            cells.run_arms(name, dataset, plan, work, own, progress, split="val")
     if "tomatoes" in wanted:
         plan = [(arm, seed) for seed in cells.SEEDS for arm in cells.TOMATO_ARMS]
         dataset = cells.load_tomatoes(tomatoes)

@@ -15,7 +15,7 @@ from mezoroi.bench.cells import Arm
 from mezoroi.bench.ledger import Ledger, cell_key
 from mezoroi.bundle import build_network
 from mezoroi.config import Config, make_config
-from mezoroi.datasets import Dataset, Observation, load_dataset, without_same_pictures
+from mezoroi.datasets import Dataset, Observation, folds, load_dataset, without_same_pictures
 from mezoroi.errors import MezoroiError
 from mezoroi.files import read_json
 from mezoroi.progress import Progress, silent
@@ -34,8 +34,7 @@ BUDGET = (
 """Of every arm: cross-entropy on the embedding, the first three stages frozen and cached."""
 MARGIN = 0.45
 """The margin by hand: about the distances that generated negatives have (0.28 to 0.47 with parts
-exchanged), among `MARGINS`, which the page compares on the validation split."""
-MARGINS = (0.3, 0.45, 0.6)
+exchanged)."""
 _CUT = {"augment": "part-cutmix"}
 
 
@@ -52,14 +51,21 @@ CONVENTIONAL = Arm("conventional pairwise loss", _pairwise("conventional", MARGI
 CONVENTIONAL_ADAPTIVE = Arm("conventional, adaptive margin", _pairwise("conventional", None), True)
 PROPOSED = Arm("proposed, no adaptive margin", _pairwise("adaptive", MARGIN), True)
 ADAPTIVE = Arm("proposed, adaptive margin", _pairwise("adaptive", None), True)
-MARGIN_ARMS = tuple(
-    Arm(f"margin {margin}", _pairwise("conventional", margin), True) for margin in MARGINS
-)
 
 
 def with_parts(arm: Arm, name: str, **parts: Any) -> Arm:
     """`arm` with other settings of its parts."""
     return Arm(name, {**arm.overrides, "parts": parts}, arm.by_classifier)
+
+
+def with_loss(arm: Arm, name: str, **loss: Any) -> Arm:
+    """`arm` with other settings of its loss."""
+    return Arm(name, {**arm.overrides, "loss": {**arm.overrides["loss"], **loss}}, True)
+
+
+def with_side(arm: Arm, side: int) -> Arm:
+    """`arm` on images of `side` pixels."""
+    return Arm(f"{arm.name}, {side} px", {**arm.overrides, "input": {"height": side}}, True)
 
 
 BY_CAM = with_parts(ADAPTIVE, "proposed, adaptive margin, object by CAM", object="cam")
@@ -86,8 +92,21 @@ SHARES: dict[str, float] = {
     "0:1": 0.0,
     "1:0": 1.0,
 }
-ON_VAL = "produce, val"
-"""Name of the data where cells are scored on the validation split."""
+REMEDIES = (
+    CONVENTIONAL,
+    with_loss(CONVENTIONAL, "conventional, margin 0.3", pairwise_margin=0.3),
+    with_loss(CONVENTIONAL, "conventional, margin 0.6", pairwise_margin=0.6),
+    ADAPTIVE,
+    with_loss(ADAPTIVE, "adaptive, lambda 0.9", classification_share=0.9),
+    with_loss(ADAPTIVE, "adaptive, lambda 0.5", classification_share=0.5),
+    with_loss(ADAPTIVE, "adaptive, alpha 2", pairwise_alpha=2.0),
+    BY_CAM,
+    with_side(CONVENTIONAL, 192),
+    with_side(ADAPTIVE, 192),
+)
+"""What might bring the adaptive loss before the conventional one, compared by folds of the training
+and validation images."""
+FOLDS = 3
 Objects = Callable[[GradingData], torch.Tensor]
 
 
@@ -205,6 +224,18 @@ def _given(module: GradingModule, dataset: Dataset) -> torch.Tensor:
         embedding = module.run(batch).embedding.float()
         found.append(module.head.get_logits(embedding).argmax(dim=1))  # type: ignore[operator]
     return torch.cat(found)
+
+
+def produce_folds(folder: Path) -> dict[str, Dataset]:
+    """The training and validation images in `FOLDS` folds, by name; what is left out is ``val``."""
+    dataset = load_produce(folder)
+    learned = dataset.subset([row.split != "test" for row in dataset])
+    return {
+        f"produce, fold {number}": learned.with_splits(
+            {row.id: "train" for row in train} | {row.id: "val" for row in held_out}
+        )
+        for number, (train, held_out) in enumerate(folds(learned, FOLDS, seed=0), 1)
+    }
 
 
 def load_produce(folder: Path) -> Dataset:
