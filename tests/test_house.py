@@ -52,6 +52,8 @@ HOUSE = (
     "cli_app",
     "cli_backup",
     "cli_bench",
+    "cli_explain",
+    "cli_making",
     "cli_references",
     "cli_reliability",
     "cli_study",

@@ -19,6 +19,8 @@ from mezoroi import (
     cli_app,
     cli_backup,
     cli_bench,
+    cli_explain,
+    cli_making,
     cli_references,
     cli_reliability,
     cli_study,
@@ -50,28 +52,12 @@ class Group(str, Enum):
     session = "session"
 
 
-class Windows(str, Enum):
-    """Size and distance of the windows of occlusion, in pixels."""
-
-    exact = "exact"
-    medium = "medium"
-    coarse = "coarse"
-
-
-class Variant(str, Enum):
-    """Parameters of the made-up melons."""
-
-    standard = "standard"
-    held_out = "held-out"
-
-
 Data = Annotated[Path, typer.Argument(help="Folder of grades, or CSV or Parquet manifest.")]
 Preset = Annotated[str, typer.Option(help="Settings to start from: quick, paper or tiny.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, as section.name=value.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 
 
 def _version(asked: bool) -> None:
@@ -89,77 +75,8 @@ def _options(
     pass
 
 
-@app.command(epilog="Example: mezoroi make-melons melons/ --per-grade 122 --seed 7")
-def make_melons(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    per_grade: Annotated[int, typer.Option(min=1, help="Melons of each grade.")] = 122,
-    seed: Seed = 0,
-    variant: Annotated[
-        Variant, typer.Option(help="Parameters of the generator.")
-    ] = Variant.standard,
-    video: Annotated[bool, typer.Option("--video", help="Also film every melon.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that make melons.")] = 1,
-    as_json: AsJson = False,
-) -> None:
-    """Make netted melons with known grades, masks and outlines, for trials without real data."""
-    from mezoroi.datasets.melons import GRADES, write_melons
-
-    console = Console(as_json)
-    total = per_grade * len(GRADES)
-    with console.progress() as report:
-        write_melons(
-            out,
-            per_grade,
-            seed,
-            variant=variant.value,
-            workers=workers,
-            video=video,
-            progress=lambda done: report("making melons", done, total),
-        )
-    console.result({"folder": str(out), "melons": total}, f"{total} melons in {out}")
-
-
-@app.command(epilog="Example: mezoroi capture melon.mp4 frames/ -o captures/")
-def capture(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(help="Videos, folders of frames, photos, or one manifest of graded ones."),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the captures.")],
-    height: Annotated[int, typer.Option(min=32, help="Rows of the surface image.")] = 256,
-    language: Annotated[Language, typer.Option(help="Language of previews.")] = Language.ja,
-    as_json: AsJson = False,
-) -> None:
-    """Unroll turning fruit: surface, coverage, outline, preview; of a manifest, a dataset."""
-    from mezoroi import captures
-    from mezoroi.datasets.manifest import TABLE_SUFFIXES
-
-    console = Console(as_json)
-    graded = len(sources) == 1 and sources[0].suffix.lower() in TABLE_SUFFIXES
-    with console.progress() as report:
-        results = (
-            captures.capture_dataset(
-                sources[0], out, height=height, language=language.value, progress=report
-            )
-            if graded
-            else captures.capture_sources(
-                sources, out, height=height, language=language.value, progress=report
-            )
-        )
-    failed = [item for item in results if item.error is not None]
-    lines = [
-        item.error
-        or f"{item.source}: {item.covered:.0%} seen, turned by {item.degrees_turned:.0f} degrees"
-        for item in results
-    ]
-    for item in results:
-        console.notes(item.notes)
-    lines.append(f"{len(results) - len(failed)} captured, {len(failed)} failed; folder: {out}")
-    console.result(
-        {"folder": str(out), "results": [item.to_dict() for item in results]}, "\n".join(lines)
-    )
-    if failed:
-        raise typer.Exit(1)
+app.command(epilog=cli_making.MELONS_EXAMPLE)(cli_making.make_melons)
+app.command(epilog=cli_making.CAPTURE_EXAMPLE)(cli_making.capture)
 
 
 @app.command(epilog="Example: mezoroi train melons/ -o runs/melon --set train.epochs=40")
@@ -275,77 +192,7 @@ def evaluate(
     console.result(scores, evaluation_text(scores) + f"\n{folder / 'evaluation.json'}")
 
 
-@app.command(epilog="Example: mezoroi explain runs/melon melon.jpg --method grad-cam,lime -o out/")
-def explain(
-    run: Run,
-    sources: Annotated[
-        list[Path],
-        typer.Argument(help="Photos, videos, captures, folders, or a dataset with masks."),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets and maps.")],
-    method: Annotated[
-        str, typer.Option(help="Names with commas between them, or all that suit the grader.")
-    ] = "activation-map,dist-cam,grad-cam",
-    grade: Annotated[
-        str | None, typer.Option(help="Grade to explain; default the one decided.")
-    ] = None,
-    training: Annotated[
-        Path | None, typer.Option(help="Dataset that adapting-grad-cam learns from.")
-    ] = None,
-    windows: Annotated[
-        Windows, typer.Option(help="Of occlusion: 11 by 2, 24 by 8 or 32 by 16 pixels.")
-    ] = Windows.coarse,
-    samples: Annotated[int, typer.Option(min=1, help="Perturbed images of lime.")] = 1000,
-    seed: Seed = 0,
-    language: Annotated[Language, typer.Option(help="Language of the sheets.")] = Language.ja,
-    as_json: AsJson = False,
-) -> None:
-    """Show why: maps of several methods side by side, and as numbers."""
-    from mezoroi import explaining
-    from mezoroi.datasets import load_dataset
-    from mezoroi.explain import OCCLUSION_PRESETS
-    from mezoroi.grader import Grader
-    from mezoroi.grading import GradingFailure
-
-    console = Console(as_json)
-    grader = Grader.load(run)
-    learning = load_dataset(training, trainable=False) if training is not None else None
-    options = {
-        "occlusion": OCCLUSION_PRESETS[windows.value],
-        "lime": {"num_samples": samples, "seed": seed},
-    }
-    with console.progress() as report:
-        explainers, skipped = explaining.choose_explainers(
-            grader, method, learning, options, report
-        )
-        results = explaining.explain_to_folder(
-            grader,
-            sources,
-            out,
-            explainers,
-            grade=grade,
-            language=language.value,
-            progress=report,
-        )
-    console.notes(skipped)
-    failures = [item for item in results if isinstance(item, GradingFailure)]
-    lines = [
-        f"{item.source}: {item.error}" if isinstance(item, GradingFailure) else item.line()
-        for item in results
-    ]
-    lines.append(f"{len(results) - len(failures)} explained, {len(failures)} failed; folder: {out}")
-    console.result(
-        {
-            "folder": str(out),
-            "methods": list(explainers),
-            "results": [item.to_dict() for item in results],
-        },
-        "\n".join(lines),
-    )
-    if failures:
-        raise typer.Exit(1)
-
-
+app.command(epilog=cli_explain.EXAMPLE)(cli_explain.explain)
 app.command(epilog=cli_references.SEARCH_EXAMPLE)(cli_references.search)
 app.command(epilog=cli_references.REFERENCES_EXAMPLE)(cli_references.references)
 app.command(epilog=cli_app.SERVE_EXAMPLE)(cli_app.serve)

@@ -18,3 +18,4 @@ class Language(str, Enum):
 
 Run = Annotated[Path, typer.Argument(help="Run folder that `mezoroi train` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
