@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import mezoroi as mz
+from mezoroi import cli
 from mezoroi.config import Config, make_config
 from mezoroi.datasets.melons import write_melons
+from tests.commands import Run
 
 torch.set_num_threads(1)  # the processes of the suite share the cores
 
@@ -71,3 +73,15 @@ def rng_state() -> Callable[[], RngState]:
         )
 
     return state
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int) and "Traceback" not in captured.err
+        return stop.value.code, captured.out, captured.err
+
+    return call

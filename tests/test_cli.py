@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +14,10 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi import cli
 from mezoroi.training import GradingModule
+from tests.commands import TINY, Run, assert_refused
 
-Run = Callable[..., tuple[int, str, str]]
 VERBS = ("make-melons", "train", "grade", "evaluate", "cross-validate", "demo", "settings")
-TINY = ("--preset", "tiny", "--set", "train.epochs=1")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process: status, standard output, standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return stop.value.code, captured.out, captured.err
-
-    return call
-
-
-def assert_one_line_error(status: int, out: str, err: str) -> None:
-    assert status == 2 and out == ""
-    lines = err.splitlines()
-    assert lines[-1].startswith("error: ") and ": " in lines[-1].removeprefix("error: ")
-    assert "Traceback" not in err
-    assert all(line.startswith(("error: ", "  ", "note: ")) for line in lines)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "bench grading"])
@@ -100,7 +75,7 @@ def test_bad_usage_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     status, out, err = run(*arguments)
-    assert_one_line_error(status, out, err)
+    assert_refused((status, out, err))
     assert len(err.splitlines()) == 1 and message in err
     assert list(tmp_path.iterdir()) == []
 
@@ -112,7 +87,7 @@ def test_make_melons_is_repeatable(run: Run, tmp_path: Path) -> None:
     assert json.loads(out) == {"folder": str(tmp_path / "melons"), "melons": 4}
     assert run("make-melons", tmp_path / "melons", *arguments)[0] == 0  # nothing left to make
     status, out, err = run("make-melons", tmp_path / "melons", "--per-grade", 2, "--seed", 3)
-    assert_one_line_error(status, out, err)
+    assert_refused((status, out, err))
     assert len(mz.load_dataset(tmp_path / "melons", trainable=False)) == 4
 
 
@@ -131,7 +106,7 @@ def test_train_then_resume(run: Run, melons: Path, tmp_path: Path) -> None:
         "observations": 28,
         "grades": ["A", "B", "C", "D"],
     }
-    assert_one_line_error(*run("train", melons, "-o", folder, *TINY))
+    assert_refused(run("train", melons, "-o", folder, *TINY))
     status, out, _ = run("train", melons, "-o", folder, *TINY, "--resume")
     assert status == 0 and "28 observations" in out
 
@@ -253,7 +228,7 @@ def test_evaluate(run: Run, run_dir: Path, melons: Path, tmp_path: Path) -> None
     status, out, _ = run("evaluate", run_dir, melons, "--split", "all", "-o", tmp_path / "all")
     assert status == 0 and str(tmp_path / "all/evaluation.json") in out
     status, out, err = run("evaluate", run_dir, melons, "--split", "calibration")
-    assert_one_line_error(status, out, err)
+    assert_refused((status, out, err))
     assert "it has train, val, test" in err
 
 
@@ -264,7 +239,7 @@ def test_evaluate_refuses_other_grades(run: Run, run_dir: Path, tmp_path: Path) 
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (16, 16), (number, 9, 9)).save(path)
     status, out, err = run("evaluate", run_dir, tmp_path / "data", "-o", tmp_path / "scores")
-    assert_one_line_error(status, out, err)
+    assert_refused((status, out, err))
 
 
 def test_cross_validation_grades_every_fruit_once(run: Run, melons: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bad input through the command line: each works, or gives one clear line and status 2."""
+"""Datasets and photos that are wrong or unusual give one clear line, or work."""
 
 from __future__ import annotations
 
@@ -7,42 +7,14 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 import mezoroi as mz
-from mezoroi import cli
-from mezoroi.training import finished_epochs
-from mezoroi.training.fit import AtomicCheckpointIO
-
-Run = Callable[..., tuple[int, str, str]]
-TINY = ("--preset", "tiny", "--set", "train.epochs=1")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
-
-
-def assert_refused(outcome: tuple[int, str, str], *messages: str) -> None:
-    status, out, err = outcome
-    assert (status, out) == (2, "")
-    last = err.splitlines()[-1]
-    assert last.startswith("error: ") and ": " in last.removeprefix("error: ")
-    for message in messages:
-        assert message in err
+from tests.commands import TINY, Run, assert_refused
 
 
 def pixels(seed: int = 0, height: int = 48, width: int = 60) -> np.ndarray:
@@ -55,9 +27,6 @@ def make_photos(folder: Path, counts: dict[str, int]) -> Path:
         for number in range(count):
             Image.fromarray(pixels(number)).save(folder / grade / f"{number}.png")
     return folder
-
-
-# --- datasets ---------------------------------------------------------------------------------
 
 
 def test_an_empty_folder(run: Run, run_dir: Path, tmp_path: Path) -> None:
@@ -111,9 +80,6 @@ def test_a_manifest_that_is_no_table(run: Run, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         assert_refused(run("train", tmp_path / name, "-o", tmp_path / "run"), name, message)
     assert_refused(run("train", tmp_path / "a.txt", "-o", tmp_path / "run"), "does not exist")
-
-
-# --- photos to grade --------------------------------------------------------------------------
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -265,142 +231,3 @@ def test_a_name_that_is_no_unicode_is_graded(run: Run, run_dir: Path, tmp_path: 
         content = json.loads(text)
         content = content.get("results", [content])[0]
         assert os.fsencode(content["source"]) == path
-
-
-# --- run folders ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def copied(run_dir: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
-    shutil.copytree(run_dir, folder)
-    return folder
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    Image.fromarray(pixels()).save(path)
-    return path
-
-
-@pytest.mark.parametrize("name", ["grader.json", "grader.safetensors", "prototypes.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "noise"])
-def test_a_run_folder_with_a_missing_or_damaged_file(
-    run: Run, copied: Path, photo: Path, name: str, damage: str
-) -> None:
-    path = copied / name
-    content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": b"\x07" * 500}
-        path.write_bytes(damaged[damage])
-    outcome = run("grade", copied, photo, "-o", copied.parent / "out")
-    assert_refused(outcome, name)
-    assert len(outcome[2].splitlines()) == 1
-    assert not (copied.parent / "out").exists()
-
-
-def test_a_run_folder_of_another_version(run: Run, copied: Path, photo: Path) -> None:
-    record = json.loads((copied / "grader.json").read_text(encoding="utf-8"))
-    for version in (99, None, "1"):
-        (copied / "grader.json").write_text(json.dumps({**record, "format": version}))
-        outcome = run("grade", copied, photo, "-o", copied.parent / "out")
-        assert_refused(outcome, f"has format {version}, this version reads 2")
-    (copied / "grader.json").write_text("[]")
-    assert_refused(run("grade", copied, photo, "-o", copied.parent / "out"), "has format None")
-
-
-@pytest.mark.parametrize(
-    "key", ["standard", "config", "outline_names", "size", "input_kind", "data"]
-)
-def test_a_record_that_lacks_something(run: Run, copied: Path, photo: Path, key: str) -> None:
-    record = json.loads((copied / "grader.json").read_text(encoding="utf-8"))
-    del record[key]
-    (copied / "grader.json").write_text(json.dumps(record))
-    outcome = run("grade", copied, photo, "-o", copied.parent / "out")
-    assert_refused(outcome, "grader.json is damaged")
-
-
-def test_files_of_two_runs_mixed(run: Run, copied: Path, photo: Path) -> None:
-    weights = copied / "grader.safetensors"
-    tensors = load_file(weights)
-    save_file({n: v for n, v in tensors.items() if not n.startswith("head.")}, weights)
-    outcome = run("grade", copied, photo, "-o", copied.parent / "out")
-    assert_refused(outcome, "files that do not fit")
-    save_file(tensors, weights)
-    stored = load_file(copied / "prototypes.safetensors")
-    for broken in (
-        {"embeddings": stored["embeddings"]},
-        {**stored, "embeddings": stored["embeddings"][:, :5].contiguous()},
-        {**stored, "thresholds": stored["thresholds"][:2].contiguous()},
-    ):
-        save_file(broken, copied / "prototypes.safetensors")
-        outcome = run("grade", copied, photo, "-o", copied.parent / "out")
-        assert_refused(outcome, "files that do not fit")
-        assert len(outcome[2].splitlines()) == 1
-
-
-def test_a_folder_that_is_no_run(run: Run, tmp_path: Path, photo: Path) -> None:
-    assert_refused(run("grade", tmp_path, photo, "-o", tmp_path / "out"), "grader.json is missing")
-    assert_refused(run("grade", photo, photo, "-o", tmp_path / "out"), "is no run folder")
-
-
-def test_a_damaged_checkpoint_to_resume(run: Run, copied: Path, melons: Path) -> None:
-    checkpoint = copied / "checkpoints/last.ckpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    outcome = run("train", melons, "-o", copied, "--preset", "tiny", "--resume")
-    assert_refused(outcome, "last.ckpt is damaged")
-
-
-# --- disks ------------------------------------------------------------------------------------
-
-
-def test_an_output_folder_that_cannot_be_written(
-    run: Run, run_dir: Path, melons: Path, photo: Path, tmp_path: Path
-) -> None:
-    wall = tmp_path / "wall"
-    wall.write_text("a file")
-    assert_refused(run("grade", run_dir, photo, "-o", wall / "out"), "cannot write", str(wall))
-    assert_refused(run("grade", run_dir, photo, "-o", wall), "cannot write", str(wall))
-    assert_refused(run("train", melons, "-o", wall, *TINY), f"{wall} is a file")
-    assert_refused(run("train", melons, "-o", wall / "run", *TINY), str(wall))
-    assert_refused(run("evaluate", run_dir, melons, "-o", wall / "x"), "cannot write", str(wall))
-    assert_refused(run("make-melons", wall / "melons", "--per-grade", 1), str(wall))
-    assert wall.read_text() == "a file"
-
-
-def test_a_disk_that_fills_during_training(
-    run: Run, melons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resource = pytest.importorskip("resource")
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    save, saved = AtomicCheckpointIO.save_checkpoint, []
-
-    def fill_at_the_second(self, *arguments, **options):  # type: ignore[no-untyped-def]
-        saved.append(1)
-        if len(saved) == 2:  # from here on no file can grow beyond 1 MB
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
-        save(self, *arguments, **options)
-
-    folder = tmp_path / "run"
-    arguments = ("train", melons, "-o", folder, *TINY, "--set", "train.epochs=3")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with monkeypatch.context() as patch:
-        patch.setattr(AtomicCheckpointIO, "save_checkpoint", fill_at_the_second)
-        try:
-            outcome = run(*arguments)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert_refused(outcome, "cannot write", "last.ckpt", "check free space")
-    assert len(outcome[2].splitlines()) == 1
-    assert finished_epochs(folder) == 1  # the first checkpoint is whole
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert not (folder / "grader.json").exists()
-    status, _, _ = run(*arguments, "--resume")
-    assert status == 0
-    status, _, _ = run("train", melons, "-o", tmp_path / "straight", *arguments[4:])
-    assert status == 0
-    first, second = (load_file(tmp_path / n / "grader.safetensors") for n in ("run", "straight"))
-    assert all((first[name] == second[name]).all() for name in second)
