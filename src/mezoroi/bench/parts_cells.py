@@ -63,11 +63,6 @@ def with_loss(arm: Arm, name: str, **loss: Any) -> Arm:
     return Arm(name, {**arm.overrides, "loss": {**arm.overrides["loss"], **loss}}, True)
 
 
-def with_side(arm: Arm, side: int) -> Arm:
-    """`arm` on images of `side` pixels."""
-    return Arm(f"{arm.name}, {side} px", {**arm.overrides, "input": {"height": side}}, True)
-
-
 BY_CAM = with_parts(ADAPTIVE, "proposed, adaptive margin, object by CAM", object="cam")
 ARMS = (
     PLAIN,
@@ -95,14 +90,10 @@ SHARES: dict[str, float] = {
 REMEDIES = (
     CONVENTIONAL,
     with_loss(CONVENTIONAL, "conventional, margin 0.3", pairwise_margin=0.3),
-    with_loss(CONVENTIONAL, "conventional, margin 0.6", pairwise_margin=0.6),
     ADAPTIVE,
     with_loss(ADAPTIVE, "adaptive, lambda 0.9", classification_share=0.9),
-    with_loss(ADAPTIVE, "adaptive, lambda 0.5", classification_share=0.5),
     with_loss(ADAPTIVE, "adaptive, alpha 2", pairwise_alpha=2.0),
     BY_CAM,
-    with_side(CONVENTIONAL, 192),
-    with_side(ADAPTIVE, 192),
 )
 """What might bring the adaptive loss before the conventional one, compared by folds of the training
 and validation images."""
