@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from mezoroi.app import drifting
+from mezoroi.app import drifting, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, fruits, jobs, references, specimens, users
 from mezoroi.app.tables import now
@@ -384,23 +384,21 @@ def test_a_session_without_fruits_is_not_opened(prepared: App, form: dict[str, s
 
 
 def test_fruits_of_an_open_session_do_not_teach(prepared: App) -> None:
-    from mezoroi.app import practising
-
     client = prepared.client(Role.EXPERT)
 
-    def teaching() -> set[int]:
+    def found() -> set[int]:
         with prepared.services.database.read() as session:
-            standard = practising.active_standard(session)
-            return {int(f.id) for f in practising.teaching_fruits(session, standard)}
+            standard = teaching.active_standard(session)
+            return {int(f.id) for f in teaching.teaching_fruits(session, standard)}
 
-    before = teaching()
+    before = found()
     address = open_session(client)
     with prepared.services.database.read() as session:
         chosen = {fruit.specimen_id for fruit in calibration.fruits_of(session, 1)}
-    assert teaching() == before - chosen
+    assert found() == before - chosen
     client.post(fruits_on(client, address)[0], data={"grade": "A"})
     client.post(f"{address}/reveal", data={"sure": "true"})
-    disputed = before - teaching()
+    disputed = before - found()
     assert disputed <= chosen and len(disputed) <= 1, "one whose grade the expert disputes"
 
 

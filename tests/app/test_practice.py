@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.app import gallery, hiding, practising
+from mezoroi.app import gallery, hiding, practice_settings, practising, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, jobs, practice, references, specimens, users
 from mezoroi.app.tables import now
@@ -30,8 +30,8 @@ from tests.app.learning import answer, begin, prepare, questions_on, send_fruits
 def ready(prepared: App) -> App:
     """Rounds have four fruits, tests one of each grade."""
     with prepared.services.database.write() as session:
-        settings = practising.PracticeSettings(questions=4, test_fruits=1)
-        practising.keep_settings(session, settings)
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1)
+        practice_settings.keep_settings(session, settings)
     return prepared
 
 
@@ -231,8 +231,8 @@ def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> N
         assert client.get(question).status_code == 404, "no answer is told, not even afterwards"
     with ready.services.database.read() as session:
         hidden = hiding.hidden_names(session)
-        tests = practising.test_ids(session)
-        fruits = practising.practice_fruits(session, practising.active_standard(session))
+        tests = teaching.test_ids(session)
+        fruits = teaching.practice_fruits(session, teaching.active_standard(session))
         pictures = {
             item.result["pictures"]["surface"]["name"]
             for item in specimens.get_specimens(session, tests).values()
@@ -373,7 +373,7 @@ def test_disputed_fruits_never_teach_and_agreed_ones_do(ready: App, melons: Path
 
     def taught() -> dict[int, str]:
         with ready.services.database.read() as session:
-            fruits = practising.teaching_fruits(session, practising.active_standard(session))
+            fruits = teaching.teaching_fruits(session, teaching.active_standard(session))
             own = {
                 item.id: item.fruit_id
                 for item in specimens.known_specimens(session)
@@ -396,11 +396,11 @@ def test_disputed_fruits_never_teach_and_agreed_ones_do(ready: App, melons: Path
 
 def test_a_grade_judged_on_the_outline_needs_an_outline(ready: App) -> None:
     with ready.services.database.write() as session:
-        standard = practising.active_standard(session)
-        before = practising.teaching_fruits(session, standard)
+        standard = teaching.active_standard(session)
+        before = teaching.teaching_fruits(session, standard)
         for item in session.query(Specimen):
             item.similarity = {**item.similarity, "C": None}
-        after = practising.teaching_fruits(session, standard)
+        after = teaching.teaching_fruits(session, standard)
     assert {fruit.grade for fruit in before} == set("ABCD")
     assert {fruit.grade for fruit in after} == set("ABD")
 
@@ -427,8 +427,8 @@ def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -
     from mezoroi.app.progressing import progress_of
 
     with ready.services.database.write() as session:
-        settings = practising.PracticeSettings(questions=4, test_fruits=1, test="post-test")
-        practising.keep_settings(session, settings)
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practice_settings.keep_settings(session, settings)
     ready.client(Role.ADMIN).post("/practice/tests")
     client = ready.client(Role.NEWCOMER)
     play(ready, client)
@@ -520,7 +520,7 @@ def test_settings_are_kept_and_nonsense_is_refused(ready: App) -> None:
     }  # fmt: skip
     assert admin.post("/practice/settings", data=form).status_code == 303
     with ready.services.database.read() as session:
-        settings = practising.read_settings(session)
+        settings = practice_settings.read_settings(session)
     assert settings.rule.accuracy == 0.9 and settings.rule.test == "post-test"
     for change in ({"questions": "0"}, {"kappa": "2"}, {"test": "exam"}, {"fruits": "x"}):
         assert admin.post("/practice/settings", data={**form, **change}).status_code == 422

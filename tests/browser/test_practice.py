@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
-from mezoroi.app import practising
+from mezoroi.app import practice_settings
 from mezoroi.app.database import Database
 from mezoroi.app.passwords import hash_password
 from mezoroi.app.roles import Role
@@ -62,7 +62,9 @@ def wait_until_prepared(visit: Visit) -> None:
 def short(server: Server) -> Server:
     """Rounds of three fruits, tests of one fruit per grade."""
     with database_of(server) as session:
-        practising.keep_settings(session, practising.PracticeSettings(questions=3, test_fruits=1))
+        practice_settings.keep_settings(
+            session, practice_settings.PracticeSettings(questions=3, test_fruits=1)
+        )
     return server
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from mezoroi.app.drifting import history_of
-from mezoroi.app.practising import active_standard, read_settings
+from mezoroi.app.practice_settings import read_settings
 from mezoroi.app.problems import Refusal
 from mezoroi.app.store import calibration, references, runs, specimens
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
+from mezoroi.app.teaching import active_standard
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app.practising import active_standard
 from mezoroi.app.store import calibration, specimens
+from mezoroi.app.teaching import active_standard
 
 if TYPE_CHECKING:
     from mezoroi.calibrating.drift import Drift, PastGrade, Repeat

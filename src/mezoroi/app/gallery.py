@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app import hiding, practising
+from mezoroi.app import hiding, teaching
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.store import specimens
 from mezoroi.app.tables_learning import Specimen
@@ -62,9 +62,9 @@ def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
 
     Fruits of the tests are not among them.
     """
-    standard = practising.active_standard(session)
-    turns = practising.pictures_turn(session)
-    fruits = practising.practice_fruits(session, standard)
+    standard = teaching.active_standard(session)
+    turns = teaching.pictures_turn(session)
+    fruits = teaching.practice_fruits(session, standard)
     hidden = hiding.hidden_names(session)
     typical = {
         grade: sorted((f for f in fruits if f.grade == grade), key=lambda f: f.difficulty)[:TYPICAL]

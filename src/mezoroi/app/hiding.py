@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app import practising
+from mezoroi.app import teaching
 from mezoroi.app.store import references, runs, specimens
 
 
@@ -19,7 +19,7 @@ def hidden_names(session: Session) -> set[str]:
     run = runs.active_run(session)
     if run is None:
         return set()
-    ids = practising.test_ids(session) | specimens.in_open_sessions(session)
+    ids = teaching.test_ids(session) | specimens.in_open_sessions(session)
     secret = specimens.get_specimens(session, ids).values()
     names = {item.name for item in secret}
     made = references.of_fruits(session, run.id)

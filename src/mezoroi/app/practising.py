@@ -1,192 +1,42 @@
-"""What a learner does next: fruits that teach, rounds, tests; the mathematics is `practice`'s."""
+"""What a learner does next: rounds and tests; the mathematics is `practice`'s."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy.orm import Session
 
+from mezoroi.app.practice_settings import (
+    DAY,
+    POST,
+    PRE,
+    TESTS,
+    WEEK,
+    read_settings,
+)
 from mezoroi.app.problems import N_, Refusal
 from mezoroi.app.roles import Role
-from mezoroi.app.store import house, practice, runs, specimens
+from mezoroi.app.store import practice
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import PracticeRound, Question
+from mezoroi.app.teaching import (
+    active_standard,
+    make_tests,
+    practice_fruits,
+    with_fruits,
+)
 from mezoroi.errors import MezoroiError
-from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.practice.fruits import PracticeFruit
-    from mezoroi.practice.progress import CertificateRule
 
-SETTING = "practice"
 ARMS = {"adaptive": N_("chosen for the learner"), "random": N_("at random")}
 """Ways of choosing the next fruit that a study compares, and how pages say them."""
-PRE, POST, DAY, WEEK = "pre-test", "post-test", "1 day", "1 week"
-TESTS = (PRE, POST, DAY, WEEK)
 _DELAYS = {DAY: timedelta(hours=20), WEEK: timedelta(days=6, hours=12)}
-_FRUITS_PER_TEST_FRUIT = 8  # as many fruits again are left to practise on
-
-
-@dataclass(frozen=True)
-class PracticeSettings:
-    """What the house decided about practice.
-
-    Attributes
-    ----------
-    questions : fruits of a round
-    test_fruits : fruits of each grade in a test, fewer where there are too few
-    repeats : hidden repeats in a calibration session, and at most in an expert's round
-    accuracy, recall, kappa, fruits, test : what a certificate takes, see `CertificateRule`
-    """
-
-    questions: int = 20
-    test_fruits: int = 5
-    repeats: int = 2
-    accuracy: float = 0.85
-    recall: float = 0.7
-    kappa: float = 0.8
-    fruits: int = 20
-    test: str = WEEK
-
-    def __post_init__(self) -> None:
-        whole = 1 <= self.questions <= 200 and 1 <= self.test_fruits <= 100
-        if not whole or not (0 <= self.repeats <= 20 and 1 <= self.fruits <= 1000):
-            raise MezoroiError("a number of practice is out of range: go back and correct it")
-        if not all(0 <= value <= 1 for value in (self.accuracy, self.recall, self.kappa)):
-            raise MezoroiError("accuracy, recall and kappa lie between 0 and 1: correct them")
-        if self.test not in TESTS:
-            raise MezoroiError(f"unknown test `{self.test}`: use {', '.join(TESTS)}")
-
-    @property
-    def rule(self) -> CertificateRule:
-        """What a certificate takes."""
-        from mezoroi.practice.progress import CertificateRule
-
-        return CertificateRule(self.accuracy, self.recall, self.kappa, self.fruits, self.test)
-
-
-def read_settings(session: Session) -> PracticeSettings:
-    """The house's settings of practice."""
-    return PracticeSettings(**house.get_setting(session, SETTING))
-
-
-def keep_settings(session: Session, settings: PracticeSettings) -> None:
-    """Change the house's settings of practice."""
-    house.set_setting(session, SETTING, asdict(settings))
-
-
-def active_standard(session: Session) -> GradingStandard:
-    """The standard that is learned: the active run's.
-
-    Raises
-    ------
-    MezoroiError
-        If no run is active.
-    """
-    run = runs.active_run(session)
-    if run is None:
-        raise MezoroiError("no run is active: activate one")
-    return GradingStandard.from_dict(run.standard.content)
-
-
-def teaching_fruits(session: Session, standard: GradingStandard) -> list[PracticeFruit]:
-    """All fruits that may teach or test; their ids are those of specimens.
-
-    A fruit of a grade judged on the outline is one of them only where its outline is known: it
-    cannot be judged by the surface. Fruits of an open calibration session wait until it is over.
-    """
-    from mezoroi.practice.fruits import Candidate, agreed_grade, teachable
-
-    hidden = specimens.in_open_sessions(session)
-    candidates = []
-    for item in specimens.known_specimens(session):
-        similarity = {
-            grade: math.nan if value is None else value for grade, value in item.similarity.items()
-        }
-        known = {name: grade for name, grade in item.labels.items() if grade in standard.grades}
-        consensus = item.consensus if item.consensus in standard.grades else None
-        candidate = Candidate(
-            str(item.id), item.name, known, consensus, similarity, tuple(item.answers)
-        )
-        grade = agreed_grade(candidate)
-        if item.id in hidden or grade is None:
-            continue
-        if grade in standard.outline_grades and math.isnan(similarity.get(grade, math.nan)):
-            continue
-        candidates.append(candidate)
-    return teachable(candidates, standard)
-
-
-def practice_fruits(session: Session, standard: GradingStandard) -> list[PracticeFruit]:
-    """The fruits that may teach, less all of the specimens in tests."""
-    ids = test_ids(session)
-    fruits = teaching_fruits(session, standard)
-    names = {fruit.specimen for fruit in fruits if int(fruit.id) in ids}
-    return [fruit for fruit in fruits if fruit.specimen not in names and int(fruit.id) not in ids]
-
-
-def test_ids(session: Session) -> set[int]:
-    """Ids of the specimens in tests."""
-    tests = practice.list_tests(session)
-    return {item.specimen_id for places in tests.values() for item in places}
-
-
-def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = False) -> None:
-    """Make the tests where there are none, with as many fruits as leave enough to practise on.
-
-    Parameters
-    ----------
-    anew : make them with exactly ``settings.test_fruits`` of each grade, in place of old ones
-
-    Raises
-    ------
-    MezoroiError
-        If there are too few fruits, or tests that somebody has begun would change.
-    """
-    from mezoroi.practice.forms import make_forms
-
-    if practice.list_tests(session) and not anew:
-        return
-    if anew and practice.are_tests_begun(session):
-        raise MezoroiError("somebody has begun a test: the tests stay as they are")
-    standard = active_standard(session)
-    fruits = teaching_fruits(session, standard)
-    taught = _with_fruits(standard, fruits)
-    counts = [len({f.specimen for f in fruits if f.grade == name}) for name in taught.grades]
-    per_grade = settings.test_fruits
-    if not anew:
-        per_grade = min(per_grade, min(counts) // _FRUITS_PER_TEST_FRUIT)
-        if per_grade < 1:
-            raise Refusal("no tests", f"{min(counts)} of a grade, not {_FRUITS_PER_TEST_FRUIT}")
-    try:
-        forms = make_forms(fruits, taught, per_grade, np.random.default_rng(0), TESTS)
-    except MezoroiError as error:
-        raise Refusal("no tests", str(error)) from error
-    practice.keep_tests(
-        session,
-        {
-            test: [(int(fruit.id), fruit.grade) for fruit in places]
-            for test, places in forms.tests.items()
-        },
-    )
-
-
-def _with_fruits(standard: GradingStandard, fruits: Sequence[PracticeFruit]) -> GradingStandard:
-    """The standard without the grades that have no fruit."""
-    present = {fruit.grade for fruit in fruits}
-    if len(present) < 2 or not present & set(standard.surface_grades):
-        raise Refusal("no practice")
-    return replace(
-        standard,
-        grades=tuple(name for name in standard.grades if name in present),
-        precedence=tuple(name for name in standard.precedence if name in present),
-        descriptions={name: standard.descriptions[name] for name in present},
-    )
 
 
 @dataclass(frozen=True)
@@ -288,7 +138,7 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
         fruit = fresh[int(rng.integers(len(fresh)))]
         chosen = Round(fruit, fruit.pair)
     else:
-        pairs = neighbouring_pairs(_with_fruits(standard, fruits))
+        pairs = neighbouring_pairs(with_fruits(standard, fruits))
         chosen = next_round(state, FruitPool(fruits), pairs, now(), rng)
     return practice.add_question(
         session,
@@ -384,9 +234,3 @@ def answer(
     ).to_dict()
     if question.number >= question.round.length:
         practice.finish_round(session, question.round)
-
-
-def pictures_turn(session: Session) -> bool:
-    """Whether pictures go once around the fruit."""
-    run = runs.active_run(session)
-    return run is not None and run.input_kind == "surface"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from mezoroi.app.practising import TESTS, active_standard, read_settings
+from mezoroi.app.practice_settings import TESTS, read_settings
 from mezoroi.app.store import practice
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import Question
+from mezoroi.app.teaching import active_standard
 
 if TYPE_CHECKING:
     from mezoroi.metrics.intervals import Interval

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from mezoroi.app import calibrating_sessions as sessions
-from mezoroi.app import hiding, practising
+from mezoroi.app import hiding, teaching
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import wants_json
 from mezoroi.app.drifting import watch
@@ -126,7 +126,7 @@ def session_page(
         has_joined = calibration.has_joined(session, session_id, user.id)
         is_grading = has_joined and not is_over and not lead
         waiting = sessions.waiting_fruits(session, found, user) if is_grading else []
-        turns = practising.pictures_turn(session)
+        turns = teaching.pictures_turn(session)
         shown = [(fruit, fruit_view(fruit.specimen, turns)) for fruit in waiting]
         progress = calibration.progress(session, session_id)
         total = len(calibration.fruits_of(session, session_id))
@@ -258,7 +258,7 @@ def fruit_page(
     with here.database.read() as session:
         found = _revealed(session, session_id)
         fruit = _fruit(session, session_id, fruit_id)
-        turns = practising.pictures_turn(session)
+        turns = teaching.pictures_turn(session)
         hidden = hiding.hidden_names(session)
     told = _outcome(here, found)["fruits"]
     order = [item["id"] for item in told]

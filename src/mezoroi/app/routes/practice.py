@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from mezoroi.app import gallery as showing
-from mezoroi.app import hiding, practising
+from mezoroi.app import hiding, practice_settings, practising, teaching
 from mezoroi.app.access import Newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.learning_charts import curve_svg
@@ -20,10 +20,10 @@ from mezoroi.app.views_learning import answer_view, fruit_view
 
 router = APIRouter(include_in_schema=False)
 TEST_NAMES = {
-    practising.PRE: N_("Pre-test"),
-    practising.POST: N_("Post-test"),
-    practising.DAY: N_("Test after a day"),
-    practising.WEEK: N_("Test after a week"),
+    practice_settings.PRE: N_("Pre-test"),
+    practice_settings.POST: N_("Post-test"),
+    practice_settings.DAY: N_("Test after a day"),
+    practice_settings.WEEK: N_("Test after a week"),
 }
 Seconds = Annotated[float | None, Form(ge=0, le=1e6, allow_inf_nan=False)]
 Waited = Annotated[float, Form(ge=0, le=1e9, allow_inf_nan=False)]
@@ -41,7 +41,7 @@ def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
         total = specimens.count_all(session)
         rounds = practice.list_rounds(session, user.id)
         states = practising.test_states(rounds)
-        settings = practising.read_settings(session)
+        settings = practice_settings.read_settings(session)
         preparing = specimens.is_waiting(session) or not total
         agrees = practice.consent_of(session, user.id)
     return here.pages.render(
@@ -113,8 +113,8 @@ def round_page(request: Request, round_id: int, user: Newcomer, here: Here) -> R
             raise HTTPException(404)
         question = practising.current_question(session, user, found)
         asked = practice.questions_of(session, found.id)
-        standard = practising.active_standard(session)
-        turns = practising.pictures_turn(session)
+        standard = teaching.active_standard(session)
+        turns = teaching.pictures_turn(session)
     is_test = found.phase != practice.PRACTICE
     if question is None:
         return here.pages.render(

@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from mezoroi.app import practising
+from mezoroi.app import practice_settings, practising, teaching
 from mezoroi.app.access import Admin, Expert
-from mezoroi.app.practising import PracticeSettings
+from mezoroi.app.practice_settings import PracticeSettings
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.practice import TEST_NAMES, show_progress
 from mezoroi.app.services import Here
@@ -28,7 +28,7 @@ def learners_page(request: Request, user: Expert, here: Here) -> Response:
 
     with here.database.read() as session:
         lines = overview(session)
-        standard = practising.active_standard(session)
+        standard = teaching.active_standard(session)
     return here.pages.render(
         request,
         "practice/learners.html",
@@ -72,7 +72,7 @@ def assign_arm(
 def settings_page(request: Request, user: Admin, here: Here, saved: bool = False) -> Response:
     """How long rounds and tests are, what a certificate takes, the study."""
     with here.database.read() as session:
-        settings = practising.read_settings(session)
+        settings = practice_settings.read_settings(session)
         tests = practice.list_tests(session)
         begun = practice.are_tests_begun(session)
         people = users.list_users(session)
@@ -111,7 +111,7 @@ def save_settings(
         questions, test_fruits, repeats, accuracy / 100, recall / 100, kappa, fruits, test
     )
     with here.database.write() as session:
-        practising.keep_settings(session, settings)
+        practice_settings.keep_settings(session, settings)
         audit.record(session, user, "practice settings")
     return RedirectResponse("/practice/settings?saved=true", 303)
 
@@ -120,7 +120,7 @@ def save_settings(
 def make_tests(user: Admin, here: Here) -> Response:
     """Make the tests anew by the settings, as long as nobody has begun one."""
     with here.database.write() as session:
-        practising.make_tests(session, practising.read_settings(session), anew=True)
+        teaching.make_tests(session, practice_settings.read_settings(session), anew=True)
         audit.record(session, user, "practice tests")
     return RedirectResponse("/practice/settings?saved=true", 303)
 

@@ -1,0 +1,137 @@
+"""Fruits that teach and that test: those whose grade the experts agree on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from mezoroi.app.problems import Refusal
+from mezoroi.app.store import practice, runs, specimens
+from mezoroi.errors import MezoroiError
+from mezoroi.standard import GradingStandard
+
+if TYPE_CHECKING:
+    from mezoroi.practice.fruits import PracticeFruit
+from mezoroi.app.practice_settings import TESTS, PracticeSettings
+
+_FRUITS_PER_TEST_FRUIT = 8  # as many fruits again are left to practise on
+
+
+def active_standard(session: Session) -> GradingStandard:
+    """The standard that is learned: the active run's.
+
+    Raises
+    ------
+    MezoroiError
+        If no run is active.
+    """
+    run = runs.active_run(session)
+    if run is None:
+        raise MezoroiError("no run is active: activate one")
+    return GradingStandard.from_dict(run.standard.content)
+
+
+def teaching_fruits(session: Session, standard: GradingStandard) -> list[PracticeFruit]:
+    """All fruits that may teach or test; their ids are those of specimens.
+
+    A fruit of a grade judged on the outline is one of them only where its outline is known: it
+    cannot be judged by the surface. Fruits of an open calibration session wait until it is over.
+    """
+    from mezoroi.practice.fruits import Candidate, agreed_grade, teachable
+
+    hidden = specimens.in_open_sessions(session)
+    candidates = []
+    for item in specimens.known_specimens(session):
+        similarity = {
+            grade: math.nan if value is None else value for grade, value in item.similarity.items()
+        }
+        known = {name: grade for name, grade in item.labels.items() if grade in standard.grades}
+        consensus = item.consensus if item.consensus in standard.grades else None
+        candidate = Candidate(
+            str(item.id), item.name, known, consensus, similarity, tuple(item.answers)
+        )
+        grade = agreed_grade(candidate)
+        if item.id in hidden or grade is None:
+            continue
+        if grade in standard.outline_grades and math.isnan(similarity.get(grade, math.nan)):
+            continue
+        candidates.append(candidate)
+    return teachable(candidates, standard)
+
+
+def practice_fruits(session: Session, standard: GradingStandard) -> list[PracticeFruit]:
+    """The fruits that may teach, less all of the specimens in tests."""
+    ids = test_ids(session)
+    fruits = teaching_fruits(session, standard)
+    names = {fruit.specimen for fruit in fruits if int(fruit.id) in ids}
+    return [fruit for fruit in fruits if fruit.specimen not in names and int(fruit.id) not in ids]
+
+
+def test_ids(session: Session) -> set[int]:
+    """Ids of the specimens in tests."""
+    tests = practice.list_tests(session)
+    return {item.specimen_id for places in tests.values() for item in places}
+
+
+def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = False) -> None:
+    """Make the tests where there are none, with as many fruits as leave enough to practise on.
+
+    Parameters
+    ----------
+    anew : make them with exactly ``settings.test_fruits`` of each grade, in place of old ones
+
+    Raises
+    ------
+    MezoroiError
+        If there are too few fruits, or tests that somebody has begun would change.
+    """
+    from mezoroi.practice.forms import make_forms
+
+    if practice.list_tests(session) and not anew:
+        return
+    if anew and practice.are_tests_begun(session):
+        raise MezoroiError("somebody has begun a test: the tests stay as they are")
+    standard = active_standard(session)
+    fruits = teaching_fruits(session, standard)
+    taught = with_fruits(standard, fruits)
+    counts = [len({f.specimen for f in fruits if f.grade == name}) for name in taught.grades]
+    per_grade = settings.test_fruits
+    if not anew:
+        per_grade = min(per_grade, min(counts) // _FRUITS_PER_TEST_FRUIT)
+        if per_grade < 1:
+            raise Refusal("no tests", f"{min(counts)} of a grade, not {_FRUITS_PER_TEST_FRUIT}")
+    try:
+        forms = make_forms(fruits, taught, per_grade, np.random.default_rng(0), TESTS)
+    except MezoroiError as error:
+        raise Refusal("no tests", str(error)) from error
+    practice.keep_tests(
+        session,
+        {
+            test: [(int(fruit.id), fruit.grade) for fruit in places]
+            for test, places in forms.tests.items()
+        },
+    )
+
+
+def with_fruits(standard: GradingStandard, fruits: Sequence[PracticeFruit]) -> GradingStandard:
+    """The standard without the grades that have no fruit."""
+    present = {fruit.grade for fruit in fruits}
+    if len(present) < 2 or not present & set(standard.surface_grades):
+        raise Refusal("no practice")
+    return replace(
+        standard,
+        grades=tuple(name for name in standard.grades if name in present),
+        precedence=tuple(name for name in standard.precedence if name in present),
+        descriptions={name: standard.descriptions[name] for name in present},
+    )
+
+
+def pictures_turn(session: Session) -> bool:
+    """Whether pictures go once around the fruit."""
+    run = runs.active_run(session)
+    return run is not None and run.input_kind == "surface"
