@@ -33,6 +33,7 @@ HOUSE = (
     "grading",
     "practice",
     "calibrating",
+    "similarity",
     "runner",
     "grader",
     "evaluation",

@@ -41,12 +41,17 @@ class Prototypes:
     thresholds : (G,) a fruit resembles grade g when its similarity is at least this
     sign_limits : (G, 2) from which strength on a grade's sign in the activation maps is missing or
         showing, see `mezoroi.signs.sign_limits`; NaN where that is not known
+    exemplars : (E, D) embeddings of training observations, which similarity compares with where
+        ``model.exemplars`` says so; else E = 0
+    exemplar_grades : (E,) int64, index of each one's grade
     """
 
     embeddings: Tensor
     features: Tensor
     thresholds: Tensor
     sign_limits: Tensor
+    exemplars: Tensor
+    exemplar_grades: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,11 @@ def no_limits(grades: int) -> Tensor:
     return torch.full((grades, 2), float("nan"))
 
 
+def no_exemplars(dim: int) -> tuple[Tensor, Tensor]:
+    """`Prototypes.exemplars` of embeddings of `dim` numbers, and their grades: none."""
+    return torch.zeros(0, dim), torch.zeros(0, dtype=torch.int64)
+
+
 def write_bundle(bundle: Bundle, run_dir: Path) -> None:
     """Write the bundle; ``grader.json`` comes last, so that a bundle without it is unfinished."""
     tensors = {f"network.{name}": value for name, value in bundle.network.state_dict().items()}
@@ -178,12 +188,7 @@ def read_bundle(run_dir: str | Path) -> Bundle:
     try:
         network.load_state_dict(_part(tensors, "network."))
         head.load_state_dict(_part(tensors, "head."))
-        tensors = _read_tensors(folder / PROTOTYPES)
-        # An interrupted `add_grade` leaves a row more than there are grades.
-        rows = len(standard.grades)
-        # Runs of earlier versions have no limits.
-        tensors.setdefault("sign_limits", no_limits(rows))
-        prototypes = Prototypes(**{name: value[:rows] for name, value in tensors.items()})
+        prototypes = _read_prototypes(_read_tensors(folder / PROTOTYPES), len(standard.grades))
         _check_shapes(prototypes, len(standard.grades), network)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
@@ -217,12 +222,26 @@ def _without(standard: GradingStandard, grades: tuple[str, ...]) -> GradingStand
     )
 
 
+def _read_prototypes(tensors: dict[str, Tensor], grades: int) -> Prototypes:
+    """Prototypes of the first `grades`: an interrupted `add_grade` leaves a row more than these."""
+    rows = {name: value[:grades] for name, value in tensors.items() if "exemplar" not in name}
+    rows.setdefault("sign_limits", no_limits(grades))  # runs of earlier versions have none
+    dim = tensors["embeddings"].shape[1]
+    exemplars, members = (
+        tensors.get(name, empty)
+        for name, empty in zip(("exemplars", "exemplar_grades"), no_exemplars(dim), strict=True)
+    )
+    known = members < grades
+    return Prototypes(**rows, exemplars=exemplars[known], exemplar_grades=members[known])
+
+
 def _check_shapes(prototypes: Prototypes, grades: int, network: GradingModel) -> None:
     expected = {
         "embeddings": (grades, network.embedding_dim),
         "features": (grades, network.encoder.channels),
         "thresholds": (grades,),
         "sign_limits": (grades, 2),
+        "exemplars": (len(prototypes.exemplar_grades), network.embedding_dim),
     }
     for name, shape in expected.items():
         found = tuple(getattr(prototypes, name).shape)

@@ -46,6 +46,13 @@ class ModelConfig(_Section):
     )
     embedding_dim: int = Field(128, ge=2, le=4096, description="length of the surface embedding")
     outline_dim: int = Field(64, ge=2, le=512, description="length of the outline embedding")
+    exemplars: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="similarity with a grade is the mean cosine with this many training fruits of "
+        "it, those most alike; 0: the cosine with its prototype, as published",
+    )
 
 
 class LossConfig(_Section):

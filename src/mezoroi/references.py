@@ -194,7 +194,16 @@ def add_grade(
         torch.cat([old.features.cpu(), seen.feature_maps.mean(dim=(0, 2, 3))[None]]),
         torch.cat([old.thresholds.cpu(), threshold[None]]),
         torch.cat([old.sign_limits.cpu(), no_limits(1)]),
+        old.exemplars.cpu(),
+        old.exemplar_grades.cpu(),
     )
+    if grader.bundle.config.model.exemplars:
+        members = torch.full((len(found),), len(standard.grades) - 1)
+        prototypes = replace(
+            prototypes,
+            exemplars=torch.cat([prototypes.exemplars, seen.embeddings]),
+            exemplar_grades=torch.cat([prototypes.exemplar_grades, members]),
+        )
     entries = [NewReference(f"{grade}/{path.name}", path, {"grade": grade}) for path in found]
     # Before the grade: after an interruption the same command finds them added and goes on.
     add_references(grader, entries)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mezoroi.bundle import Bundle
@@ -18,6 +17,7 @@ from mezoroi.maps import grade_evidence
 from mezoroi.models import ModelOutput
 from mezoroi.models.folding import folded_model
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
+from mezoroi.similarity import GradeSimilarity
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Seen:
 
 
 class Runner:
-    """Runs a bundle's network and compares its embeddings with the prototypes.
+    """Runs a bundle's network and compares its embeddings with the grades.
 
     Parameters
     ----------
@@ -53,9 +53,10 @@ class Runner:
         bundle.network.to(device)
         bundle.head.to(device)
         self._lean = folded_model(bundle.network)
-        self._prototypes = F.normalize(bundle.prototypes.embeddings.to(device), dim=1)
-        surface = bundle.prototypes.embeddings[:, : bundle.network.surface_dim]
-        self._surface_prototypes = F.normalize(surface.to(device), dim=1)
+        self.similarity, self._surface_similarity = (
+            GradeSimilarity(bundle.prototypes, bundle.config.model.exemplars, dim, device)
+            for dim in (bundle.network.embedding_dim, bundle.network.surface_dim)
+        )
         self._outline_grades = [
             bundle.standard.grades.index(grade) for grade in bundle.standard.outline_grades
         ]
@@ -83,17 +84,14 @@ class Runner:
         output: ModelOutput = self._lean(self._lean.prepare(images.to(self.device)), moved)
         return output
 
-    def similarity(self, embeddings: Tensor) -> Tensor:
-        """(N, G) cosines of embeddings (N, D) with the prototypes."""
-        return F.normalize(embeddings, dim=1) @ self._prototypes.T
-
     @torch.inference_mode()
     def similarity_of(self, seen: Seen) -> Tensor:
-        """(N, G) likewise; without an outline by the surface alone, NaN for outline grades."""
+        """(N, G) similarities; without an outline by the surface alone, NaN for outline grades."""
         similarity = self.similarity(seen.output.embedding)
         for index, known in enumerate(seen.with_outline):
             if not known and self._outline_grades:
-                similarity[index] = self._surface_similarity(seen.output.embedding[index])
+                similarity[index] = self._surface_similarity(seen.output.embedding[[index]])[0]
+                similarity[index, self._outline_grades] = float("nan")
         return similarity
 
     def evidence(self, output: ModelOutput) -> Tensor:
@@ -133,12 +131,6 @@ class Runner:
                 )
             rows.append(self._row(observation.outline))
         return torch.stack(rows)
-
-    def _surface_similarity(self, embedding: Tensor) -> Tensor:
-        surface = F.normalize(embedding[: self.bundle.network.surface_dim], dim=0)
-        similarity = self._surface_prototypes @ surface
-        similarity[self._outline_grades] = float("nan")
-        return similarity
 
     def _mean_outline(self) -> Tensor:
         encoder = self.bundle.network.outline_encoder

@@ -14,6 +14,7 @@ from mezoroi.bundle import (
     Bundle,
     Prototypes,
     build_network,
+    no_exemplars,
     no_limits,
     write_bundle,
 )
@@ -93,6 +94,7 @@ def train(
         torch.zeros(len(standard.grades), network.encoder.channels),
         untested,
         no_limits(len(standard.grades)),
+        *no_exemplars(network.embedding_dim),
     )
     bundle = Bundle(
         network,
@@ -178,6 +180,12 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
     prototypes = replace(
         bundle.prototypes, embeddings=means(seen.embeddings), features=means(seen.features)
     )
+    if bundle.config.model.exemplars:
+        prototypes = replace(
+            prototypes,
+            exemplars=torch.from_numpy(seen.embeddings),
+            exemplar_grades=torch.from_numpy(learning.labels),
+        )
     held_out = dataset.select("calibration" if "calibration" in dataset.splits else "val")
     predictions = Grader(replace(bundle, prototypes=prototypes)).predict(held_out)
     similarity = predictions.similarity

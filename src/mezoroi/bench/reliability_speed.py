@@ -11,7 +11,7 @@ import torch
 
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.speed import interleaved
-from mezoroi.bundle import Bundle, Prototypes, build_network, no_limits
+from mezoroi.bundle import Bundle, Prototypes, build_network, no_exemplars, no_limits
 from mezoroi.config import make_config
 from mezoroi.grader import Grader
 from mezoroi.reliability.clusters import SaliencyClusters
@@ -64,6 +64,7 @@ def _grading() -> dict[str, float]:
         torch.zeros(4, network.encoder.channels),
         torch.zeros(4),
         no_limits(4),
+        *no_exemplars(network.embedding_dim),
     )
     bundle = Bundle(
         network.eval(),

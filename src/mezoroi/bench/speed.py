@@ -13,7 +13,7 @@ import timm
 import torch
 
 from mezoroi.bench.ledger import Ledger
-from mezoroi.bundle import Bundle, Prototypes, build_network, no_limits
+from mezoroi.bundle import Bundle, Prototypes, build_network, no_exemplars, no_limits
 from mezoroi.config import Config, make_config
 from mezoroi.datasets import Dataset, complete_splits, load_dataset
 from mezoroi.datasets.melons import write_melons
@@ -54,6 +54,7 @@ def _grading_speed() -> dict[str, float]:
         torch.zeros(grades, network.encoder.channels),
         torch.zeros(grades),
         no_limits(grades),
+        *no_exemplars(network.embedding_dim),
     )
     size = InputSize(SIZE, SIZE, wraps=False)
     empty = {"fingerprint": "", "splits": {}, "content": {}}
