@@ -16,7 +16,7 @@ from tests.browser.conftest import PORTRAIT, Server, Visit
 from tests.browser.test_grading import Visits, surfaces
 from tests.browser.test_house import database_of, send_and_look
 
-TOLD = re.compile(r"ERR_FAILED|415|htmx:(sendError|afterRequest)")
+TOLD = re.compile(r"ERR_FAILED|415|500|htmx:(sendError|afterRequest)")
 _NOTHING_IS_KEPT = """async () => {
   const asked = indexedDB.open("mezoroi", 1);
   const database = await new Promise((tell) => { asked.onsuccess = () => tell(asked.result); });
@@ -46,6 +46,15 @@ def mend(visit: Visit) -> None:
 def forgive(visit: Visit) -> None:
     """What the browser told of requests that the test let fail is no trouble."""
     visit.troubles[:] = [line for line in visit.troubles if not TOLD.search(line)]
+
+
+def wait_until_sent(visit: Visit) -> None:
+    """Wait until the server has all that was kept on the tablet."""
+    for _ in range(60):
+        if visit.page.evaluate(_NOTHING_IS_KEPT):
+            return
+        visit.page.wait_for_timeout(500)
+    raise AssertionError("pictures are still kept")
 
 
 def fruits_of(visit: Visit) -> list[dict[str, object]]:
@@ -116,11 +125,43 @@ def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
     tablet.log_in("newcomer")
     tablet.go("/account")
     expect(waiting).to_be_hidden()
-    page.wait_for_function(_NOTHING_IS_KEPT, timeout=30_000)
+    wait_until_sent(tablet)
     assert len(fruits_of(tablet)) == before + 2
     with database_of(server) as database, database.read() as session:
         sent = session.query(Fruit).order_by(Fruit.id.desc()).limit(2)
         assert [(each.uploader.name, each.weight) for each in sent] == [("newcomer", 1234)] * 2
+
+
+def test_a_photo_that_the_server_stumbles_over_is_kept_and_stops_no_other(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+
+    def stumble(route: Route) -> None:
+        if b"bad.png" in (route.request.post_data_buffer or b""):
+            route.fulfill(status=500, json={"error": "", "detail": ""})
+        else:
+            route.continue_()
+
+    content = surfaces(melons)[6].read_bytes()
+    page.route("**/fruits", stumble)
+    page.set_input_files(
+        "#file",
+        [
+            {"name": name, "mimeType": "image/png", "buffer": content}
+            for name in ("bad.png", "good.png")
+        ],
+    )
+    waiting = page.locator("[data-waiting]")
+    expect(waiting).to_contain_text("サーバーに問題があるため、写真や動画 2 件を")
+    expect(waiting).to_contain_text("写真や動画 1 件を", timeout=20_000)
+    page.reload()
+    expect(waiting).to_contain_text("写真や動画 1 件を")
+    page.unroute("**/fruits")
+    wait_until_sent(tablet)
+    assert len(fruits_of(tablet)) == before + 2
+    forgive(tablet)
 
 
 def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
