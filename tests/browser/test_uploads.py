@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.browser.conftest import PORTRAIT, Server, Visit
 from tests.browser.test_grading import Visits, surfaces
 from tests.browser.test_house import database_of, send_and_look
 
-TOLD = re.compile(r"ERR_FAILED|415|500|htmx:(sendError|afterRequest)")
+TOLD = re.compile(r"ERR_FAILED|415|403|500|htmx:(sendError|afterRequest)")
 _NOTHING_IS_KEPT = """async () => {
   const asked = indexedDB.open("mezoroi", 1);
   const database = await new Promise((tell) => { asked.onsuccess = () => tell(asked.result); });
@@ -130,6 +131,31 @@ def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
     with database_of(server) as database, database.read() as session:
         sent = session.query(Fruit).order_by(Fruit.id.desc()).limit(2)
         assert [(each.uploader.name, each.weight) for each in sent] == [("newcomer", 1234)] * 2
+
+
+def test_what_a_page_keeps_is_not_sent_as_another_user(
+    visit: Visits, melons: Path, server: Server
+) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    waiting = page.locator("[data-waiting]")
+    cut(tablet)
+    page.set_input_files("#file", surfaces(melons)[0])
+    expect(waiting).to_contain_text("通信できません")
+    page.context.clear_cookies()
+    other = replace(tablet, page=page.context.new_page())
+    other.log_in("expert")
+    mend(tablet)
+    expect(waiting).to_contain_text("ログインの期限が切れました", timeout=20_000)
+    assert len(fruits_of(other)) == before
+    page.context.clear_cookies()
+    other.log_in("newcomer")
+    wait_until_sent(other)
+    assert len(fruits_of(tablet)) == before + 1
+    with database_of(server) as database, database.read() as session:
+        last = session.query(Fruit).order_by(Fruit.id.desc()).limit(1).one()
+        assert last.uploader.name == "newcomer"
+    forgive(tablet)
 
 
 def test_a_photo_that_the_server_stumbles_over_is_kept_and_stops_no_other(

@@ -82,7 +82,7 @@ function announce(name, detail) {
   document.dispatchEvent(new CustomEvent(name, { detail }));
 }
 
-function post({ key, address, fields, file }) {
+function post({ key, user, address, fields, file }) {
   const content = new FormData();
   for (const [name, value] of fields) content.append(name, value);
   content.append("file", file, file.name);
@@ -91,6 +91,7 @@ function post({ key, address, fields, file }) {
     request.open("POST", address);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Idempotency-Key", key);
+    request.setRequestHeader("X-Mezoroi-User", user); // another may have logged in meanwhile
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) tell("sending", event.loaded / event.total);
     });
