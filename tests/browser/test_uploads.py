@@ -208,6 +208,36 @@ def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
     forgive(tablet)
 
 
+def test_what_a_page_asks_does_not_hide_that_a_tap_was_not_heard(
+    visit: Visits, melons: Path, server: Server
+) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send_and_look(tablet, surfaces(melons)[3])
+    number = int(page.url.rsplit("/", 1)[1].partition("?")[0])
+    with database_of(server) as database, database.write() as session:
+        job = jobs.add_job(session, jobs.GRADE, fruit_id=number)
+        job.state, job.worker, job.lease_until = "running", "another", now() + timedelta(hours=1)
+    page.reload()
+    page.route("**/verdict", lambda route: route.abort())
+    page.tap(".answer.plausible")
+    unheard = page.locator("[data-unheard]")
+    expect(unheard).to_contain_text("保存されていません")
+    for _ in range(2):  # it asks again only when it has taken the first answer
+        page.wait_for_event("response", lambda answer: "/progress" in answer.url)
+    expect(unheard).to_be_visible()
+    expect(unheard).to_contain_text("保存されていません")
+    page.route("**/progress*", lambda route: route.abort())
+    for _ in range(2):
+        page.wait_for_event("requestfailed", lambda asked: "/progress" in asked.url)
+    expect(unheard).to_contain_text("保存されていません")
+    page.unroute_all()
+    page.tap(".answer.plausible")
+    expect(page.locator(".given")).to_be_visible()
+    expect(unheard).to_be_hidden()
+    forgive(tablet)
+
+
 def test_a_waiting_page_asks_again_after_a_lost_answer(visit: Visits, server: Server) -> None:
     tablet = visit(user="newcomer")
     page = tablet.page
