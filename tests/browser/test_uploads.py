@@ -282,3 +282,43 @@ def test_refused_files_are_named_and_the_others_are_sent(
     assert len(fruits_of(tablet)) == before + 1
     tablet.look("refused")
     forgive(tablet)
+
+
+def test_a_refusal_of_what_an_earlier_page_kept_can_be_read(
+    visit: Visits, melons: Path, tmp_path: Path
+) -> None:
+    letter = tmp_path / "letter.jpg"
+    letter.write_text("this is a letter")
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    cut(tablet)
+    page.set_input_files("#file", letter)
+    expect(page.locator("[data-waiting]")).to_contain_text("1 件")
+    page.reload()
+    expect(page.locator("[data-waiting]")).to_contain_text("1 件")
+    page.set_input_files("#file", surfaces(melons)[1])
+    expect(page.locator("[data-waiting]")).to_contain_text("2 件")
+    mend(tablet)
+    expect(page.locator("[data-status]")).to_have_text("写真や動画 1 件を送りました。")
+    expect(page.locator("[data-problem] p")).to_contain_text("letter.jpg")
+    forgive(tablet)
+
+
+def test_a_file_refused_while_the_first_is_graded_leaves_no_bar_that_runs_on(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    status = page.locator("[data-status]")
+    held: list[Route] = []
+    page.route("**/progress", lambda route: held.append(route))
+    page.set_input_files("#file", surfaces(melons)[2])
+    expect(status).to_have_text("判定しています …")
+    page.evaluate("() => { document.querySelector('[data-upload]').dataset.most = 1; }")
+    page.set_input_files("#file", surfaces(melons)[3])
+    expect(page.locator("[data-problem] p")).to_contain_text("ファイルが大きすぎます")
+    for route in held:
+        route.continue_()
+    page.unroute("**/progress")
+    expect(status).to_have_text("写真や動画 1 件を送りました。")
+    expect(page.locator("[data-progress]")).to_have_attribute("value", "100")
