@@ -14,8 +14,8 @@ from mezoroi.app.store import fruits, jobs
 from mezoroi.app.store.fruits import Details
 from mezoroi.app.tables import Fruit, User, now
 from tests.browser.conftest import PORTRAIT, Server, Visit
-from tests.browser.test_grading import Visits, surfaces
-from tests.browser.test_house import database_of, send_and_look
+from tests.browser.test_grading import Visits, send_and_look, surfaces
+from tests.browser.test_house import database_of
 
 TOLD = re.compile(r"ERR_FAILED|415|403|500|htmx:(sendError|afterRequest)")
 _NOTHING_IS_KEPT = """async () => {
