@@ -100,6 +100,21 @@ def test_writes_come_from_our_own_pages(app: App, headers: dict[str, str], passe
     assert answer.status_code == (303 if passes else 403)
 
 
+def test_what_a_tablet_kept_is_taken_from_its_own_user_alone(app: App, photo: bytes) -> None:
+    with app.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None
+    said = {"x-mezoroi-user": str(user.id), "accept": "application/json"}
+    paths = ("/fruits", "/api/v1/fruits", "/practice/questions/1", "/calibration/1/fruits/1")
+    for path in paths:
+        assert app.client(Role.EXPERT).post(path, headers=said).status_code == 403, path
+        assert app.client().post(path, headers=said).status_code in (303, 401), path
+    files = {"file": ("melon.jpg", photo)}
+    assert app.client(Role.EXPERT).post("/fruits", files=files, headers=said).status_code == 403
+    assert app.client(Role.EXPERT).get("/api/v1/fruits").json() == []
+    assert app.client(Role.NEWCOMER).post("/fruits", files=files, headers=said).status_code == 201
+
+
 def test_an_api_token_works_without_cookie_until_it_is_revoked(app: App) -> None:
     with app.services.database.write() as session:
         user = users.find_user(session, "newcomer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from playwright.sync_api import Page, expect
 
@@ -160,4 +161,41 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
     tablet.look("refused")
     expected = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "422")
     assert all(any(part in line for part in expected) for line in tablet.troubles)
+    tablet.troubles.clear()
+
+
+def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
+    visit: Visits, server: Server
+) -> None:
+    names = ("first-grader", "second-grader")
+    for name in names:
+        add_user(server, name, Role.EXPERT)
+    tablet = visit(PORTRAIT, "ja", names[0])
+    wait_until_prepared(tablet)
+    with database_of(server) as session:
+        first = users.find_user(session, names[0])
+        assert first is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:3]
+        number = calibration.open_session(session, "", "hand", first.id, 1, ids, []).id
+    page = tablet.page
+    tablet.go(f"/calibration/{number}")
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    page.route("**/fruits/*", lambda route: route.abort())
+    page.tap("[data-question]:visible .letter >> text='A'")
+    status = page.locator("[data-answers-status]")
+    expect(status).to_contain_text("通信できません")
+
+    page.context.clear_cookies()
+    other = replace(tablet, page=page.context.new_page())
+    other.log_in(names[1])
+    page.unroute("**/fruits/*")
+    expect(status).to_contain_text("ログインが切れました", timeout=15_000)
+    page.context.clear_cookies()
+    other.log_in(names[0])
+    wait_until_sent(page)
+    with database_of(server) as session:
+        given = [(item.user_id, item.grade) for item in calibration.grades_of(session, number)]
+    assert given == [(first.id, "A")]
+    assert all("ERR_FAILED" in line or "403" in line for line in tablet.troubles)
     tablet.troubles.clear()

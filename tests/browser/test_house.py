@@ -15,8 +15,8 @@ from mezoroi.app.database import Database
 from mezoroi.app.store import expert_grades, verdicts
 from mezoroi.app.tables import Fruit, GradingRow, User
 from mezoroi.files import content_hash
-from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
-from tests.browser.test_grading import BOTH, Visits, send, surfaces
+from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server
+from tests.browser.test_grading import BOTH, Visits, send_and_look, surfaces
 
 PLACES = {
     "references": "/references",
@@ -35,14 +35,6 @@ def database_of(server: Server) -> Iterator[Database]:
     database = Database(f"sqlite:///{server.data / 'mezoroi.sqlite'}")
     yield database
     database.close()
-
-
-def send_and_look(visit: Visit, photo: Path) -> None:
-    """Send a fruit and come to its result, past the blind page."""
-    send(visit, photo)
-    if visit.page.locator(".blind-page").count():
-        visit.page.tap(".letters .quiet")
-    visit.page.wait_for_selector(".result")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from mezoroi.app.store import fruits, jobs
 from mezoroi.app.store.fruits import Details
 from mezoroi.app.tables import Fruit, User, now
 from tests.browser.conftest import PORTRAIT, Server, Visit
-from tests.browser.test_grading import Visits, surfaces
-from tests.browser.test_house import database_of, send_and_look
+from tests.browser.test_grading import Visits, send_and_look, surfaces
+from tests.browser.test_house import database_of
 
-TOLD = re.compile(r"ERR_FAILED|415|htmx:(sendError|afterRequest)")
+TOLD = re.compile(r"ERR_FAILED|415|403|500|htmx:(sendError|afterRequest)")
 _NOTHING_IS_KEPT = """async () => {
   const asked = indexedDB.open("mezoroi", 1);
   const database = await new Promise((tell) => { asked.onsuccess = () => tell(asked.result); });
@@ -46,6 +47,15 @@ def mend(visit: Visit) -> None:
 def forgive(visit: Visit) -> None:
     """What the browser told of requests that the test let fail is no trouble."""
     visit.troubles[:] = [line for line in visit.troubles if not TOLD.search(line)]
+
+
+def wait_until_sent(visit: Visit) -> None:
+    """Wait until the server has all that was kept on the tablet."""
+    for _ in range(60):
+        if visit.page.evaluate(_NOTHING_IS_KEPT):
+            return
+        visit.page.wait_for_timeout(500)
+    raise AssertionError("pictures are still kept")
 
 
 def fruits_of(visit: Visit) -> list[dict[str, object]]:
@@ -116,11 +126,68 @@ def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
     tablet.log_in("newcomer")
     tablet.go("/account")
     expect(waiting).to_be_hidden()
-    page.wait_for_function(_NOTHING_IS_KEPT, timeout=30_000)
+    wait_until_sent(tablet)
     assert len(fruits_of(tablet)) == before + 2
     with database_of(server) as database, database.read() as session:
         sent = session.query(Fruit).order_by(Fruit.id.desc()).limit(2)
         assert [(each.uploader.name, each.weight) for each in sent] == [("newcomer", 1234)] * 2
+
+
+def test_what_a_page_keeps_is_not_sent_as_another_user(
+    visit: Visits, melons: Path, server: Server
+) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    waiting = page.locator("[data-waiting]")
+    cut(tablet)
+    page.set_input_files("#file", surfaces(melons)[0])
+    expect(waiting).to_contain_text("通信できません")
+    page.context.clear_cookies()
+    other = replace(tablet, page=page.context.new_page())
+    other.log_in("expert")
+    mend(tablet)
+    expect(waiting).to_contain_text("ログインの期限が切れました", timeout=20_000)
+    assert len(fruits_of(other)) == before
+    page.context.clear_cookies()
+    other.log_in("newcomer")
+    wait_until_sent(other)
+    assert len(fruits_of(tablet)) == before + 1
+    with database_of(server) as database, database.read() as session:
+        last = session.query(Fruit).order_by(Fruit.id.desc()).limit(1).one()
+        assert last.uploader.name == "newcomer"
+    forgive(tablet)
+
+
+def test_a_photo_that_the_server_stumbles_over_is_kept_and_stops_no_other(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+
+    def stumble(route: Route) -> None:
+        if b"bad.png" in (route.request.post_data_buffer or b""):
+            route.fulfill(status=500, json={"error": "", "detail": ""})
+        else:
+            route.continue_()
+
+    content = surfaces(melons)[6].read_bytes()
+    page.route("**/fruits", stumble)
+    page.set_input_files(
+        "#file",
+        [
+            {"name": name, "mimeType": "image/png", "buffer": content}
+            for name in ("bad.png", "good.png")
+        ],
+    )
+    waiting = page.locator("[data-waiting]")
+    expect(waiting).to_contain_text("サーバーに問題があるため、写真や動画 2 件を")
+    expect(waiting).to_contain_text("写真や動画 1 件を", timeout=20_000)
+    page.reload()
+    expect(waiting).to_contain_text("写真や動画 1 件を")
+    page.unroute("**/fruits")
+    wait_until_sent(tablet)
+    assert len(fruits_of(tablet)) == before + 2
+    forgive(tablet)
 
 
 def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
@@ -135,6 +202,36 @@ def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
     expect(unheard).to_contain_text("保存されていません")
     tablet.look("unheard")
     page.unroute("**/verdict")
+    page.tap(".answer.plausible")
+    expect(page.locator(".given")).to_be_visible()
+    expect(unheard).to_be_hidden()
+    forgive(tablet)
+
+
+def test_what_a_page_asks_does_not_hide_that_a_tap_was_not_heard(
+    visit: Visits, melons: Path, server: Server
+) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send_and_look(tablet, surfaces(melons)[3])
+    number = int(page.url.rsplit("/", 1)[1].partition("?")[0])
+    with database_of(server) as database, database.write() as session:
+        job = jobs.add_job(session, jobs.GRADE, fruit_id=number)
+        job.state, job.worker, job.lease_until = "running", "another", now() + timedelta(hours=1)
+    page.reload()
+    page.route("**/verdict", lambda route: route.abort())
+    page.tap(".answer.plausible")
+    unheard = page.locator("[data-unheard]")
+    expect(unheard).to_contain_text("保存されていません")
+    for _ in range(2):  # it asks again only when it has taken the first answer
+        page.wait_for_event("response", lambda answer: "/progress" in answer.url)
+    expect(unheard).to_be_visible()
+    expect(unheard).to_contain_text("保存されていません")
+    page.route("**/progress*", lambda route: route.abort())
+    for _ in range(2):
+        page.wait_for_event("requestfailed", lambda asked: "/progress" in asked.url)
+    expect(unheard).to_contain_text("保存されていません")
+    page.unroute_all()
     page.tap(".answer.plausible")
     expect(page.locator(".given")).to_be_visible()
     expect(unheard).to_be_hidden()
@@ -185,3 +282,43 @@ def test_refused_files_are_named_and_the_others_are_sent(
     assert len(fruits_of(tablet)) == before + 1
     tablet.look("refused")
     forgive(tablet)
+
+
+def test_a_refusal_of_what_an_earlier_page_kept_can_be_read(
+    visit: Visits, melons: Path, tmp_path: Path
+) -> None:
+    letter = tmp_path / "letter.jpg"
+    letter.write_text("this is a letter")
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    cut(tablet)
+    page.set_input_files("#file", letter)
+    expect(page.locator("[data-waiting]")).to_contain_text("1 件")
+    page.reload()
+    expect(page.locator("[data-waiting]")).to_contain_text("1 件")
+    page.set_input_files("#file", surfaces(melons)[1])
+    expect(page.locator("[data-waiting]")).to_contain_text("2 件")
+    mend(tablet)
+    expect(page.locator("[data-status]")).to_have_text("写真や動画 1 件を送りました。")
+    expect(page.locator("[data-problem] p")).to_contain_text("letter.jpg")
+    forgive(tablet)
+
+
+def test_a_file_refused_while_the_first_is_graded_leaves_no_bar_that_runs_on(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="newcomer")
+    page = tablet.page
+    status = page.locator("[data-status]")
+    held: list[Route] = []
+    page.route("**/progress", lambda route: held.append(route))
+    page.set_input_files("#file", surfaces(melons)[2])
+    expect(status).to_have_text("判定しています …")
+    page.evaluate("() => { document.querySelector('[data-upload]').dataset.most = 1; }")
+    page.set_input_files("#file", surfaces(melons)[3])
+    expect(page.locator("[data-problem] p")).to_contain_text("ファイルが大きすぎます")
+    for route in held:
+        route.continue_()
+    page.unroute("**/progress")
+    expect(status).to_have_text("写真や動画 1 件を送りました。")
+    expect(page.locator("[data-progress]")).to_have_attribute("value", "100")

@@ -12,6 +12,8 @@ from mezoroi.app.store import users
 from mezoroi.app.tables import User
 
 SESSION_COOKIE = "mezoroi_session"
+USER_HEADER = "x-mezoroi-user"
+"""By this a tablet says whose it is what it kept: somebody else may have logged in meanwhile."""
 ACCOUNT_PATH = "/account"
 _ALWAYS_ALLOWED = (ACCOUNT_PATH, "/logout", "/language")
 
@@ -21,7 +23,7 @@ class NotLoggedIn(Exception):  # noqa: N818
 
 
 class Forbidden(Exception):  # noqa: N818
-    """The user's role does not reach."""
+    """The user's role does not reach, or what is sent is somebody else's."""
 
 
 class PasswordDue(Exception):  # noqa: N818
@@ -49,6 +51,8 @@ class Access:
         user = identify(request)
         if user is None:
             raise NotLoggedIn
+        if request.headers.get(USER_HEADER, str(user.id)) != str(user.id):
+            raise Forbidden
         if user.must_change_password and request.url.path not in _ALWAYS_ALLOWED:
             raise PasswordDue
         if not Role(user.role).covers(self.role):

@@ -81,7 +81,7 @@ async function post(entry) {
     const reply = await fetch(entry.address, {
       method: "POST",
       body: content,
-      headers: { accept: "application/json" },
+      headers: { accept: "application/json", "x-mezoroi-user": entry.user },
     });
     if (reply.status === 401 || reply.status === 403) return "login";
     if (!FINAL.includes(reply.status)) return "offline";

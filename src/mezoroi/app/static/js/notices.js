@@ -8,6 +8,8 @@ export function startNotices(box) {
   const [waiting, refused, unheard] =
     ["waiting", "refused", "unheard"].map((name) => box.querySelector(`[data-${name}]`));
   const isUpload = document.querySelector("form[data-upload]") !== null; // which shows the sending
+  const isTap = ({ requestConfig }) => requestConfig.verb !== "get";
+  let isTapUnheard = false; // told until a tap is heard, however often the page asks meanwhile
 
   document.addEventListener("uploads", (event) => {
     const { state, count } = event.detail;
@@ -24,14 +26,18 @@ export function startNotices(box) {
     document.addEventListener(name, ({ target, detail }) => {
       const { status } = detail.xhr;
       if (status === 401) return; // the answer leads to the login
-      const isTap = detail.requestConfig.verb !== "get";
-      unheard.textContent = text(`${isTap ? "tap" : "look"}-${status ? "failed" : "offline"}`);
-      unheard.hidden = false;
+      if (isTap(detail) || !isTapUnheard) {
+        isTapUnheard = isTap(detail);
+        unheard.textContent = text(`${isTapUnheard ? "tap" : "look"}-${status ? "failed" : "offline"}`);
+        unheard.hidden = false;
+      }
       if (!target.matches("[data-again]")) return;
       setTimeout(() => target.dispatchEvent(new CustomEvent("again")), AGAIN_MS);
     });
   }
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (detail.successful) unheard.hidden = true;
+    if (!detail.successful || (isTapUnheard && !isTap(detail))) return;
+    isTapUnheard = false;
+    unheard.hidden = true;
   });
 }

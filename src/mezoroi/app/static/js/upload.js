@@ -28,30 +28,28 @@ export function startUpload(form) {
     } else sending.hidden = true;
   });
   document.addEventListener("upload-refused", (event) => {
-    refuse(event.detail.name, event.detail.reason || text("failed"));
+    refuse(event.detail.name, event.detail.reason || text("failed")); // maybe of an earlier page
   });
 
   async function send(file) {
     const fields = [...new FormData(form)].filter(([name]) => name !== "file");
     const location = await keepUpload(form.action, fields, file);
     if (location) taken.push(location);
-    else refused += 1;
     if (unsentUploads() || following) return;
-    if (refused) { // the page stays, to tell why
-      if (taken.length) show(text("sent").replace("{count}", taken.length), 1);
-      return;
-    }
-    if (taken.length === 1) {
+    if (taken.length === 1 && !refused) {
       following = true;
       show(text("grading"), null);
       await graded(location);
       following = false;
-      if (unsentUploads() || refused) return; // more was chosen meanwhile
+      if (unsentUploads()) return; // more was chosen meanwhile
     }
-    window.location.assign(taken.length > 1 ? "/fruits" : taken[0]);
+    if (!refused) window.location.assign(taken.length > 1 ? "/fruits" : taken[0]);
+    else if (taken.length) show(text("sent").replace("{count}", taken.length), 1);
   }
 
+  // The page stays, to tell why.
   function refuse(name, reason) {
+    refused += 1;
     const line = document.createElement("p");
     line.textContent = `${name}: ${reason}`;
     problem.append(line);
@@ -66,7 +64,6 @@ export function startUpload(form) {
       problem.replaceChildren();
     }
     const tooLarge = files.filter((file) => file.size > form.dataset.most);
-    refused += tooLarge.length;
     for (const file of tooLarge) refuse(file.name, text("large"));
     for (const file of files) if (!tooLarge.includes(file)) send(file);
   }

@@ -5,8 +5,7 @@ import { newKey } from "./answers.js";
 
 const STORE = "uploads";
 const AGAIN_MS = 3000;
-const NOT_NOW = [0, 408, 429, 502, 503, 504]; // 0: no connection
-const NO_LOGIN = [401, 403];
+const STATES = { 0: "offline", 401: "login", 403: "login", 408: "trouble", 429: "full", 503: "full" };
 const queue = []; // of this user, in order: { entry, stored }
 const unkept = new Set(); // of those, what would be lost with the page
 const senders = new Map(); // key -> what is to be told once it is sent
@@ -50,10 +49,12 @@ async function send() {
     tell("sending", 0);
     const { status, content } = await post(entry);
     const isBroken = status === 0 && !(await isReadable(entry.file));
-    if (!isBroken && (NOT_NOW.includes(status) || NO_LOGIN.includes(status))) {
+    const state = whyAgain(status);
+    if (!isBroken && state) {
+      if (status === 500) queue.push(queue.shift()); // if only this one is amiss, others get past
       timer = setTimeout(send, AGAIN_MS);
       busy = false;
-      tell(status === 0 ? "offline" : NO_LOGIN.includes(status) ? "login" : "full", null);
+      tell(state, null);
       return;
     }
     const number = await stored;
@@ -68,6 +69,11 @@ async function send() {
   tell("sent", null);
 }
 
+// Why a file must be sent again, or nothing where the server took it or never will.
+function whyAgain(status) {
+  return STATES[status] ?? (status >= 500 ? "trouble" : null);
+}
+
 function tell(state, share) {
   announce("uploads", { state, share, count: queue.length });
 }
@@ -76,7 +82,7 @@ function announce(name, detail) {
   document.dispatchEvent(new CustomEvent(name, { detail }));
 }
 
-function post({ key, address, fields, file }) {
+function post({ key, user, address, fields, file }) {
   const content = new FormData();
   for (const [name, value] of fields) content.append(name, value);
   content.append("file", file, file.name);
@@ -85,6 +91,7 @@ function post({ key, address, fields, file }) {
     request.open("POST", address);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Idempotency-Key", key);
+    request.setRequestHeader("X-Mezoroi-User", user); // another may have logged in meanwhile
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) tell("sending", event.loaded / event.total);
     });
