@@ -183,7 +183,8 @@ def _tomato_section(ledger: Ledger) -> str:
         f"`fgrade4`, split by tomato; the same budget for every arm ({', '.join(tomatoes.BUDGET)}"
         f"). The published split with seeds {', '.join(map(str, tomatoes.SEEDS))}, and "
         f"{len(tomatoes.RESPLITS)} resplits by tomato. Plain fine-tuning grades by its "
-        "classifier, the others by their prototypes.\n",
+        "classifier, the others by their prototypes or, in the last row, by the 5 most similar "
+        "training fruits of each grade (`model.exemplars`).\n",
     ]
     for published, title in ((True, "published split"), (False, "resplits")):
         rows = []

@@ -21,7 +21,8 @@ from mezoroi.progress import Progress, silent
 
 SEEDS = (0, 1, 2)
 RESPLITS = (1, 2, 3, 4, 5)
-ARMS = (SOFTMAX, ARCFACE, MUTUAL_CHANNEL)
+EXEMPLARS = Arm("MC-Loss + ArcFace, 5 exemplars per grade", {"model": {"exemplars": 5}})
+ARMS = (SOFTMAX, ARCFACE, MUTUAL_CHANNEL, EXEMPLARS)
 PUBLISHED = 0
 """The split that the dataset brings; resplits are numbered from 1."""
 # Ripeness is colour, so little of it is jittered.
