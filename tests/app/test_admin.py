@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 import mezoroi
 from mezoroi.app.roles import Role
@@ -18,7 +19,7 @@ from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.cli import main
 from mezoroi.cli_app import _first_logins
 from tests.app.conftest import App
-from tests.app.helpers import send_all
+from tests.app.helpers import send, send_all
 
 
 def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
@@ -109,6 +110,17 @@ def test_what_the_command_line_did_is_in_the_users_language(app: App) -> None:
         kept = [entry.action for entry, _ in audit.list_entries(session, 0, 5)]
     assert kept == ["unlocked", "locked", "token made", "password reset", "user added"]
     assert page.count("操作元: コマンドライン") == 5 and "command line" not in page
+
+
+def test_the_log_tells_what_people_wrote_as_they_wrote_it(app: App, melons: Path) -> None:
+    surface = next(melons.glob("captures/*/surface.png"))
+    fruit_id = send(app, surface.read_bytes())
+    newcomer, note = app.client(Role.NEWCOMER), "<b hx-post='/x'>糖度 80%"
+    for text in (note, ""):
+        newcomer.post(f"/fruits/{fruit_id}/details", data={"note": text})
+    page = app.client(Role.ADMIN).get("/admin/audit")
+    assert page.status_code == 200
+    assert str(escape(note)) in page.text and "<b hx-post" not in page.text
 
 
 def test_every_line_of_the_log_has_words() -> None:

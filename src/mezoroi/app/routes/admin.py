@@ -228,7 +228,7 @@ def audit_log(
         entries=entries,
         actions=audit.ACTIONS,
         details=audit.DETAILS,
-        words={**ROLES, **ARMS, **LANGUAGES},
+        words={**ROLES, **ARMS, **LANGUAGES, audit.COMMAND_LINE: audit.COMMAND_LINE},
         total=total,
         page=page,
         pages=pages,
