@@ -18,6 +18,8 @@ from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
 from tests.app.conftest import PASSWORD, App, work
 from tests.app.learning import prepare, send_fruits
 
+ENGLISH = {"accept-language": "en"}
+
 
 def open_session(client: TestClient, **fields: str) -> str:
     """Open a session; its address."""
@@ -198,6 +200,18 @@ def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> N
     client.post(fruit, data={"grade": "B"})
     client.post(f"{address}/reveal")
     client.post(f"{fruit}/consensus", data={"grade": "B"})
+    client.post(f"{address}/references")
+    asks = f'action="{address}/references"'
+    assert asks not in client.get(f"{address}/reveal").text, "it waits already"
+    with own_run_app.services.database.write() as session:
+        (job,) = jobs.recent_jobs(session, jobs.REFERENCE_KINDS, 2)
+        jobs.fail(session, job.id, "reference", "the disk was full")
+        job.fruit_id = 1  # as such jobs were kept before
+    newcomer = own_run_app.client(Role.NEWCOMER)
+    for told in (newcomer.get("/api/v1/fruits/1").json(), newcomer.get("/api/v1/fruits").json()[0]):
+        assert (told["state"], told["error"]) == ("done", None), "the fruit is graded all the same"
+    assert "could not be graded again" not in newcomer.get("/fruits/1", headers=ENGLISH).text
+    assert asks in client.get(f"{address}/reveal").text
     client.post(f"{address}/references")
     work(own_run_app.services)
     assert grades_of_reference(own_run_app) == ["B"]
