@@ -92,6 +92,28 @@ def test_the_language_can_be_chosen_after_every_form(app: App) -> None:
         assert f'name="next" value="{goal}"' in admin.post(path, data={}).text
 
 
+@pytest.mark.parametrize(
+    ("came_from", "path", "goal"),
+    [
+        ("/fruits?grade=A&lot=1", "/fruits", "/fruits?grade=A&lot=1"),
+        ("/login?next=/fruits/1", "/login", "/login?next=/fruits/1"),
+        ("/fruits?grade=%E7%A7%80", "/fruits", "/fruits?grade=%E7%A7%80"),
+        ("/fruits?grade=A", "/lots", "/lots"),
+        ("/fruits", "/fruits", "/fruits"),
+        ("/?x=1", "//elsewhere.example", "/?x=1"),
+        ("/fruits?grade=A", "https://elsewhere.example/fruits", "/"),
+    ],
+)
+def test_a_page_stays_as_it_was_in_the_other_language(
+    app: App, came_from: str, path: str, goal: str
+) -> None:
+    form = {"language": "en", "next": path}
+    for host, shown in (("http://testserver", goal), ("http://[", goal.partition("?")[0])):
+        headers = {"referer": f"{host}{came_from}"}
+        answer = app.client().post("/language", data=form, headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (303, shown)
+
+
 def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})

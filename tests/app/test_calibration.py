@@ -72,7 +72,7 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
 
     # What the second sees does not depend on what the first gave: not in a page, not in a header.
     pages = [address, f"{address}?lead=true", f"{address}/count", "/calibration"]
-    pages.append("/calibration/drift")
+    pages += ["/calibration/drift", f"{address}/reveal"]
     before = [second.get(page) for page in pages]
     with prepared.services.database.write() as session:
         for given in session.query(CalibrationGrade):
@@ -82,8 +82,8 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
     for one, other in zip(before, after, strict=True):
         assert one.text == other.text
         assert {**one.headers} == {**other.headers}
-    for page in (f"{address}/reveal", fruits_on(second, address)[0]):
-        assert second.get(page).status_code == 404
+    assert second.get(f"{address}/reveal").headers["location"] == address
+    assert second.get(fruits_on(second, address)[0]).status_code == 404
     assert "<b>1</b> / 2" in second.get(f"{address}/count").text
 
 
@@ -319,7 +319,9 @@ def test_a_grade_given_before_the_reveal_counts_when_it_arrives_after(prepared: 
             found.opened_at -= timedelta(minutes=5)
     asked = first.post(f"{address}/reveal", headers=ENGLISH)
     assert asked.status_code == 200 and "1 grader has not finished." in asked.text
-    assert second.get(f"{address}/reveal").status_code == 404, "it is only asked"
+    (goal,) = re.findall(r'name="next" value="([^"]+)"', asked.text)
+    early = first.get(goal)
+    assert (early.status_code, early.headers["location"]) == (303, address), "it is only asked"
     assert first.post(f"{address}/reveal", data={"sure": "true"}).status_code == 303
     assert "not enough data" in first.get(f"{address}/reveal", headers=ENGLISH).text
 

@@ -230,9 +230,11 @@ def reveal(
 
 @router.get("/calibration/{session_id}/reveal")
 def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> Response:
-    """Agreement, and the fruits, most disputed first."""
+    """Agreement, and the fruits, most disputed first; before the reveal the session's own page."""
     with here.database.read() as session:
-        found = _revealed(session, session_id)
+        found = _session(session, session_id)
+        if found.revealed_at is None:
+            return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
         state = sessions.settled(session, found)
     outcome = _outcome(here, found)
