@@ -21,12 +21,14 @@ from mezoroi.cli_app import _first_logins
 from tests.app.conftest import App
 from tests.app.helpers import send, send_all
 
+ENGLISH = {"accept-language": "en"}
+
 
 def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     admin = app.client(Role.ADMIN)
     person = {"name": "Sato", "full_name": "佐藤", "role": "expert"}
-    page = admin.post("/admin/users", data=person)
-    assert page.status_code == 201
+    page = admin.post("/admin/users", data=person, headers=ENGLISH)
+    assert page.status_code == 201 and "earlier logins" not in page.text
     secret = page.text.split('class="secret">')[1].split("<")[0]
     assert secret not in admin.get("/admin/users").text
     sato = app.client()
@@ -42,12 +44,13 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     assert sato.get("/").headers["location"].startswith("/login")
     assert app.client().post("/login", data={"name": "sato", "password": secret}).status_code == 401
     admin.post(f"/admin/users/{user.id}/lock", data={"active": "true"})
-    renewed = admin.post(f"/admin/users/{user.id}/password").text
+    renewed = admin.post(f"/admin/users/{user.id}/password", headers=ENGLISH).text
+    assert "earlier logins" in renewed
     second = renewed.split('class="secret">')[1].split("<")[0]
     for password, status in ((secret, 401), (second, 303)):
         login = app.client().post("/login", data={"name": "sato", "password": password})
         assert login.status_code == status
-    log = admin.get("/admin/audit", headers={"accept-language": "en"}).text
+    log = admin.get("/admin/audit", headers=ENGLISH).text
     locked = ("User locked out", "User let in again")
     for action in ("User added", "Role changed", *locked, "Password reset"):
         assert action in log
@@ -199,7 +202,7 @@ def test_other_words_for_the_grades_are_a_new_version(app: App, melons: Path) ->
     assert [(item.grade, item.fruit_id) for item in examples] == [("A", first)]
     (second,) = send_all(app, surfaces[1:2])
     for fruit, version in ((first, 1), (second, 2)):
-        page = admin.get(f"/fruits/{fruit}", headers={"accept-language": "en"}).text
+        page = admin.get(f"/fruits/{fruit}", headers=ENGLISH).text
         assert f"standard version {version}" in page
 
 
