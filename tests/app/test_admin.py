@@ -70,9 +70,26 @@ def test_who_becomes_an_expert_starts_in_blind_mode(app: App) -> None:
 
 
 def test_a_trial_has_logins_at_every_start(app: App) -> None:
-    settings = app.services.settings
+    settings, database = app.services.settings, app.services.database
     assert _first_logins(settings, demo=False) == []
+    with database.write() as session:
+        admin, expert = (users.find_user(session, name) for name in ("admin", "expert"))
+        assert admin is not None and expert is not None
+        key = users.add_token(session, expert, "camera")
+        users.set_role(session, expert, Role.ADMIN)
+        users.set_role(session, admin, Role.NEWCOMER)
+        users.set_active(session, admin, False)
     told = [_first_logins(settings, demo=True) for _ in range(2)]
+    with database.read() as session:
+        assert users.user_of_token(session, key) is None
+        assert {user.name: user.role for user in users.list_users(session)} == {
+            role.value: role.value for role in Role
+        }
+        kept = audit.list_entries(session, 0, 3)
+    assert [(entry.action, entry.subject, entry.detail) for entry, _ in kept] == [
+        ("password reset", name, {"role": name, "by": audit.COMMAND_LINE})
+        for name in ("newcomer", "expert", "admin")
+    ]
     for number, status in ((0, 401), (1, 303)):
         logins = [re.findall("`([^`]+)`", line) for line in told[number]]
         assert [name for name, _ in logins] == ["admin", "expert", "newcomer"]
@@ -146,6 +163,21 @@ def test_the_log_tells_what_people_wrote_as_they_wrote_it(app: App, melons: Path
     page = app.client(Role.ADMIN).get("/admin/audit")
     assert page.status_code == 200
     assert str(escape(note)) in page.text and "<b hx-post" not in page.text
+
+
+def test_the_command_line_locks_not_the_last_administrator(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, expert = str(app.services.settings.data), app.client(Role.EXPERT)
+    with pytest.raises(SystemExit) as ended:
+        main(["users", data, "lock", "admin"])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.err == "error: no administrator would be left: make another one first\n"
+    assert app.client(Role.ADMIN).get("/admin").status_code == 200
+    with pytest.raises(SystemExit):
+        main(["users", data, "lock", "expert"])
+    assert expert.get("/").headers["location"].startswith("/login")
 
 
 def test_every_line_of_the_log_has_words() -> None:
