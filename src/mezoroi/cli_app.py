@@ -180,7 +180,7 @@ def _change_user(
         if action is UserAction.token:
             audit.record(session, None, "token made", user.name, by=here)
             return store.add_token(session, user, here)
-        user.active = action is UserAction.unlock
+        store.set_active(session, user, action is UserAction.unlock)
         audit.record(session, None, "unlocked" if user.active else "locked", user.name, by=here)
     return None
 
@@ -201,20 +201,25 @@ def _first_logins(settings: Settings, demo: bool) -> list[str]:
     from mezoroi.app.database import Database
     from mezoroi.app.passwords import new_password
     from mezoroi.app.roles import Role
+    from mezoroi.app.store import audit
     from mezoroi.app.store import users as store
 
-    database = Database(settings.url)
+    database, here = Database(settings.url), audit.COMMAND_LINE
     lines = []
     with database.write() as session:
         first = [] if store.count_users(session) else [Role.ADMIN]
         for role in reversed(Role) if demo else first:
-            password = new_password()
-            user = store.find_user(session, role.value)
+            name, password = role.value, new_password()
+            user = store.find_user(session, name)
             if user is None:
-                store.add_user(session, role.value, role, password, must_change=not demo)
+                store.add_user(session, name, role, password, must_change=not demo)
+                audit.record(session, None, "user added", name, role=name, by=here)
             else:
                 store.set_password(session, user, password)
+                store.revoke_tokens(session, user)
                 store.set_active(session, user, True)
-            lines.append(f"log in as `{role.value}` with the password `{password}`")
+                store.set_role(session, user, role)
+                audit.record(session, None, "password reset", name, role=name, by=here)
+            lines.append(f"log in as `{name}` with the password `{password}`")
     database.close()
     return lines

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 import mezoroi
 from mezoroi.app.roles import Role
@@ -18,14 +19,16 @@ from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.cli import main
 from mezoroi.cli_app import _first_logins
 from tests.app.conftest import App
-from tests.app.helpers import send_all
+from tests.app.helpers import send, send_all
+
+ENGLISH = {"accept-language": "en"}
 
 
 def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     admin = app.client(Role.ADMIN)
     person = {"name": "Sato", "full_name": "佐藤", "role": "expert"}
-    page = admin.post("/admin/users", data=person)
-    assert page.status_code == 201
+    page = admin.post("/admin/users", data=person, headers=ENGLISH)
+    assert page.status_code == 201 and "earlier logins" not in page.text
     secret = page.text.split('class="secret">')[1].split("<")[0]
     assert secret not in admin.get("/admin/users").text
     sato = app.client()
@@ -41,12 +44,13 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     assert sato.get("/").headers["location"].startswith("/login")
     assert app.client().post("/login", data={"name": "sato", "password": secret}).status_code == 401
     admin.post(f"/admin/users/{user.id}/lock", data={"active": "true"})
-    renewed = admin.post(f"/admin/users/{user.id}/password").text
+    renewed = admin.post(f"/admin/users/{user.id}/password", headers=ENGLISH).text
+    assert "earlier logins" in renewed
     second = renewed.split('class="secret">')[1].split("<")[0]
     for password, status in ((secret, 401), (second, 303)):
         login = app.client().post("/login", data={"name": "sato", "password": password})
         assert login.status_code == status
-    log = admin.get("/admin/audit", headers={"accept-language": "en"}).text
+    log = admin.get("/admin/audit", headers=ENGLISH).text
     locked = ("User locked out", "User let in again")
     for action in ("User added", "Role changed", *locked, "Password reset"):
         assert action in log
@@ -66,9 +70,26 @@ def test_who_becomes_an_expert_starts_in_blind_mode(app: App) -> None:
 
 
 def test_a_trial_has_logins_at_every_start(app: App) -> None:
-    settings = app.services.settings
+    settings, database = app.services.settings, app.services.database
     assert _first_logins(settings, demo=False) == []
+    with database.write() as session:
+        admin, expert = (users.find_user(session, name) for name in ("admin", "expert"))
+        assert admin is not None and expert is not None
+        key = users.add_token(session, expert, "camera")
+        users.set_role(session, expert, Role.ADMIN)
+        users.set_role(session, admin, Role.NEWCOMER)
+        users.set_active(session, admin, False)
     told = [_first_logins(settings, demo=True) for _ in range(2)]
+    with database.read() as session:
+        assert users.user_of_token(session, key) is None
+        assert {user.name: user.role for user in users.list_users(session)} == {
+            role.value: role.value for role in Role
+        }
+        kept = audit.list_entries(session, 0, 3)
+    assert [(entry.action, entry.subject, entry.detail) for entry, _ in kept] == [
+        ("password reset", name, {"role": name, "by": audit.COMMAND_LINE})
+        for name in ("newcomer", "expert", "admin")
+    ]
     for number, status in ((0, 401), (1, 303)):
         logins = [re.findall("`([^`]+)`", line) for line in told[number]]
         assert [name for name, _ in logins] == ["admin", "expert", "newcomer"]
@@ -91,6 +112,28 @@ def test_the_language_can_be_chosen_after_every_form(app: App) -> None:
         assert f'name="next" value="{goal}"' in admin.post(path, data={}).text
 
 
+@pytest.mark.parametrize(
+    ("came_from", "path", "goal"),
+    [
+        ("/fruits?grade=A&lot=1", "/fruits", "/fruits?grade=A&lot=1"),
+        ("/login?next=/fruits/1", "/login", "/login?next=/fruits/1"),
+        ("/fruits?grade=%E7%A7%80", "/fruits", "/fruits?grade=%E7%A7%80"),
+        ("/fruits?grade=A", "/lots", "/lots"),
+        ("/fruits", "/fruits", "/fruits"),
+        ("/?x=1", "//elsewhere.example", "/?x=1"),
+        ("/fruits?grade=A", "https://elsewhere.example/fruits", "/"),
+    ],
+)
+def test_a_page_stays_as_it_was_in_the_other_language(
+    app: App, came_from: str, path: str, goal: str
+) -> None:
+    form = {"language": "en", "next": path}
+    for host, shown in (("http://testserver", goal), ("http://[", goal.partition("?")[0])):
+        headers = {"referer": f"{host}{came_from}"}
+        answer = app.client().post("/language", data=form, headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (303, shown)
+
+
 def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})
@@ -109,6 +152,32 @@ def test_what_the_command_line_did_is_in_the_users_language(app: App) -> None:
         kept = [entry.action for entry, _ in audit.list_entries(session, 0, 5)]
     assert kept == ["unlocked", "locked", "token made", "password reset", "user added"]
     assert page.count("操作元: コマンドライン") == 5 and "command line" not in page
+
+
+def test_the_log_tells_what_people_wrote_as_they_wrote_it(app: App, melons: Path) -> None:
+    surface = next(melons.glob("captures/*/surface.png"))
+    fruit_id = send(app, surface.read_bytes())
+    newcomer, note = app.client(Role.NEWCOMER), "<b hx-post='/x'>糖度 80%"
+    for text in (note, ""):
+        newcomer.post(f"/fruits/{fruit_id}/details", data={"note": text})
+    page = app.client(Role.ADMIN).get("/admin/audit")
+    assert page.status_code == 200
+    assert str(escape(note)) in page.text and "<b hx-post" not in page.text
+
+
+def test_the_command_line_locks_not_the_last_administrator(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, expert = str(app.services.settings.data), app.client(Role.EXPERT)
+    with pytest.raises(SystemExit) as ended:
+        main(["users", data, "lock", "admin"])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.err == "error: no administrator would be left: make another one first\n"
+    assert app.client(Role.ADMIN).get("/admin").status_code == 200
+    with pytest.raises(SystemExit):
+        main(["users", data, "lock", "expert"])
+    assert expert.get("/").headers["location"].startswith("/login")
 
 
 def test_every_line_of_the_log_has_words() -> None:
@@ -165,7 +234,7 @@ def test_other_words_for_the_grades_are_a_new_version(app: App, melons: Path) ->
     assert [(item.grade, item.fruit_id) for item in examples] == [("A", first)]
     (second,) = send_all(app, surfaces[1:2])
     for fruit, version in ((first, 1), (second, 2)):
-        page = admin.get(f"/fruits/{fruit}", headers={"accept-language": "en"}).text
+        page = admin.get(f"/fruits/{fruit}", headers=ENGLISH).text
         assert f"standard version {version}" in page
 
 

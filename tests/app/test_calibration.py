@@ -18,6 +18,8 @@ from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
 from tests.app.conftest import PASSWORD, App, work
 from tests.app.learning import prepare, send_fruits
 
+ENGLISH = {"accept-language": "en"}
+
 
 def open_session(client: TestClient, **fields: str) -> str:
     """Open a session; its address."""
@@ -70,7 +72,7 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
 
     # What the second sees does not depend on what the first gave: not in a page, not in a header.
     pages = [address, f"{address}?lead=true", f"{address}/count", "/calibration"]
-    pages.append("/calibration/drift")
+    pages += ["/calibration/drift", f"{address}/reveal"]
     before = [second.get(page) for page in pages]
     with prepared.services.database.write() as session:
         for given in session.query(CalibrationGrade):
@@ -80,8 +82,8 @@ def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
     for one, other in zip(before, after, strict=True):
         assert one.text == other.text
         assert {**one.headers} == {**other.headers}
-    for page in (f"{address}/reveal", fruits_on(second, address)[0]):
-        assert second.get(page).status_code == 404
+    assert second.get(f"{address}/reveal").headers["location"] == address
+    assert second.get(fruits_on(second, address)[0]).status_code == 404
     assert "<b>1</b> / 2" in second.get(f"{address}/count").text
 
 
@@ -121,7 +123,7 @@ def test_a_session_from_opening_to_consensus(prepared: App, melons: Path) -> Non
     assert first.post(f"{address}/reveal").status_code == 303
     assert second.get(f"{address}/count").headers["hx-redirect"] == f"{address}/reveal"
 
-    page = second.get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    page = second.get(f"{address}/reveal", headers=ENGLISH).text
     listed = re.findall(rf'class="card fruit" href="({address}/fruits/\d+)"', page)
     with prepared.services.database.read() as session:
         found = calibration.get_session(session, 1)
@@ -199,6 +201,18 @@ def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> N
     client.post(f"{address}/reveal")
     client.post(f"{fruit}/consensus", data={"grade": "B"})
     client.post(f"{address}/references")
+    asks = f'action="{address}/references"'
+    assert asks not in client.get(f"{address}/reveal").text, "it waits already"
+    with own_run_app.services.database.write() as session:
+        (job,) = jobs.recent_jobs(session, jobs.REFERENCE_KINDS, 2)
+        jobs.fail(session, job.id, "reference", "the disk was full")
+        job.fruit_id = 1  # as such jobs were kept before
+    newcomer = own_run_app.client(Role.NEWCOMER)
+    for told in (newcomer.get("/api/v1/fruits/1").json(), newcomer.get("/api/v1/fruits").json()[0]):
+        assert (told["state"], told["error"]) == ("done", None), "the fruit is graded all the same"
+    assert "could not be graded again" not in newcomer.get("/fruits/1", headers=ENGLISH).text
+    assert asks in client.get(f"{address}/reveal").text
+    client.post(f"{address}/references")
     work(own_run_app.services)
     assert grades_of_reference(own_run_app) == ["B"]
 
@@ -239,7 +253,7 @@ def test_references_do_not_count_for_mezorois_agreement(prepared: App, melons: P
     for fruit in fruits_on(client, address):
         client.post(fruit, data={"grade": "A"})
     client.post(f"{address}/reveal")
-    page = client.get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    page = client.get(f"{address}/reveal", headers=ENGLISH).text
     assert "Mezoroi learned from 1 of these fruits" in page
     with prepared.services.database.read() as session:
         found = calibration.get_session(session, 1)
@@ -290,7 +304,7 @@ def test_a_grade_after_the_reveal_is_not_taken_but_one_sent_again_is_no_error(
     late = second.post(fruit, data={"grade": "A"}, headers={"accept": "application/json"})
     assert late.status_code == 422 and "公開" in late.json()["error"]
     assert first.post(fruit, data={"grade": "A", "key": "k"}).status_code == 303
-    page = second.get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    page = second.get(f"{address}/reveal", headers=ENGLISH).text
     assert "not enough data" in page and "nan" not in page.lower().replace("nano", "")
 
 
@@ -303,12 +317,13 @@ def test_a_grade_given_before_the_reveal_counts_when_it_arrives_after(prepared: 
     with prepared.services.database.write() as session:
         for found in session.query(CalibrationSession):
             found.opened_at -= timedelta(minutes=5)
-    english = {"accept-language": "en"}
-    asked = first.post(f"{address}/reveal", headers=english)
+    asked = first.post(f"{address}/reveal", headers=ENGLISH)
     assert asked.status_code == 200 and "1 grader has not finished." in asked.text
-    assert second.get(f"{address}/reveal").status_code == 404, "it is only asked"
+    (goal,) = re.findall(r'name="next" value="([^"]+)"', asked.text)
+    early = first.get(goal)
+    assert (early.status_code, early.headers["location"]) == (303, address), "it is only asked"
     assert first.post(f"{address}/reveal", data={"sure": "true"}).status_code == 303
-    assert "not enough data" in first.get(f"{address}/reveal", headers=english).text
+    assert "not enough data" in first.get(f"{address}/reveal", headers=ENGLISH).text
 
     program = {"accept": "application/json"}
     for fruit in fruits_of_second:
@@ -358,12 +373,29 @@ def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
         for fruit in fruits_on(client, address):
             client.post(fruit, data={"grade": "A"})
     clients[0].post(f"{address}/reveal")
-    page = clients[0].get(f"{address}/reveal", headers={"accept-language": "en"}).text
+    page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
     assert "100 %" in page and page.count('κ <span class="few">not enough data</span>') == 2
-    with prepared.services.database.write() as session:  # as it was kept before there were any
-        for found in session.query(CalibrationSession):
-            found.outcome = {name: v for name, v in found.outcome.items() if name != "kappa_low"}
-    assert clients[0].get(f"{address}/reveal", headers={"accept-language": "en"}).text == page
+
+
+def test_a_session_shows_the_same_after_its_grades_have_gone(prepared: App) -> None:
+    """Also one that was kept before kappa came with its interval, which is then left out."""
+    clients = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(clients[0], count="3")
+    for client, grades in zip(clients, ("ABD", "ACD"), strict=True):
+        for fruit, grade in zip(sorted(fruits_on(client, address)), grades, strict=True):
+            client.post(fruit, data={"grade": grade})
+    clients[0].post(f"{address}/reveal")
+    page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
+    assert len(re.findall(r"κ <b>0.\d\d</b> <small>\(", page)) == 2
+    with prepared.services.database.write() as session:
+        session.query(CalibrationGrade).delete()
+    assert clients[0].get(f"{address}/reveal", headers=ENGLISH).text == page
+    with prepared.services.database.write() as session:
+        (found,) = session.query(CalibrationSession)
+        new = ("kappa_low", "kappa_high")
+        found.outcome = {name: value for name, value in found.outcome.items() if name not in new}
+    old = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
+    assert old == re.sub(r"(κ <b>0.\d\d</b>) <small>.*?</small>", r"\1", page)
 
 
 @pytest.mark.parametrize(
@@ -450,6 +482,6 @@ def test_the_drift_page_draws_a_chart_and_warns(prepared: App) -> None:
             for given in calibration.grades_of(session, found.id):
                 given.given_at = start + timedelta(weeks=4 * number)
             found.revealed_at = start + timedelta(weeks=4 * number)
-    page = client.get("/calibration/drift", headers={"accept-language": "en"}).text
+    page = client.get("/calibration/drift", headers=ENGLISH).text
     assert "40 repeats" in page and page.count("<svg") == 2
     assert "Grades stricter than before" in page and 'class="alert"' in page

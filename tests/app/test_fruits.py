@@ -86,6 +86,14 @@ def test_a_filter_does_not_tell_a_blind_grader_the_grade(filled: App) -> None:
     assert shown(client, "") == {1, 2, 3, 4, 5, 6}
     assert shown(client, "grade=C") == shown(client, "grade=A") == set(), "whoever sent it"
     assert shown(client, "reliability=unknown") == {4}
+    assert shown(client, "verdict=none") == {1, 4, 6}, "to be judged, which tells no grade"
+    for query in ("verdict=none&grade=C", "verdict=none&reliability=sure"):
+        assert shown(client, query) == set()
+    page = client.get("/fruits?verdict=none").text
+    assert len(re.findall('class="badge none">\\?<', page)) == 2
+    assert re.findall('class="badge  grade-[0-9]">([A-D])<', page) == ["D"], "seen by who judged it"
+    judged = rows_of(client, "verdict=none")
+    assert {row["id"]: row["grade"] for row in judged} == {"1": "", "4": "D", "6": ""}
     table = rows_of(client)
     assert {row["id"] for row in table if not row["grade"]} == {"1", "5", "6"}
     assert not client.get("/summary?day=2026-09-04").text.count("badge grade-")

@@ -17,7 +17,7 @@ import mezoroi as mz
 from mezoroi.app import gallery, hiding, practice_settings, practising, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, jobs, practice, references, specimens, users
-from mezoroi.app.tables import now
+from mezoroi.app.tables import GradingRow, Run, User, now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
 from mezoroi.retrieval.gallery import THUMBNAILS
@@ -269,6 +269,46 @@ def test_disputed_and_waiting_fruits_are_no_examples(ready: App, melons: Path) -
         practice.keep_tests(session, {"pre-test": [(tested.id, "A")]})
         calibration.open_session(session, "", "hand", 1, 1, [waiting.id], [])
     assert hidden() == {*names, "fruit-1", "fruit-2"}
+
+
+def test_a_result_tells_newcomers_no_grade_of_a_hidden_reference(ready: App, melons: Path) -> None:
+    surface = next(melons.glob("captures/*/surface.png"))
+    (fruit_id,) = send_fruits(ready, ready.client(Role.NEWCOMER), [surface])
+
+    def near(role: Role, address: str) -> list[str]:
+        found = ready.client(role).get(address).json()
+        (fruit,) = found if isinstance(found, list) else [found]
+        return [item["id"] for item in fruit["grading"]["neighbours"]]
+
+    def pictures(role: Role) -> list[str]:
+        page = ready.client(role).get(f"/fruits/{fruit_id}").text
+        return re.findall(r'<img src="[^"]+" alt="([^"]+)"', page.split('id="alike"')[-1])
+
+    with ready.services.database.write() as session:
+        for item in session.query(User):
+            item.blind = False
+    addresses = (f"/api/v1/fruits/{fruit_id}", "/api/v1/fruits")
+    every = near(Role.EXPERT, addresses[0])
+    assert near(Role.NEWCOMER, addresses[0]) == every and len(every) == 8
+    with ready.services.database.write() as session:
+        by_name = {item.reference: item for item in session.query(Specimen)}
+        tested, waiting, disputed = (by_name[name] for name in every[:3])
+        practice.keep_tests(session, {"pre-test": [(tested.id, tested.grade or "")]})
+        calibration.open_session(session, "", "hand", 1, 1, [waiting.id], [])
+        disputed.consensus = wrong(disputed.grade or "")
+    for address in addresses:
+        assert near(Role.NEWCOMER, address) == every[3:]
+        assert near(Role.EXPERT, address) == every
+    assert pictures(Role.NEWCOMER) == every[3:7]
+    assert pictures(Role.EXPERT) == every[:4]
+    with ready.services.database.write() as session:
+        another = Run(folder="x", digest="x", standard_id=1, input_kind="surface", metrics={})
+        session.add(another)
+        session.flush()
+        session.query(GradingRow).one().run_id = another.id
+    for address in addresses:
+        assert near(Role.NEWCOMER, address) == [], "another run's references"
+    assert pictures(Role.NEWCOMER) == []
 
 
 def test_fruits_stay_the_same_under_a_grader_trained_in_the_app(

@@ -89,7 +89,7 @@ def test_grading_again_is_followed_and_its_failure_told(app: App) -> None:
 
 def test_scripts_and_styles_are_kept_under_an_address_of_their_own(app: App) -> None:
     client = app.client(Role.ADMIN)
-    for page in ("/", "/fruits", "/validity"):
+    for page in ("/", "/fruits", "/validity", "/practice", "/calibration"):
         named = re.findall(r'(?:src|href)="(/static/[^"]+)"', client.get(page).text)
         assert len(named) >= 6
         for address in named:

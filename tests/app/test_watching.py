@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,22 @@ def test_the_start_page_follows_the_folder_and_tells_what_was_refused(
     again = asks.search(news.text)
     assert again is not None and client.get(again[1]).status_code == 204
     assert look(watcher) == [] and len(watcher.refused) == 2, "refused once"
+
+
+def test_what_was_too_large_is_taken_when_the_limit_is_raised(app: App, folder: Path) -> None:
+    here = app.services
+    photo = folder / "1.jpg"
+    photo.write_bytes(jpeg(1))
+
+    def watcher(most: int) -> Watcher:
+        settings = replace(here.settings, limits=Limits(upload_bytes=most))
+        return Watcher(folder, "expert", settings, here.database, here.blobs, lambda: None)
+
+    strict = watcher(photo.stat().st_size - 1)
+    assert look(strict) == look(strict) == [] and len(strict.refused) == 1, "refused once"
+    (folder / "2.jpg").write_bytes(jpeg(2, 40, 30))
+    assert look(strict) == [1], "the others go on"
+    assert look(watcher(photo.stat().st_size)) == [2]
 
 
 def test_without_a_watched_folder_the_start_page_asks_for_nothing(app: App) -> None:

@@ -1,11 +1,18 @@
-"""Which reference fruits no page may show as examples of their grade."""
+"""Which reference fruits may not be shown as examples of their grade."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from mezoroi.app import teaching
+from mezoroi.app.roles import Role
 from mezoroi.app.store import references, runs, specimens
+from mezoroi.app.tables import GradingRow, User
+
+Neighbours = list[Mapping[str, Any]]
 
 
 def hidden_names(session: Session) -> set[str]:
@@ -25,7 +32,7 @@ def hidden_names(session: Session) -> set[str]:
     made = references.of_fruits(session, run.id)
     hidden = {item.reference for item in secret if item.reference is not None}
     hidden |= {one.name for item in secret for one in made.get(item.fruit_id or 0, [])}
-    for item in specimens.known_specimens(session):
+    for item in specimens.known_specimens(session, of_references=True):
         own = {one.name: one.grade for one in made.get(item.fruit_id or 0, [])}
         if item.reference is not None:
             own[item.reference] = item.labels["reference"]
@@ -35,3 +42,23 @@ def hidden_names(session: Session) -> set[str]:
             if item.name in names or agreed != grade:
                 hidden.add(name)
     return hidden
+
+
+def shown_neighbours(
+    session: Session, user: User, gradings: Sequence[GradingRow]
+) -> dict[int, Neighbours]:
+    """By grading, the similar reference fruits that a user may see; a newcomer none that is hidden.
+
+    Experts see all: their list of references tells these grades anyway. Another run may call its
+    references otherwise, so of those none can be told to be fit for a newcomer.
+    """
+    found: dict[int, Neighbours] = {row.id: row.result["neighbours"] for row in gradings}
+    if Role(user.role).covers(Role.EXPERT) or not any(found.values()):
+        return found
+    run = runs.active_run(session)
+    hidden = hidden_names(session)
+    of_run = {row.id for row in gradings if run is not None and row.run_id == run.id}
+    return {
+        number: [item for item in near if item["id"] not in hidden] if number in of_run else []
+        for number, near in found.items()
+    }

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from mezoroi.app.tables import Base, Fruit, Standard, User, now
+from mezoroi.app.tables import Base, Fruit, Job, Standard, User, now
 
 
 class Specimen(Base):
@@ -153,6 +153,7 @@ class CalibrationFruit(Base):
     reference_job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"))
     specimen: Mapped[Specimen] = relationship(lazy="joined")
     decided_by: Mapped[User | None] = relationship(lazy="joined")
+    reference_job: Mapped[Job | None] = relationship(lazy="joined")
 
 
 class CalibrationGrader(Base):

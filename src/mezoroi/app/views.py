@@ -86,13 +86,17 @@ class ResultView:
 
 
 def result_view(
-    row: GradingRow, language: str, typical: MeanSilhouette | None = None
+    row: GradingRow,
+    language: str,
+    typical: MeanSilhouette | None = None,
+    neighbours: Sequence[Mapping[str, Any]] = (),
 ) -> ResultView:
     """What a page in `language` shows of a grading.
 
     Parameters
     ----------
     typical : of the decided grade, where it is known
+    neighbours : the similar reference fruits that may be shown
     """
     result = row.result
     standard = GradingStandard.from_dict(row.standard.content)
@@ -131,7 +135,7 @@ def result_view(
         notes=[catalogue(language).note(note) for note in result["notes"]],
         pictures=result["pictures"],
         maps=_maps(result, standard, row.grade),
-        neighbours=result["neighbours"][:NEIGHBOURS_SHOWN],
+        neighbours=neighbours[:NEIGHBOURS_SHOWN],
         outline=result["outline"],
         silhouette=_paths(result["silhouette"]),
         typical=_path(typical.radii) if typical is not None else None,

@@ -28,6 +28,7 @@ SETTLED_SECONDS = 2.0
 """A file that did not change for so long is taken to be whole."""
 MOST_REFUSED = 3
 """So many refused files are told on the page."""
+_TOO_LARGE = "too large"
 _BLOCK = 1 << 20
 
 
@@ -81,6 +82,7 @@ class Watcher:
         self._wake = wake
         self.refused: deque[Refused] = deque(maxlen=MOST_REFUSED)
         self._last: dict[str, Found] = {}
+        self._too_large: dict[str, Found] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -127,7 +129,8 @@ class Watcher:
             known = watched.known_files(session)
         for name, found in self._last.items():
             settled = now - found.modified / 1e9 >= SETTLED_SECONDS and before.get(name) == found
-            if not settled or known.get(name) == (found.size, found.modified):
+            looked_at = known.get(name) == (found.size, found.modified)
+            if not settled or looked_at or self._too_large.get(name) == found:
                 continue
             try:
                 fruit_id = self._take(found, user)
@@ -136,6 +139,9 @@ class Watcher:
                     break
                 log.warning("not taken", extra={"file": name, "reason": problem.code})
                 self.refused.appendleft(Refused(name, problem.code))
+                if problem.code == _TOO_LARGE:  # may fit from the next start on: not noted for good
+                    self._too_large[name] = found
+                    continue
                 fruit_id = None
             except OSError as error:
                 log.warning("not readable", extra={"file": name, "reason": str(error)})
@@ -151,7 +157,7 @@ class Watcher:
     def _take(self, found: Found, user: User) -> int | None:
         """Send a file; None where a fruit has this very content already."""
         if found.size > self._settings.limits.upload_bytes:
-            raise UploadProblem("too large", 413)
+            raise UploadProblem(_TOO_LARGE, 413)
         path = self._folder / found.name
         with path.open("rb") as stream:
             digest = hashlib.sha256()

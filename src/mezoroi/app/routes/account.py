@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -85,9 +86,11 @@ def log_out(request: Request, _: Anyone, here: Here) -> Response:
 
 
 @router.post("/language")
-def choose_language(user: Anyone, here: Here, language: Text, next: Text = "/") -> Response:
+def choose_language(
+    request: Request, user: Anyone, here: Here, language: Text, next: Text = "/"
+) -> Response:
     """Keep the language, for the user or, before login, in a cookie."""
-    response = RedirectResponse(safe_path(next), 303)
+    response = RedirectResponse(_as_it_stood(request, safe_path(next)), 303)
     if language in LANGUAGES:
         if user is not None:
             with here.database.write() as session:
@@ -141,3 +144,12 @@ def save_account(
     except MezoroiError:
         return refuse(_UNFIT)
     return RedirectResponse("/login", 303)
+
+
+def _as_it_stood(request: Request, path: str) -> str:
+    """A page with what its address asked for, such as a filter, where the browser comes from it."""
+    try:
+        came = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return path
+    return f"{path}?{came.query}" if came.path == path and came.query else path

@@ -92,7 +92,7 @@ def reset_password(request: Request, user_id: Id, user: Admin, here: Here) -> Re
         users.set_password(session, person, secret, must_change=True)
         users.revoke_tokens(session, person)
         audit.record(session, user, "password reset", person.name)
-    return _people(request, here, secret=secret, secret_of=person.name)
+    return _people(request, here, secret=secret, secret_of=person.name, was_reset=True)
 
 
 @router.post("/admin/users/{user_id}/lock")
@@ -228,7 +228,7 @@ def audit_log(
         entries=entries,
         actions=audit.ACTIONS,
         details=audit.DETAILS,
-        words={**ROLES, **ARMS, **LANGUAGES},
+        words={**ROLES, **ARMS, **LANGUAGES, audit.COMMAND_LINE: audit.COMMAND_LINE},
         total=total,
         page=page,
         pages=pages,
@@ -259,6 +259,7 @@ def _people(
     problem: str | None = None,
     secret: str | None = None,
     secret_of: str = "",
+    was_reset: bool = False,
 ) -> Response:
     with here.database.read() as session:
         found = users.list_users(session)
@@ -271,6 +272,7 @@ def _people(
         problem=problem,
         secret=secret,
         secret_of=secret_of,
+        was_reset=was_reset,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 import mezoroi
 from mezoroi.app.access import Expert, Newcomer, newcomer
+from mezoroi.app.hiding import Neighbours, shown_neighbours
 from mezoroi.app.routes.grade import NUMBERS, UploadKey, take_upload
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, verdicts
@@ -59,7 +60,11 @@ class FruitOut(BaseModel):
     error: str | None = Field(None, description="Code of what went wrong.")
     grading_id: int | None = None
     grading: dict[str, Any] | None = Field(
-        None, description="As `Grading.to_dict` gives it; hidden until a blind grader has graded."
+        None,
+        description=(
+            "As `Grading.to_dict` gives it; hidden until a blind grader has graded. Newcomers get "
+            "no `neighbours` that are in a test or an open session, or disputed."
+        ),
     )
 
 
@@ -116,7 +121,8 @@ def list_fruits(
         found = fruits.list_fruits(session, first, most)
         ids = [item.grading.id for item in found if item.grading]
         own = verdicts.answered(session, ids, user.id)
-    return [_fruit(item, user, own) for item in found]
+        near = shown_neighbours(session, user, [item.grading for item in found if item.grading])
+    return [_fruit(item, user, own, near) for item in found]
 
 
 @v1.get("/fruits/{fruit_id}")
@@ -171,15 +177,20 @@ def _read(fruit_id: int, user: User, here: Services) -> FruitOut:
         if fruit is None:
             raise HTTPException(404)
         grading = fruits.newest_grading(session, fruit_id)
-        ids = [] if grading is None else [grading.id]
-        own = verdicts.answered(session, ids, user.id)
+        rows = [] if grading is None else [grading]
+        own = verdicts.answered(session, [row.id for row in rows], user.id)
+        near = shown_neighbours(session, user, rows)
         item = Listed(fruit, grading, jobs.newest_job(session, fruit_id))
-    return _fruit(item, user, own)
+    return _fruit(item, user, own, near)
 
 
-def _fruit(item: Listed, user: User, own: dict[int, Verdict]) -> FruitOut:
+def _fruit(
+    item: Listed, user: User, own: dict[int, Verdict], near: dict[int, Neighbours]
+) -> FruitOut:
     grading = item.grading
-    shown = grading is not None and not asks_blind(user, own.get(grading.id))
+    result = None
+    if grading is not None and not asks_blind(user, own.get(grading.id)):
+        result = {**grading.result, "neighbours": near[grading.id]}
     state = item.job.state if item.job is not None else "done"
     return FruitOut(
         id=item.fruit.id,
@@ -189,5 +200,5 @@ def _fruit(item: Listed, user: User, own: dict[int, Verdict]) -> FruitOut:
         state=state,
         error=item.job.error if item.job is not None else None,
         grading_id=grading.id if grading is not None else None,
-        grading=grading.result if grading is not None and shown else None,
+        grading=result,
     )

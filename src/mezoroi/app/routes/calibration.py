@@ -230,9 +230,11 @@ def reveal(
 
 @router.get("/calibration/{session_id}/reveal")
 def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> Response:
-    """Agreement, and the fruits, most disputed first."""
+    """Agreement, and the fruits, most disputed first; before the reveal the session's own page."""
     with here.database.read() as session:
-        found = _revealed(session, session_id)
+        found = _session(session, session_id)
+        if found.revealed_at is None:
+            return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
         state = sessions.settled(session, found)
     outcome = _outcome(here, found)
@@ -359,8 +361,10 @@ def _revealed(session: Session, session_id: int) -> CalibrationSession:
 
 def _outcome(here: Services, found: CalibrationSession) -> dict[str, Any]:
     """What a closed session shows; computed once, outside of any writing: it takes seconds."""
-    if "kappa_low" in found.outcome:  # what was kept before there were intervals is made anew
-        return found.outcome
+    if found.outcome:  # stays as it was: the grades that it was made of go after a time
+        unknown = [[None] * len(row) for row in found.outcome["kappa"]]
+        # What was kept before kappa came with its interval has none.
+        return {"kappa_low": unknown, "kappa_high": unknown, **found.outcome}
     with here.database.read() as session:
         count = len(calibration.grades_of(session, found.id))
         outcome = sessions.outcome_of(session, found)

@@ -20,6 +20,7 @@ from mezoroi.app import intake
 from mezoroi.app.access import Newcomer, newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.expert_tools import expert_tools
+from mezoroi.app.hiding import shown_neighbours
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS, UploadProblem
 from mezoroi.app.roles import Role
@@ -187,6 +188,7 @@ def fruit_page(
         if grading is not None and Role(user.role).covers(Role.EXPERT):
             expert = expert_tools(session, grading, user, own)
         painted = grading is not None and bool(verdicts.painted(session, grading.id))
+        near = [] if grading is None else shown_neighbours(session, user, [grading])[grading.id]
         open_lots = lots.open_lots(session)
         typical = None
         if grading is not None and grading.result["silhouette"] is not None:
@@ -195,7 +197,7 @@ def fruit_page(
     common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place)}
     if grading is None:
         return here.pages.render(request, "grade/waiting.html", **common)
-    view = result_view(grading, language_of(request), typical)
+    view = result_view(grading, language_of(request), typical, near)
     if asks_blind(user, own):
         hidden = replace(view, maps=[], neighbours=[])
         return here.pages.render(request, "grade/blind.html", result=hidden, **common)

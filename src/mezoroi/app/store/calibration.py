@@ -220,10 +220,10 @@ def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str |
     The reference that was made of another grade goes: it would teach what nobody agrees on.
     """
     specimen = session.get_one(Specimen, fruit.specimen_id)
-    if fruit.consensus != grade and fruit.reference_job_id is not None:
+    if fruit.consensus != grade and fruit.reference_job is not None:
         payload = {"fruit_id": specimen.fruit_id}
         jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
-        fruit.reference_job_id = None
+        fruit.reference_job = None
     fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
     specimen.consensus = grade
@@ -236,21 +236,18 @@ def make_references(session: Session, session_id: int, user_id: int) -> int:
     for fruit in fruits_of(session, session_id):
         if not can_be_reference(fruit):
             continue
-        job = jobs.add_job(
-            session,
-            jobs.ADD_REFERENCE,
-            fruit_id=fruit.specimen.fruit_id,
-            user_id=user_id,
-            payload={"fruit_id": fruit.specimen.fruit_id, "grade": fruit.consensus},
+        payload = {"fruit_id": fruit.specimen.fruit_id, "grade": fruit.consensus}
+        fruit.reference_job = jobs.add_job(
+            session, jobs.ADD_REFERENCE, user_id=user_id, payload=payload
         )
-        fruit.reference_job_id = job.id
         made += 1
     return made
 
 
 def can_be_reference(fruit: CalibrationFruit) -> bool:
     """Whether a settled fruit is not among the references yet, nor queued to be."""
-    is_new = fruit.specimen.fruit_id is not None and fruit.reference_job_id is None
+    job = fruit.reference_job
+    is_new = fruit.specimen.fruit_id is not None and (job is None or job.state == "failed")
     return is_new and fruit.consensus is not None
 
 

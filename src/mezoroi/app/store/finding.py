@@ -46,16 +46,16 @@ class Filter:
     @property
     def is_empty(self) -> bool:
         """Whether it is all fruits."""
-        return not self._about_time_and_lot() and not self._about_grade()
+        return not self._beside_grade() and not self._about_grade()
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """As SQL, to be joined by AND."""
         about_grade = self._about_grade()
         if about_grade and self.blind_for is not None:
             about_grade.append(~awaits_blind(self.blind_for))
-        return self._about_time_and_lot() + about_grade
+        return self._beside_grade() + about_grade
 
-    def _about_time_and_lot(self) -> list[ColumnElement[bool]]:
+    def _beside_grade(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.start is not None:
             found.append(Fruit.created_at >= midnight(self.start))
@@ -63,15 +63,15 @@ class Filter:
             found.append(Fruit.created_at < midnight(self.end + timedelta(days=1)))
         if self.lot is not None:
             found.append(Fruit.lot_id == self.lot)
+        if self.verdict == "none":  # that nobody judged a fruit tells no grade
+            found.append(and_(Fruit.verdict.is_(None), Fruit.grade.is_not(None)))
         return found
 
     def _about_grade(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.grade is not None:
             found.append(Fruit.grade == self.grade)
-        if self.verdict == "none":
-            found.append(and_(Fruit.verdict.is_(None), Fruit.grade.is_not(None)))
-        elif self.verdict is not None:
+        if self.verdict not in (None, "none"):
             found.append(Fruit.verdict == self.verdict)
         if self.reliability == "sure":
             found.append(Fruit.reliability >= SURE)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mezoroi.app.store.jobs import GRADE
 from mezoroi.app.store.lots import find_or_add_lot
 from mezoroi.app.tables import Fruit, GradingRow, Job, Run, Verdict
 
@@ -35,7 +36,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Listed:
-    """A fruit in a list, with its newest grading and job, where it has them."""
+    """A fruit in a list, with its newest grading and job to grade it, where it has them."""
 
     fruit: Fruit
     grading: GradingRow | None
@@ -158,14 +159,14 @@ def list_fruits(session: Session, first: int, most: int) -> list[Listed]:
 
 
 def listed(session: Session, fruits: Sequence[Fruit]) -> list[Listed]:
-    """Fruits with their newest gradings and jobs, in the same order."""
+    """Fruits with their newest gradings and jobs to grade them, in the same order."""
     ids = [fruit.id for fruit in fruits]
     newest = select(func.max(GradingRow.id)).where(GradingRow.fruit_id.in_(ids))
     gradings = session.scalars(
         select(GradingRow).where(GradingRow.id.in_(newest.group_by(GradingRow.fruit_id)))
     )
     by_fruit = {row.fruit_id: row for row in gradings}
-    last_jobs = select(func.max(Job.id)).where(Job.fruit_id.in_(ids)).group_by(Job.fruit_id)
-    jobs = session.scalars(select(Job).where(Job.id.in_(last_jobs)))
+    last_jobs = select(func.max(Job.id)).where(Job.fruit_id.in_(ids), Job.kind == GRADE)
+    jobs = session.scalars(select(Job).where(Job.id.in_(last_jobs.group_by(Job.fruit_id))))
     job_of = {job.fruit_id: job for job in jobs}
     return [Listed(fruit, by_fruit.get(fruit.id), job_of.get(fruit.id)) for fruit in fruits]

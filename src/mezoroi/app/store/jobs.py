@@ -57,9 +57,9 @@ def count_open(session: Session, kind: str) -> int:
 
 
 def newest_job(session: Session, fruit_id: int) -> Job | None:
-    """The newest job about a fruit, or None."""
-    query = select(Job).where(Job.fruit_id == fruit_id).order_by(Job.id.desc()).limit(1)
-    return session.scalar(query)
+    """The newest grading of a fruit that was asked for, or None."""
+    query = select(Job).where(Job.fruit_id == fruit_id, Job.kind == GRADE)
+    return session.scalar(query.order_by(Job.id.desc()).limit(1))
 
 
 def queue_place(session: Session, job: Job) -> int:

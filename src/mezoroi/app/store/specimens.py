@@ -161,8 +161,13 @@ def get_specimens(session: Session, ids: Iterable[int]) -> dict[int, Specimen]:
     return {item.id: item for item in found}
 
 
-def known_specimens(session: Session) -> list[Known]:
-    """All that the active run has prepared, with what experts and others answered."""
+def known_specimens(session: Session, *, of_references: bool = False) -> list[Known]:
+    """All that the active run has prepared, with what experts and others answered.
+
+    Parameters
+    ----------
+    of_references : only those that are among the run's references
+    """
     run = runs.active_run(session)
     if run is None:
         return []
@@ -178,6 +183,10 @@ def known_specimens(session: Session) -> list[Known]:
     query = select(*columns).where(
         Specimen.run_id == run.id, Specimen.retired.is_(False), Specimen.trouble == ""
     )
+    if of_references:
+        made = select(ReferenceFruit.fruit_id).where(ReferenceFruit.run_id == run.id)
+        is_made = Specimen.fruit_id.in_(made.where(ReferenceFruit.fruit_id.is_not(None)))
+        query = query.where(Specimen.reference.is_not(None) | is_made)
     labels = _session_labels(session)
     for fruit_id, given in _verdict_labels(session).items():
         labels.setdefault(fruit_id, {}).update(given)
