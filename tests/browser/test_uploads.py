@@ -190,6 +190,24 @@ def test_a_photo_that_the_server_stumbles_over_is_kept_and_stops_no_other(
     forgive(tablet)
 
 
+def test_a_page_that_a_network_answers_with_takes_no_photo(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    answered: list[str] = []
+
+    def log_in_here(route: Route) -> None:
+        answered.append(route.request.url)
+        route.fulfill(status=200, content_type="text/html", body="<h1>Wi-Fi</h1>")
+
+    page.route("**/fruits", log_in_here)
+    page.set_input_files("#file", surfaces(melons)[4])
+    expect(page.locator("[data-waiting]")).to_contain_text("1 件")
+    assert answered and len(fruits_of(tablet)) == before
+    page.unroute("**/fruits")
+    page.wait_for_url(re.compile(r"/fruits/\d+"), timeout=30_000)
+    assert len(fruits_of(tablet)) == before + 1
+
+
 def test_a_verdict_that_was_not_heard_is_told_and_can_be_tapped_again(
     visit: Visits, melons: Path
 ) -> None:

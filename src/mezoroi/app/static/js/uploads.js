@@ -49,7 +49,7 @@ async function send() {
     tell("sending", 0);
     const { status, content } = await post(entry);
     const isBroken = status === 0 && !(await isReadable(entry.file));
-    const state = whyAgain(status);
+    const state = whyAgain(status, content);
     if (!isBroken && state) {
       if (status === 500) queue.push(queue.shift()); // if only this one is amiss, others get past
       timer = setTimeout(send, AGAIN_MS);
@@ -60,7 +60,7 @@ async function send() {
     const number = await stored;
     if (number !== null) await work("readwrite", (store) => store.delete(number)).catch(() => null);
     unkept.delete(queue.shift());
-    const isTaken = status === 200 || status === 201;
+    const isTaken = Boolean(content.location);
     if (!isTaken) announce("upload-refused", { name: entry.file.name, reason: content.error });
     senders.get(entry.key)?.(isTaken ? content.location : null);
     senders.delete(entry.key);
@@ -70,7 +70,8 @@ async function send() {
 }
 
 // Why a file must be sent again, or nothing where the server took it or never will.
-function whyAgain(status) {
+function whyAgain(status, { location }) {
+  if (status >= 200 && status < 300 && !location) return "offline"; // a network's own login page
   return STATES[status] ?? (status >= 500 ? "trouble" : null);
 }
 
