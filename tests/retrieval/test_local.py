@@ -193,12 +193,12 @@ def test_a_copied_folder_is_a_whole_index(filled: Path, tmp_path: Path) -> None:
         assert len(index) == COUNT
 
 
-@pytest.mark.parametrize(("exact", "graph"), [(100, 10_000), (100, 200)])
+@pytest.mark.parametrize(("exact", "whole"), [(100, 10_000), (100, 200)])
 def test_larger_indexes_are_of_another_kind(
-    path: Path, monkeypatch: pytest.MonkeyPatch, exact: int, graph: int
+    path: Path, monkeypatch: pytest.MonkeyPatch, exact: int, whole: int
 ) -> None:
     monkeypatch.setattr(faiss_index, "EXACT_UP_TO", exact)
-    monkeypatch.setattr(faiss_index, "GRAPH_UP_TO", graph)
+    monkeypatch.setattr(faiss_index, "WHOLE_UP_TO", whole)
     monkeypatch.setattr(local, "_SCAN_UP_TO", 50)
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(3000, DIM)).astype(np.float32)
@@ -220,13 +220,13 @@ def test_larger_indexes_are_of_another_kind(
                 len(set(row) & {names[among[n]] for n in best})
                 for row, best in zip(found, true, strict=True)
             ]
-            assert np.mean(hits) >= (9.5 if graph > 3000 else 8.5)
+            assert np.mean(hits) >= (9.5 if whole > 3000 else 8.5)
             assert (np.diff(similarity, axis=1) <= 0).all()
         index.remove(names[:5])
         assert not {name for row in index.search(queries, 20)[0] for name in row} & set(names[:5])
     statement = read_statement(path.with_suffix(".faiss"))
     assert statement is not None
-    assert statement.kind == ("hnsw" if graph > 3000 else "ivf-pq")
+    assert statement.kind == ("ivf" if whole > 3000 else "ivf-pq")
     with ReferenceIndex.open(path) as index:
         assert index.search(vectors[7:8], 1)[0] == [["7"]]
         assert len(index.search(queries[:1], 4000)[0][0]) == 2995

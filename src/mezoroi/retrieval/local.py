@@ -99,7 +99,7 @@ class LocalStore:
         else:
             similarity, numbers = self._search_index(vectors, k, selector)
             short = np.flatnonzero((numbers < 0).any(axis=1))
-            if len(short):  # a graph may lose its way behind a filter
+            if len(short):  # the lists searched may hold too few
                 everyone = self.truth.numbers() if allowed is None else allowed
                 similarity[short], numbers[short] = self._scan(vectors[short], k, everyone)
         names = self.truth.ids(np.unique(numbers).tolist())
@@ -194,7 +194,7 @@ class LocalStore:
         self._holes = np.empty(0, dtype=np.int64)
         self._kind = faiss_index.kind_for(len(numbers))
         sample = np.empty((0, self.dim), dtype=np.float32)
-        if self._kind == "ivf-pq":
+        if self._kind != "exact":
             rng = np.random.default_rng(0)
             size = faiss_index.training_sample(len(numbers))
             sample = self.truth.vectors(np.sort(rng.choice(numbers, size, replace=False)))
