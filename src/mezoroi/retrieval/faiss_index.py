@@ -57,8 +57,8 @@ class Statement:
 def kind_for(count: int) -> Kind:
     """Exact while that is fast, then lists, then what fits into memory.
 
-    Not a graph (HNSW): many pictures of one fruit are clusters that no link leads to, so that at a
-    million it lost 6 % of the queries whole, however long it searched.
+    Not a graph (HNSW), which at a million took two to ten times as long to build as lists, and found
+    less where vectors have no clusters.
     """
     if count <= EXACT_UP_TO:
         return "exact"
