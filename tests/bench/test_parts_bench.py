@@ -60,7 +60,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_cells, "BUDGET", (*small, *quick, *parts))
     monkeypatch.setattr(parts_cells, "SEEDS", (0,))
     monkeypatch.setattr(parts_cells, "ARMS", (parts_cells.PLAIN, parts_cells.ADAPTIVE))
-    compared = (parts_cells.CONVENTIONAL, parts_cells.REMEDIES[3])
+    compared = (parts_cells.CONVENTIONAL, parts_cells.REMEDIES[2])
     monkeypatch.setattr(parts_cells, "REMEDIES", compared)
     monkeypatch.setattr(parts_cells, "FOLDS", 2)
     monkeypatch.setattr(parts_boxes, "BUDGET", (*small, *quick, *parts))

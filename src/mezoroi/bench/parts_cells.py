@@ -89,11 +89,9 @@ SHARES: dict[str, float] = {
 }
 REMEDIES = (
     CONVENTIONAL,
-    with_loss(CONVENTIONAL, "conventional, margin 0.3", pairwise_margin=0.3),
     ADAPTIVE,
     with_loss(ADAPTIVE, "adaptive, lambda 0.9", classification_share=0.9),
     with_loss(ADAPTIVE, "adaptive, alpha 2", pairwise_alpha=2.0),
-    BY_CAM,
 )
 """What might bring the adaptive loss before the conventional one, compared by folds of the training
 and validation images."""

@@ -57,8 +57,8 @@ class Statement:
 def kind_for(count: int) -> Kind:
     """Exact while that is fast, then lists, then what fits into memory.
 
-    Not a graph (HNSW), which at a million took two to ten times as long to build as lists, and found
-    less where vectors have no clusters.
+    Not a graph (HNSW): at a million it took up to six times as long to build, and where vectors
+    have no clusters it found a seventh of what lists find.
     """
     if count <= EXACT_UP_TO:
         return "exact"
