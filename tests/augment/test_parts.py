@@ -178,7 +178,8 @@ def test_the_grouping_loss_is_the_papers() -> None:
         for part in range(3):
             own = image[part]
             top, left = np.unravel_index(own.argmax(), own.shape)
-            others = np.delete(image, part, axis=0).max(axis=0) / image.max()
+            peaks = image.max(axis=(1, 2), keepdims=True)
+            others = np.delete(image / peaks, part, axis=0).max(axis=0)
             for row in range(4):
                 for column in range(5):
                     share = own[row, column] / own.sum()
@@ -186,6 +187,12 @@ def test_the_grouping_loss_is_the_papers() -> None:
                     more = others[row, column] - DIVERSITY_MARGIN
                     total += share * (away + DIVERSITY_WEIGHT * more)
     assert grouping_loss(attention).item() == pytest.approx(total / 2, rel=1e-9)
+
+
+def test_parts_cannot_please_the_grouping_loss_by_fading() -> None:
+    attention = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(4)).double()
+    faint = attention * torch.tensor([1.0, 1e-3, 1e-6])[None, :, None, None]
+    torch.testing.assert_close(grouping_loss(faint), grouping_loss(attention))
 
 
 def test_refining_lowers_the_grouping_loss_and_leaves_features_alone() -> None:
@@ -202,6 +209,9 @@ def test_refining_lowers_the_grouping_loss_and_leaves_features_alone() -> None:
     with torch.no_grad():
         losses = [grouping_loss(one.attention(features)) for one in (finder, refined)]
     assert losses[1] < 0.8 * losses[0]
+    boxes = refined.boxes(features, WHOLE.repeat(24, 1))[:, 1:]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert box_iou(boxes[:, one], boxes[:, other]).mean() < 0.3
 
 
 def test_fewer_channels_than_parts_are_refused() -> None:

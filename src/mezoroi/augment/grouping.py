@@ -48,7 +48,8 @@ def grouping_loss(attention: Tensor) -> Tensor:
 
     Parameters
     ----------
-    attention : (N, P, h, w), non-negative, P >= 2; scaled here to sum 1 over positions
+    attention : (N, P, h, w), non-negative, P >= 2; scaled here to sum 1 over positions, and where
+        parts are compared to a peak of 1 each: else all would fade, which makes no part diverse
 
     Returns
     -------
@@ -57,6 +58,7 @@ def grouping_loss(attention: Tensor) -> Tensor:
     """
     parts, height, width = attention.shape[1:]
     flat = attention.flatten(2)
+    flat = flat / flat.amax(dim=2, keepdim=True).clamp_min(1e-9)
     share = flat / flat.sum(dim=2, keepdim=True).clamp_min(1e-9)
     peak = flat.detach().argmax(dim=2)
     place = torch.arange(height * width, device=attention.device)
@@ -70,8 +72,7 @@ def grouping_loss(attention: Tensor) -> Tensor:
         ],
         dim=1,
     )
-    tops = flat.detach().amax(dim=(1, 2), keepdim=True).clamp_min(1e-9)
-    diverse = (share * (others / tops - DIVERSITY_MARGIN)).sum(dim=2)
+    diverse = (share * (others - DIVERSITY_MARGIN)).sum(dim=2)
     return (compact + DIVERSITY_WEIGHT * diverse).sum(dim=1).mean()
 
 
