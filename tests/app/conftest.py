@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from mezoroi.app import practice_settings
 from mezoroi.app.roles import Role
 from mezoroi.app.server import create_app
 from mezoroi.app.services import Services
@@ -183,3 +184,12 @@ def work(services: Services) -> None:
     worker = Worker(services.settings, "worker-test", lambda said: None)
     while worker.work_once():
         pass
+
+
+@pytest.fixture
+def ready(prepared: App) -> App:
+    """Rounds have four fruits, tests one of each grade."""
+    with prepared.services.database.write() as session:
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1)
+        practice_settings.keep_settings(session, settings)
+    return prepared

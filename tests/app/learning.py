@@ -60,3 +60,17 @@ def answer(client: TestClient, question: str, grade: str, **more: str) -> Mappin
     assert reply.status_code == 200, reply.text
     content: Mapping[str, str] = reply.json()
     return content
+
+
+def wrong(truth: str) -> str:
+    return next(name for name in "ABCD" if name != truth)
+
+
+def play(app: App, client: TestClient, *, right: bool = True) -> str:
+    """Play a round of practice to its end; its address."""
+    address = begin(client)
+    for _ in range(4):
+        (question,) = questions_on(client, address)
+        truth = truth_of(app, question)
+        answer(client, question, truth if right else wrong(truth))
+    return address

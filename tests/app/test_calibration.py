@@ -1,4 +1,4 @@
-"""Calibration sessions: blind until the reveal, agreement, consensus, references, drift."""
+"""Calibration sessions: blind until the reveal, whoever answers when."""
 
 from __future__ import annotations
 
@@ -10,55 +10,14 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from mezoroi.app import drifting, teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import calibration, fruits, jobs, references, specimens, users
-from mezoroi.app.tables import now
+from mezoroi.app.store import calibration, jobs, specimens
 from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
-from tests.app.conftest import PASSWORD, App, work
+from tests.app.conftest import App
 from tests.app.learning import prepare, send_fruits
+from tests.app.sessions import fruits_on, grade_weeks_ago, open_session, second_expert
 
 ENGLISH = {"accept-language": "en"}
-
-
-def open_session(client: TestClient, **fields: str) -> str:
-    """Open a session; its address."""
-    form = {"way": "stratified", "count": "4", "title": "朝", **fields}
-    answer = client.post("/calibration", data=form)
-    assert answer.status_code == 303, answer.text
-    return str(answer.headers["location"])
-
-
-def fruits_on(client: TestClient, address: str) -> list[str]:
-    """The addresses that fruits of a session are graded at by who takes part."""
-    assert client.post(f"{address}/join").status_code == 303
-    return re.findall(r'<form data-answer method="post" action="([^"]+)"', client.get(address).text)
-
-
-def second_expert(app: App) -> TestClient:
-    """A browser of another expert."""
-    with app.services.database.write() as session:
-        users.add_user(session, "second", Role.EXPERT, PASSWORD)
-        user = users.find_user(session, "second")
-        assert user is not None
-        client = app.client()
-        client.cookies.set("mezoroi_session", users.start_login(session, user))
-    return client
-
-
-def grade_weeks_ago(app: App, session_id: int) -> None:
-    """The expert graded a session's fruits once before, all as A."""
-    at = now() - timedelta(weeks=3)
-    with app.services.database.write() as session:
-        user = users.find_user(session, "expert")
-        assert user is not None
-        ids = [fruit.specimen_id for fruit in calibration.fruits_of(session, session_id)]
-        found = calibration.open_session(session, "", "hand", user.id, 1, ids, [])
-        for fruit in calibration.fruits_of(session, found.id):
-            calibration.give_grade(session, found, fruit, user.id, "A", 0, "")
-        for given in calibration.grades_of(session, found.id):
-            given.given_at = at
-        found.revealed_at = at
 
 
 def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
@@ -150,119 +109,9 @@ def test_a_session_from_opening_to_consensus(prepared: App, melons: Path) -> Non
     assert job is not None and job.payload["grade"] == "B"
 
 
-def test_a_note_is_kept_without_deciding_anything(prepared: App) -> None:
-    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
-    address = open_session(first, count="2")
-    for fruit in fruits_on(first, address):
-        first.post(fruit, data={"grade": "A"})
-    first.post(f"{address}/reveal")
-    page = first.get(f"{address}/reveal").text
-    fruit, last = re.findall(rf'class="card fruit" href="({address}/fruits/\d+)"', page)
-
-    shown = first.get(fruit).text
-    form = shown[shown.index('<form id="consensus"') :]
-    default = re.search(r"<button[^>]*>", form)
-    assert default is not None and f'formaction="{fruit}/note"' in default[0], "Enter in the note"
-    assert "<a" not in form[: form.index("</button>", form.index("main next"))]
-    number = last.rsplit("/", 1)[1]
-    onwards = first.post(f"{fruit}/note", data={"note": "浅い傷", "following": number})
-    assert onwards.headers["location"] == last
-    shown = second.get(fruit).text
-    assert 'value="浅い傷"' in shown and 'aria-pressed="true"' not in shown
-
-    # A page from before the note was written neither empties it nor takes a consensus back.
-    first.post(f"{fruit}/consensus", data={"grade": "B", "note": "浅い傷", "noted": "浅い傷"})
-    assert second.post(f"{fruit}/note", data={"note": ""}).headers["location"].endswith("/reveal")
-    second.post(f"{fruit}/consensus", data={"grade": "B", "note": ""})
-    shown = second.get(fruit).text
-    assert 'value="浅い傷"' in shown and 'value="B" aria-pressed="true"' in shown
-    second.post(f"{fruit}/note", data={"note": "", "noted": "浅い傷"})
-    assert "浅い傷" not in first.get(fruit).text
-
-
 def _adds(session: object, number: int) -> bool:
     job = jobs.get_job(session, number)  # type: ignore[arg-type]
     return job is not None and job.kind == jobs.ADD_REFERENCE
-
-
-def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> None:
-    client = own_run_app.client(Role.EXPERT)
-    send_fruits(own_run_app, client, sorted(melons.glob("captures/*/surface.png"))[:1])
-    with own_run_app.services.database.write() as session:
-        specimens.note_fruits(session)
-        grading = fruits.newest_grading(session, 1)
-        assert grading is not None
-        prepared = {"result": grading.result, "similarity": grading.result["similarity"]}
-        specimens.keep_prepared(session, 1, 1, **prepared)
-        (own,) = [item.id for item in specimens.known_specimens(session) if item.fruit_id]
-    address = open_session(client, way="hand", chosen=str(own))
-    (fruit,) = fruits_on(client, address)
-    client.post(fruit, data={"grade": "B"})
-    client.post(f"{address}/reveal")
-    client.post(f"{fruit}/consensus", data={"grade": "B"})
-    client.post(f"{address}/references")
-    asks = f'action="{address}/references"'
-    assert asks not in client.get(f"{address}/reveal").text, "it waits already"
-    with own_run_app.services.database.write() as session:
-        (job,) = jobs.recent_jobs(session, jobs.REFERENCE_KINDS, 2)
-        jobs.fail(session, job.id, "reference", "the disk was full")
-        job.fruit_id = 1  # as such jobs were kept before
-    newcomer = own_run_app.client(Role.NEWCOMER)
-    for told in (newcomer.get("/api/v1/fruits/1").json(), newcomer.get("/api/v1/fruits").json()[0]):
-        assert (told["state"], told["error"]) == ("done", None), "the fruit is graded all the same"
-    assert "could not be graded again" not in newcomer.get("/fruits/1", headers=ENGLISH).text
-    assert asks in client.get(f"{address}/reveal").text
-    client.post(f"{address}/references")
-    work(own_run_app.services)
-    assert grades_of_reference(own_run_app) == ["B"]
-
-    # A consensus that is taken back or changed takes its reference with it.
-    client.post(f"{fruit}/consensus", data={"grade": "B"})
-    work(own_run_app.services)
-    assert grades_of_reference(own_run_app) == ["B"], "nothing changed"
-    client.post(f"{fruit}/consensus", data={"grade": ""})
-    work(own_run_app.services)
-    assert grades_of_reference(own_run_app) == []
-    client.post(f"{fruit}/consensus", data={"grade": "C"})
-    client.post(f"{address}/references")
-    client.post(f"{fruit}/consensus", data={"grade": "D"})
-    work(own_run_app.services)
-    assert grades_of_reference(own_run_app) == [], "changed before the worker came to it"
-    client.post(f"{address}/references")
-    work(own_run_app.services)
-    assert grades_of_reference(own_run_app) == ["D"]
-
-
-def grades_of_reference(app: App) -> list[str | None]:
-    """What the run's references say of the first fruit."""
-    import mezoroi as mz
-
-    gallery = mz.Grader.load(app.services.settings.run, device="cpu").gallery
-    assert gallery is not None
-    return [item.grade for item in gallery.index.references(["fruit-1"])]
-
-
-def test_references_do_not_count_for_mezorois_agreement(prepared: App, melons: Path) -> None:
-    client = prepared.client(Role.EXPERT)
-    sent = send_fruits(prepared, client, sorted(melons.glob("captures/*/surface.png"))[:2])
-    prepare(prepared)
-    with prepared.services.database.write() as session:
-        references.add_reference(session, 1, "images/fruit-1.png", "A", None, sent[0])
-        own = [item.id for item in specimens.known_specimens(session) if item.fruit_id]
-    address = open_session(client, way="hand", chosen=[str(number) for number in own])  # type: ignore[arg-type]
-    for fruit in fruits_on(client, address):
-        client.post(fruit, data={"grade": "A"})
-    client.post(f"{address}/reveal")
-    page = client.get(f"{address}/reveal", headers=ENGLISH).text
-    assert "Mezoroi learned from 1 of these fruits" in page
-    with prepared.services.database.read() as session:
-        found = calibration.get_session(session, 1)
-        assert found is not None
-        fruits_of = {str(item.id): item for item in calibration.fruits_of(session, 1)}
-    models = {
-        fruits_of[item["id"]].specimen.fruit_id: item["model"] for item in found.outcome["fruits"]
-    }
-    assert models[sent[0]] is None and models[sent[1]] is not None
 
 
 def test_two_graders_at_the_same_moment_and_one_twice(prepared: App) -> None:
@@ -366,38 +215,6 @@ def test_who_leads_need_not_grade_and_nobody_takes_part_by_looking(prepared: App
     assert leader.post(f"{address}/reveal").status_code == 200, "now one is missing"
 
 
-def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
-    clients = prepared.client(Role.EXPERT), second_expert(prepared)
-    address = open_session(clients[0], count="2")
-    for client in clients:
-        for fruit in fruits_on(client, address):
-            client.post(fruit, data={"grade": "A"})
-    clients[0].post(f"{address}/reveal")
-    page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
-    assert "100 %" in page and page.count('κ <span class="few">not enough data</span>') == 2
-
-
-def test_a_session_shows_the_same_after_its_grades_have_gone(prepared: App) -> None:
-    """Also one that was kept before kappa came with its interval, which is then left out."""
-    clients = prepared.client(Role.EXPERT), second_expert(prepared)
-    address = open_session(clients[0], count="3")
-    for client, grades in zip(clients, ("ABD", "ACD"), strict=True):
-        for fruit, grade in zip(sorted(fruits_on(client, address)), grades, strict=True):
-            client.post(fruit, data={"grade": grade})
-    clients[0].post(f"{address}/reveal")
-    page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
-    assert len(re.findall(r"κ <b>0.\d\d</b> <small>\(", page)) == 2
-    with prepared.services.database.write() as session:
-        session.query(CalibrationGrade).delete()
-    assert clients[0].get(f"{address}/reveal", headers=ENGLISH).text == page
-    with prepared.services.database.write() as session:
-        (found,) = session.query(CalibrationSession)
-        new = ("kappa_low", "kappa_high")
-        found.outcome = {name: value for name, value in found.outcome.items() if name not in new}
-    old = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
-    assert old == re.sub(r"(κ <b>0.\d\d</b>) <small>.*?</small>", r"\1", page)
-
-
 @pytest.mark.parametrize(
     "form",
     [
@@ -413,75 +230,3 @@ def test_a_session_without_fruits_is_not_opened(prepared: App, form: dict[str, s
     assert prepared.client(Role.EXPERT).post("/calibration", data=form).status_code == 422
     with prepared.services.database.read() as session:
         assert not calibration.list_sessions(session, 9)
-
-
-def test_fruits_of_an_open_session_do_not_teach(prepared: App) -> None:
-    client = prepared.client(Role.EXPERT)
-
-    def found() -> set[int]:
-        with prepared.services.database.read() as session:
-            standard = teaching.active_standard(session)
-            return {int(f.id) for f in teaching.teaching_fruits(session, standard)}
-
-    before = found()
-    address = open_session(client)
-    with prepared.services.database.read() as session:
-        chosen = {fruit.specimen_id for fruit in calibration.fruits_of(session, 1)}
-    assert found() == before - chosen
-    client.post(fruits_on(client, address)[0], data={"grade": "A"})
-    client.post(f"{address}/reveal", data={"sure": "true"})
-    disputed = before - found()
-    assert disputed <= chosen and len(disputed) <= 1, "one whose grade the expert disputes"
-
-
-def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
-    client = prepared.client(Role.EXPERT)
-    address = open_session(client)
-    for fruit in fruits_on(client, address):
-        client.post(fruit, data={"grade": "B"})
-    client.post(f"{address}/reveal")
-    with prepared.services.database.write() as session:
-        names = {fruit.specimen.name for fruit in calibration.fruits_of(session, 1)}
-        for given in session.query(CalibrationGrade):
-            given.given_at -= timedelta(weeks=3)
-        for found in session.query(CalibrationSession):
-            found.revealed_at = now() - timedelta(weeks=3)
-    again = open_session(client, count="2")
-    client.post(f"{again}/join")
-    page = client.get(again).text
-    with prepared.services.database.read() as session:
-        chosen = calibration.fruits_of(session, 2)
-        repeats = [f for f in chosen if f.is_repeat]
-        known = [f for f in chosen if f.specimen.name in names]  # some may be proposed by chance
-    assert 1 <= len(repeats) <= 2 and {f.specimen.name for f in repeats} <= names
-    assert "repeat" not in page, "unannounced"
-    for fruit in fruits_on(client, again):
-        client.post(fruit, data={"grade": "C"})
-    with prepared.services.database.read() as session:
-        assert drifting.watch(session)[0].repeats == 0, "the session is still open"
-    client.post(f"{again}/reveal")
-    with prepared.services.database.read() as session:
-        expert, model = drifting.watch(session)
-    assert (expert.name, expert.repeats) == ("expert", len(known))
-    assert expert.drift.consistency.value == 0 and model.name is None
-    assert client.get("/calibration/drift").status_code == 200
-
-
-def test_the_drift_page_draws_a_chart_and_warns(prepared: App) -> None:
-    client = prepared.client(Role.EXPERT)
-    start = now() - timedelta(weeks=60)
-    with prepared.services.database.write() as session:
-        user = users.find_user(session, "expert")
-        assert user is not None
-        ids = [item.id for item in specimens.known_specimens(session)][:8]
-        for number in range(6):
-            found = calibration.open_session(session, "", "hand", user.id, 1, ids, [])
-            for fruit in calibration.fruits_of(session, found.id):
-                grade = "A" if number < 4 else "D"
-                calibration.give_grade(session, found, fruit, user.id, grade, 0, "")
-            for given in calibration.grades_of(session, found.id):
-                given.given_at = start + timedelta(weeks=4 * number)
-            found.revealed_at = start + timedelta(weeks=4 * number)
-    page = client.get("/calibration/drift", headers=ENGLISH).text
-    assert "40 repeats" in page and page.count("<svg") == 2
-    assert "Grades stricter than before" in page and 'class="alert"' in page

@@ -1,0 +1,142 @@
+"""What practice adds up to: progress, certificates, consent, the study, settings."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+
+from mezoroi.app import practice_settings
+from mezoroi.app.roles import Role
+from mezoroi.app.store import practice, users
+from mezoroi.app.tables_learning import PracticeRound
+from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
+from tests.app.conftest import App
+from tests.app.learning import (
+    answer,
+    begin,
+    play,
+    questions_on,
+    truth_of,
+)
+
+
+def test_progress_counts_what_was_answered(ready: App) -> None:
+    client = ready.client(Role.NEWCOMER)
+    play(ready, client)
+    play(ready, client, right=False)
+    page = client.get("/practice/progress", headers={"accept-language": "en"}).text
+    assert "8 answers" in page and "not enough data" in page
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        from mezoroi.app.progressing import progress_of
+
+        view = progress_of(session, user.id)
+    assert view.answers == 8 and view.confusion.sum() == 8
+    assert view.confusion.trace() == 4
+    assert view.curve[0].accuracy.value == 0.5
+    assert view.streak == 1 and view.shortfalls is None
+
+
+def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -> None:
+    from mezoroi.app.progressing import progress_of
+
+    with ready.services.database.write() as session:
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practice_settings.keep_settings(session, settings)
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    play(ready, client)
+    for question in questions_on(client, begin(client, "post-test")):
+        answer(client, question, truth_of(ready, question))
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        assert progress_of(session, user.id).shortfalls == []
+
+
+def test_experts_see_results_of_those_who_agree(ready: App) -> None:
+    client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    play(ready, client, right=False)
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None
+    own = f"/practice/learners/{user.id}"
+    assert "mistake" not in expert.get("/practice/learners").text
+    assert expert.get(own).status_code == 404
+    client.post("/practice/consent", data={"agrees": "true"})
+    assert "mistake" in expert.get("/practice/learners").text
+    assert expert.get(own).status_code == 200
+    client.post("/practice/consent", data={"agrees": "false"})
+    assert expert.get(own).status_code == 404
+
+
+def test_results_go_after_a_day_without_consent(ready: App) -> None:
+    people = [Role.NEWCOMER, Role.EXPERT, Role.ADMIN]
+    newcomer, expert, admin = (ready.client(role) for role in people)
+    expert.post("/practice/consent", data={"agrees": "true"})
+    for client in (newcomer, expert, admin):
+        play(ready, client)
+    ids = {}
+    with ready.services.database.write() as session:
+        for role in people:
+            user = users.find_user(session, role.value)
+            assert user is not None
+            ids[role] = user.id
+        practice.learner(session, ids[Role.ADMIN]).arm = "random"
+    assert ready.services.background.clear_out()["practice"] == 0, "not yet"
+    with ready.services.database.write() as session:
+        for item in session.query(PracticeRound):
+            item.started_at -= timedelta(days=1)
+    begin(newcomer)
+    assert ready.services.background.clear_out()["practice"] == 2
+    with ready.services.database.read() as session:
+        left = {item.user_id for item in practice.answers(session)}
+        assert left == {ids[Role.EXPERT]}
+        assert len(practice.list_rounds(session, ids[Role.NEWCOMER])) == 1, "that of today"
+        learners = {item.user_id: item for item in practice.list_learners(session)}
+    assert learners.keys() == {ids[Role.EXPERT], ids[Role.ADMIN]}
+    assert learners[ids[Role.EXPERT]].state["pairs"]
+    assert (learners[ids[Role.ADMIN]].arm, learners[ids[Role.ADMIN]].state) == ("random", {})
+    play(ready, newcomer)
+
+
+def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
+    client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None
+    arm = f"/practice/learners/{user.id}/arm"
+    assert admin.post(arm, data={"arm": "none"}).status_code == 422
+    assert admin.post(arm, data={"arm": "random"}).status_code == 303
+    play(ready, client)
+    assert admin.post(arm, data={"arm": "adaptive"}).status_code == 422, "practice has begun"
+    outsider = ready.client(Role.EXPERT)
+    play(ready, outsider)
+    outsider.post("/practice/consent", data={"agrees": "true"})
+
+    def rows() -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(admin.get("/practice/answers.csv").text)))
+
+    assert rows() == []
+    client.post("/practice/consent", data={"agrees": "true"})
+    exported = rows()
+    assert [set(row) for row in exported] == [set(ANSWER_COLUMNS)] * 4
+    assert {row["arm"] for row in exported} == {"random"}
+    trial = anonymise(exported, b"0123456789abcdef")
+    assert [row["right"] for row in trial] == [1] * 4
+
+
+def test_settings_are_kept_and_nonsense_is_refused(ready: App) -> None:
+    admin = ready.client(Role.ADMIN)
+    form = {
+        "questions": "10", "test_fruits": "2", "repeats": "1", "accuracy": "90", "recall": "60",
+        "kappa": "0.7", "fruits": "8", "test": "post-test",
+    }  # fmt: skip
+    assert admin.post("/practice/settings", data=form).status_code == 303
+    with ready.services.database.read() as session:
+        settings = practice_settings.read_settings(session)
+    assert settings.rule.accuracy == 0.9 and settings.rule.test == "post-test"
+    for change in ({"questions": "0"}, {"kappa": "2"}, {"test": "exam"}, {"fruits": "x"}):
+        assert admin.post("/practice/settings", data={**form, **change}).status_code == 422
