@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.app import retraining
+from mezoroi.app import retraining, trainer
 from mezoroi.app.background import Background
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.examples import Example
@@ -29,6 +29,9 @@ from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 from tests.app.conftest import App, work
 from tests.app.helpers import send
+
+# Python tells of an interrupt that falls into a destructor, and drops it; another one follows.
+lost_interrupts = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 Line = tuple[socket.socket, socket.socket]
 STANDARD = GradingStandard.from_grades("AB")
@@ -164,6 +167,7 @@ def job_of(app: App) -> Job:
         return jobs.recent_jobs(session, [jobs.TRAIN], 1)[0]
 
 
+@lost_interrupts
 def test_a_grader_is_trained_compared_switched_to_and_back(judged: App, server_end: Line) -> None:
     app, admin = judged, judged.client(Role.ADMIN)
     assert admin.post("/graders/train").status_code == 303
@@ -213,6 +217,31 @@ def test_a_grader_is_trained_compared_switched_to_and_back(judged: App, server_e
     assert _run_of_next(app) == old.id
 
 
+def test_an_interrupt_that_is_lost_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(trainer, "_AGAIN_SECONDS", 0.01)
+    sent, again = [], threading.Event()
+
+    class Deaf:
+        def is_cancelled(self, job_id: int) -> bool:
+            return True
+
+        def interrupt(self) -> None:
+            sent.append(time.monotonic())
+            if len(sent) == 2:
+                again.set()
+
+    with trainer.Watch(Deaf(), 1, tmp_path, 2) as watch:  # type: ignore[arg-type]
+        assert again.wait(30)
+    assert watch.is_cancelled
+    count = len(sent)
+    time.sleep(0.1)
+    assert len(sent) == count, "none after the training has ended"
+
+
+@lost_interrupts
 def test_a_training_is_cancelled(judged: App, server_end: Line) -> None:
     admin = judged.client(Role.ADMIN)
     admin.post("/graders/train")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mezoroi.app.trainer")
 _LEASE_SECONDS = 24 * 3600.0
 _LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 5.0
 _NICE = 10
 
 
@@ -66,15 +67,17 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._ended.wait(_LOOK_SECONDS):
+        pause = _LOOK_SECONDS
+        while not self._ended.wait(pause):
             try:
                 self.tell_epochs()
                 self.is_cancelled = self._trainer.is_cancelled(self._job_id)
             except Exception:  # a database that does not answer now may answer next time
                 log.exception("job %s could not be looked after", self._job_id)
             if self.is_cancelled or self._trainer.is_over():
+                # Once more after a while: Python drops an interrupt that falls into a destructor.
                 self._trainer.interrupt()
-                return
+                pause = _AGAIN_SECONDS
 
     def tell_epochs(self) -> None:
         """Tell of the epochs that were finished since the last look."""
