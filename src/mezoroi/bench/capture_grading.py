@@ -17,7 +17,7 @@ from mezoroi.grading import GradingFailure
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
 
-SEED = 3006
+SEED = 3007
 PER_GRADE, TEST_PER_GRADE = 122, 30
 REPEATS = (0,)
 SURFACE, VIDEO = "surface", "video"
