@@ -129,7 +129,7 @@ def test_a_blind_grader_gets_no_grade(
     (tmp_path / "1.jpg").write_bytes(jpeg(1))
     options = ("--server", "http://house", "--token", online(Role.EXPERT))
     assert run("grade", tmp_path / "1.jpg", "-o", tmp_path / "out", *options) == 1
-    assert "you grade blind" in capsys.readouterr().out
+    assert "asked of you first" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 

@@ -253,3 +253,57 @@ def test_preparation_goes_on_after_fruits_that_people_sent(prepared: App, photo:
     with prepared.services.database.read() as session:
         assert jobs.count_open(session, jobs.PREPARE) == 0
         assert specimens.count_unprepared(session, 1) == 0
+
+
+def test_no_page_tells_the_grade_of_a_fruit_that_is_asked_for_elsewhere(
+    ready: App, melons: Path
+) -> None:
+    files = sorted(melons.glob("captures/*/surface.png"))[:3]
+    tested_id, waiting_id, free_id = send_fruits(ready, ready.client(Role.EXPERT), files)
+    prepare(ready)
+    with ready.services.database.write() as session:
+        for item in session.query(User):
+            item.blind = False
+        tested, waiting = (
+            session.query(Specimen).filter_by(fruit_id=number).one().id
+            for number in (tested_id, waiting_id)
+        )
+        practice.keep_tests(session, {"pre-test": [(tested, "A")]})
+        opened = calibration.open_session(session, "", "hand", 1, 1, [waiting], [])
+        ((fruit,),) = [calibration.fruits_of(session, opened.id)]
+        expert = session.query(User).filter_by(role=Role.EXPERT.value).first()
+        assert expert is not None
+        number, grader, place = opened.id, expert.id, fruit.id
+
+    def hidden(role: Role) -> set[int]:
+        client, found = ready.client(role), set()
+        told = {each["id"]: each for each in client.get("/api/v1/fruits").json()}
+        listed = client.get("/fruits", headers={"accept-language": "en"}).text
+        filtered = "".join(client.get(f"/fruits?grade={name}").text for name in "ABCD")
+        for fruit_id in (tested_id, waiting_id, free_id):
+            page = client.get(f"/fruits/{fruit_id}", headers={"accept-language": "en"}).text
+            row = next(part for part in listed.split("<tr>") if f'"/fruits/{fruit_id}"' in part)
+            is_hidden = "The grade is not told now" in page
+            assert is_hidden == ("Not told now" in row) == ('class="badge none"' in row)
+            assert is_hidden == (told[fruit_id]["grading"] is None)
+            assert is_hidden != (f'href="/fruits/{fruit_id}"' in filtered)
+            assert is_hidden != ("radar" in page) == ('name="map"' in page)
+            found |= {fruit_id} if is_hidden else set()
+        return found
+
+    assert hidden(Role.NEWCOMER) == {tested_id, waiting_id}
+    assert hidden(Role.EXPERT) == set(), "who does not take part"
+    with ready.services.database.write() as session:
+        calibration.join(session, number, grader)
+    assert hidden(Role.EXPERT) == {waiting_id}
+    with ready.services.database.write() as session:
+        found = calibration.get_session(session, number)
+        item = calibration.get_fruit(session, number, place)
+        assert found is not None and item is not None
+        calibration.give_grade(session, found, item, grader, "A", 0, "")
+    assert hidden(Role.EXPERT) == set()
+    with ready.services.database.write() as session:
+        found = calibration.get_session(session, number)
+        assert found is not None
+        calibration.close(session, found)
+    assert hidden(Role.NEWCOMER) == {tested_id}

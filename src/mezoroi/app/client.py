@@ -150,7 +150,7 @@ def _wait(client: httpx.Client, fruit: dict[str, Any]) -> dict[str, Any]:
     if fruit.get("error") in PROBLEMS:
         return {**fruit, "error": PROBLEMS[fruit["error"]]}
     if fruit.get("error") is None and fruit.get("grading") is None:
-        return {**fruit, "error": "you grade blind: grade it in the app, or leave blind mode"}
+        return {**fruit, "error": "its grade is asked of you first: give it in the app"}
     return fruit
 
 

@@ -1,4 +1,4 @@
-"""Which reference fruits may not be shown as examples of their grade."""
+"""What would tell a grade that somebody is asked for: gradings, and examples of a grade."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ def hidden_names(session: Session) -> set[str]:
             if item.name in names or agreed != grade:
                 hidden.add(name)
     return hidden
+
+
+def secret_fruits(session: Session, user: User) -> frozenset[int]:
+    """Uploaded fruits whose grade a user may not be told, since they are asked for it elsewhere.
+
+    To a newcomer these are the fruits in tests and in open calibration sessions, to an expert those
+    in open sessions that they take part in and have not graded there.
+    """
+    if Role(user.role).covers(Role.EXPERT):
+        ids = specimens.awaited_from(session, user.id)
+    else:
+        ids = teaching.test_ids(session) | specimens.in_open_sessions(session)
+    return specimens.uploads_among(session, ids) if ids else frozenset()
 
 
 def shown_neighbours(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 import mezoroi
 from mezoroi.app.access import Expert, Newcomer, newcomer
-from mezoroi.app.hiding import Neighbours, shown_neighbours
+from mezoroi.app.hiding import Neighbours, secret_fruits, shown_neighbours
 from mezoroi.app.routes.grade import NUMBERS, UploadKey, take_upload
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, verdicts
@@ -62,8 +62,9 @@ class FruitOut(BaseModel):
     grading: dict[str, Any] | None = Field(
         None,
         description=(
-            "As `Grading.to_dict` gives it; hidden until a blind grader has graded. Newcomers get "
-            "no `neighbours` that are in a test or an open session, or disputed."
+            "As `Grading.to_dict` gives it; hidden until a blind grader has graded, and while the "
+            "fruit is in a test or an open session that asks the reader for its grade. Newcomers "
+            "get no `neighbours` that are in a test or an open session, or disputed."
         ),
     )
 
@@ -122,7 +123,8 @@ def list_fruits(
         ids = [item.grading.id for item in found if item.grading]
         own = verdicts.answered(session, ids, user.id)
         near = shown_neighbours(session, user, [item.grading for item in found if item.grading])
-    return [_fruit(item, user, own, near) for item in found]
+        secret = secret_fruits(session, user)
+    return [_fruit(item, user, own, near, item.fruit.id in secret) for item in found]
 
 
 @v1.get("/fruits/{fruit_id}")
@@ -181,15 +183,20 @@ def _read(fruit_id: int, user: User, here: Services) -> FruitOut:
         own = verdicts.answered(session, [row.id for row in rows], user.id)
         near = shown_neighbours(session, user, rows)
         item = Listed(fruit, grading, jobs.newest_job(session, fruit_id))
-    return _fruit(item, user, own, near)
+        is_secret = fruit_id in secret_fruits(session, user)
+    return _fruit(item, user, own, near, is_secret)
 
 
 def _fruit(
-    item: Listed, user: User, own: dict[int, Verdict], near: dict[int, Neighbours]
+    item: Listed,
+    user: User,
+    own: dict[int, Verdict],
+    near: dict[int, Neighbours],
+    is_secret: bool,
 ) -> FruitOut:
     grading = item.grading
     result = None
-    if grading is not None and not asks_blind(user, own.get(grading.id)):
+    if grading is not None and not is_secret and not asks_blind(user, own.get(grading.id)):
         result = {**grading.result, "neighbours": near[grading.id]}
     state = item.job.state if item.job is not None else "done"
     return FruitOut(

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response, Streamin
 from mezoroi.app import exporting, intake
 from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
+from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.routes.grade import details_of, hidden_ids
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, finding, fruits, lots, runs, verdicts
@@ -44,6 +45,7 @@ class Asked:
     def __init__(
         self,
         user: Annotated[User, Depends(newcomer)],
+        here: Here,
         start: Annotated[str, Query(max_length=_SHORT)] = "",
         end: Annotated[str, Query(max_length=_SHORT)] = "",
         grade: Annotated[str, Query(max_length=_SHORT)] = "",
@@ -53,6 +55,8 @@ class Asked:
     ) -> None:
         _check("verdict", verdict, VERDICTS)
         _check("reliability", reliability, RELIABILITIES)
+        with here.database.read() as session:
+            secret = secret_fruits(session, user)
         self.filter = Filter(
             start=as_day(start),
             end=as_day(end),
@@ -61,6 +65,7 @@ class Asked:
             reliability=reliability or None,
             lot=as_id(lot),
             blind_for=user.id if is_blind(user) else None,
+            secret=secret,
         )
         given = {
             "start": start,
@@ -136,6 +141,7 @@ def list_page(
         listed=listed,
         seen=seen,
         hidden=hidden_ids(user, listed, seen),
+        secret=asked.filter.secret,
         total=total,
         page=page,
         pages=pages,

@@ -20,7 +20,7 @@ from mezoroi.app import intake
 from mezoroi.app.access import Newcomer, newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.expert_tools import expert_tools
-from mezoroi.app.hiding import shown_neighbours
+from mezoroi.app.hiding import secret_fruits, shown_neighbours
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS, UploadProblem
 from mezoroi.app.roles import Role
@@ -96,7 +96,7 @@ def _recent(request: Request, user: User, here: Services) -> dict[str, Any]:
     with here.database.read() as session:
         recent = fruits.list_fruits(session, 0, 6)
         seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
-    hidden = hidden_ids(user, recent, seen)
+        hidden = hidden_ids(user, recent, seen) | secret_fruits(session, user)
     refused = [] if watcher is None else list(watcher.refused)
     shown = [
         (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
@@ -190,6 +190,7 @@ def fruit_page(
         painted = grading is not None and bool(verdicts.painted(session, grading.id))
         near = [] if grading is None else shown_neighbours(session, user, [grading])[grading.id]
         open_lots = lots.open_lots(session)
+        is_secret = fruit_id in secret_fruits(session, user)
         typical = None
         if grading is not None and grading.result["silhouette"] is not None:
             typical = silhouettes.mean_silhouette(session, grading.grade)
@@ -198,9 +199,10 @@ def fruit_page(
     if grading is None:
         return here.pages.render(request, "grade/waiting.html", **common)
     view = result_view(grading, language_of(request), typical, near)
-    if asks_blind(user, own):
+    if is_secret or asks_blind(user, own):
+        page = "grade/secret.html" if is_secret else "grade/blind.html"
         hidden = replace(view, maps=[], neighbours=[])
-        return here.pages.render(request, "grade/blind.html", result=hidden, **common)
+        return here.pages.render(request, page, result=hidden, **common)
     return here.pages.render(
         request,
         "grade/result.html",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Expert, Newcomer
+from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.pages import language_of
 from mezoroi.app.painting import mask_of_runs, mask_png, read_painted, runs_of_mask
 from mezoroi.app.services import Here, Services
@@ -33,14 +34,15 @@ class Painted(BaseModel):
 
 @router.get("/fruits/{fruit_id}/mask")
 def paint_page(request: Request, fruit_id: Id, user: Expert, here: Here) -> Response:
-    """Where a mask is painted; blind graders grade first."""
+    """Where a mask is painted; who is asked for the grade gives it first."""
     with here.database.read() as session:
         fruit = fruits.get_fruit(session, fruit_id)
         grading = fruits.newest_grading(session, fruit_id)
         if fruit is None or grading is None:
             raise HTTPException(404)
         own = verdicts.current_verdict(session, grading.id, user.id)
-    if asks_blind(user, own):
+        is_secret = fruit_id in secret_fruits(session, user)
+    if is_secret or asks_blind(user, own):
         return RedirectResponse(f"/fruits/{fruit_id}", 303)
     standard = GradingStandard.from_dict(grading.standard.content)
     result = result_view(grading, language_of(request))
@@ -59,14 +61,15 @@ def paint_page(request: Request, fruit_id: Id, user: Expert, here: Here) -> Resp
 
 @router.get("/fruits/{fruit_id}/masks.json")
 def masks(fruit_id: Id, user: Newcomer, here: Here) -> JSONResponse:
-    """The painted masks of the newest grading, by expert; none to who has yet to grade blind."""
+    """The painted masks of the newest grading, by expert; none to who is asked for its grade."""
     with here.database.read() as session:
         grading = fruits.newest_grading(session, fruit_id)
         if grading is None:
             raise HTTPException(404)
         own = verdicts.current_verdict(session, grading.id, user.id)
         found = verdicts.painted(session, grading.id)
-    if asks_blind(user, own):
+        is_secret = fruit_id in secret_fruits(session, user)
+    if is_secret or asks_blind(user, own):
         return JSONResponse([])
     return JSONResponse(
         [

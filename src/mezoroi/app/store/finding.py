@@ -33,6 +33,7 @@ class Filter:
     lot : id
     blind_for : id of a user who grades blind; of fruits that they have yet to grade, the grade
         decides nothing here, or the list would tell it
+    secret : ids of fruits of which it decides nothing for another reason
     """
 
     start: date | None = None
@@ -42,6 +43,7 @@ class Filter:
     reliability: str | None = None
     lot: int | None = None
     blind_for: int | None = None
+    secret: frozenset[int] = frozenset()
 
     @property
     def is_empty(self) -> bool:
@@ -53,6 +55,8 @@ class Filter:
         about_grade = self._about_grade()
         if about_grade and self.blind_for is not None:
             about_grade.append(~awaits_blind(self.blind_for))
+        if about_grade and self.secret:
+            about_grade.append(Fruit.id.not_in(self.secret))
         return self._beside_grade() + about_grade
 
     def _beside_grade(self) -> list[ColumnElement[bool]]:
@@ -149,24 +153,26 @@ def pieces(database: Database, chosen: Filter) -> Iterator[list[Full]]:
             if before is not None:
                 query = query.where(Fruit.id < before)
             fruits = session.scalars(query.limit(_PIECE)).all()
-            found = _full(session, fruits, chosen.blind_for)
+            found = _full(session, fruits, chosen)
         if not found:
             return
         yield found
         before = found[-1].fruit.id
 
 
-def _full(session: Session, fruits: Sequence[Fruit], blind_for: int | None) -> list[Full]:
+def _full(session: Session, fruits: Sequence[Fruit], chosen: Filter) -> list[Full]:
     ids = [fruit.id for fruit in fruits]
     newest = select(func.max(GradingRow.id)).where(GradingRow.fruit_id.in_(ids))
     rows = session.scalars(
         select(GradingRow).where(GradingRow.id.in_(newest.group_by(GradingRow.fruit_id)))
     )
     gradings = {row.fruit_id: row for row in rows}
-    if blind_for is not None:
-        hidden = session.scalars(select(Fruit.id).where(Fruit.id.in_(ids), awaits_blind(blind_for)))
-        for fruit_id in hidden:
-            gradings.pop(fruit_id, None)
+    hidden = set(chosen.secret)
+    if chosen.blind_for is not None:
+        unseen = select(Fruit.id).where(Fruit.id.in_(ids), awaits_blind(chosen.blind_for))
+        hidden |= set(session.scalars(unseen))
+    for fruit_id in hidden:
+        gradings.pop(fruit_id, None)
     verdicts = current_verdicts(session, [row.id for row in gradings.values()])
     return [
         Full(fruit, row, verdicts.get(row.id) if row is not None else None)

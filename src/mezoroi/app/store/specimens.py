@@ -16,6 +16,7 @@ from mezoroi.app.tables_house import ReferenceFruit
 from mezoroi.app.tables_learning import (
     CalibrationFruit,
     CalibrationGrade,
+    CalibrationGrader,
     CalibrationSession,
     Question,
     Specimen,
@@ -215,6 +216,28 @@ def in_open_sessions(session: Session) -> set[int]:
         CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id
     )
     return set(session.scalars(query.where(CalibrationSession.revealed_at.is_(None))))
+
+
+def awaited_from(session: Session, user_id: int) -> set[int]:
+    """Specimens of open sessions that a user takes part in and has not graded there."""
+    graded = select(CalibrationGrade.fruit_id).where(CalibrationGrade.user_id == user_id)
+    query = (
+        select(CalibrationFruit.specimen_id)
+        .join(CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id)
+        .join(CalibrationGrader, CalibrationGrader.session_id == CalibrationSession.id)
+        .where(
+            CalibrationSession.revealed_at.is_(None),
+            CalibrationGrader.user_id == user_id,
+            CalibrationFruit.id.not_in(graded),
+        )
+    )
+    return set(session.scalars(query))
+
+
+def uploads_among(session: Session, ids: Iterable[int]) -> frozenset[int]:
+    """Ids of the uploaded fruits among specimens."""
+    query = select(Specimen.fruit_id).where(Specimen.id.in_(list(ids)))
+    return frozenset(found for found in session.scalars(query) if found is not None)
 
 
 def _is_due(session: Session) -> bool:
