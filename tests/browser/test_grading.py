@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,27 @@ def test_maps_are_switched_faded_zoomed_and_laid_bare(visit: Visits, melons: Pat
     expect(page.locator("[data-viewer]")).to_have_class(re.compile("bare"))
     page.mouse.up()
     expect(page.locator("[data-viewer]")).not_to_have_class(re.compile("bare"))
+
+
+def test_a_page_sends_nothing_while_somebody_else_is_logged_in(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="expert")
+    page = tablet.page
+    send_and_look(tablet, surfaces(melons)[1])
+    notice, given = page.locator("[data-other-user]"), page.locator(".given")
+    other = replace(tablet, page=page.context.new_page())
+    page.context.clear_cookies()
+    other.log_in("newcomer")
+    expect(notice).to_be_visible()
+    tablet.look("somebody-else")
+    page.tap(".answer.agree")
+    other.go(page.url.removeprefix(tablet.server.url))
+    expect(other.page.locator(".history li")).to_have_count(0)
+    expect(given).to_have_count(0)
+    page.context.clear_cookies()
+    other.log_in("expert")
+    expect(notice).to_be_hidden()
+    page.tap(".answer.agree")
+    expect(given).to_be_visible()
 
 
 def test_a_filmed_turn_is_unrolled_and_graded(visit: Visits, tmp_path: Path) -> None:

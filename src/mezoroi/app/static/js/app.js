@@ -6,6 +6,7 @@ import { startUploads } from "./uploads.js";
 import { startAnswers } from "./answers.js";
 import { startNotices } from "./notices.js";
 import { startAnswersLine } from "./answers_line.js";
+import { startOneUser } from "./one_user.js";
 import { startOverlay } from "./overlays.js";
 import { startSheet } from "./sheet.js";
 import { startTurning } from "./turning.js";
@@ -38,6 +39,7 @@ function startAll(root) {
 document.documentElement.classList.replace("no-js", "js") || document.documentElement.classList.add("js");
 startAll(document);
 startNotices(document.querySelector("[data-notices]"));
+startOneUser();
 startAnswers();
 startUploads();
 document.addEventListener("htmx:load", (event) => startAll(event.target));

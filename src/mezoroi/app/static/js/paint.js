@@ -159,7 +159,11 @@ export function startPaint(form) {
     save.disabled = true;
     const masks = Object.fromEntries([...layers].map(([grade, layer]) => [grade, runsOf(layer)]));
     const body = JSON.stringify({ grading_id: Number(form.dataset.grading), masks });
-    const headers = { "content-type": "application/json", accept: "application/json" };
+    const headers = {
+      "content-type": "application/json",
+      accept: "application/json",
+      "x-mezoroi-user": document.body.dataset.user, // another may have logged in meanwhile
+    };
     try {
       const answer = await fetch(form.dataset.action, { method: "POST", headers, body });
       if (!answer.ok) throw new Error();
