@@ -1,7 +1,8 @@
 """Write the reference pages from the code: ``python docs/generate.py`` (or ``make docs``).
 
-``cli.md`` is what ``--help`` prints; ``config.md`` comes from `mezoroi.config`. With ``--check``
-nothing is written, and the exit status is 1 if a page is out of date.
+``cli.md`` is what ``--help`` prints; ``config.md`` comes from `mezoroi.config` and
+`mezoroi.presets`. With ``--check`` nothing is written, and the exit status is 1 if a page is out of
+date.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from mezoroi.cli import app
-from mezoroi.config import PRESETS, Config, example_yaml, section_of
+from mezoroi.config import Config, example_yaml, section_of
+from mezoroi.presets import PRESETS
 
 DOCS = Path(__file__).parent
 MARK = "<!-- Written by docs/generate.py: edit the code, then run `make docs`. -->"

@@ -12,8 +12,9 @@ import torch
 
 import mezoroi as mz
 from mezoroi import cli
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets.melons import write_melons
+from mezoroi.presets import make_config
 from tests.commands import Run
 
 torch.set_num_threads(1)  # the processes of the suite share the cores

@@ -15,7 +15,8 @@ import typer
 
 import mezoroi
 from mezoroi.cli import app
-from mezoroi.config import PRESETS, settings_by_name
+from mezoroi.config import settings_by_name
+from mezoroi.presets import PRESETS
 from mezoroi.standard import GradingStandard
 
 ROOT = Path(__file__).parents[1]

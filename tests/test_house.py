@@ -16,6 +16,7 @@ HOUSE = (
     "files",
     "standard",
     "config",
+    "presets",
     "metrics",
     "capture",
     "datasets",

@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mezoroi.config import Config, make_config
+    from mezoroi.config import Config
     from mezoroi.datasets import Dataset, load_dataset
     from mezoroi.errors import MezoroiError
     from mezoroi.grader import Grader
     from mezoroi.grading import Grading, GradingFailure
+    from mezoroi.presets import make_config
     from mezoroi.standard import GradingStandard
     from mezoroi.workflow import train
 
@@ -25,7 +26,7 @@ _HOMES = {
     "GradingStandard": "standard",
     "MezoroiError": "errors",
     "load_dataset": "datasets",
-    "make_config": "config",
+    "make_config": "presets",
     "train": "workflow",
 }
 _ROOMS = (

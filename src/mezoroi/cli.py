@@ -90,11 +90,11 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Learn the grading standard of a dataset."""
-    from mezoroi import config as settings
     from mezoroi import datasets, outputs, workflow
+    from mezoroi.presets import make_config
 
     console = Console(as_json)
-    chosen = settings.make_config(preset, config, overrides)
+    chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
     console.notes(dataset.notes)
     with console.progress() as report:
@@ -215,12 +215,12 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
-    from mezoroi import config as settings
     from mezoroi import datasets, outputs
+    from mezoroi.presets import make_config
     from mezoroi.report.evaluation import evaluation_text
 
     console = Console(as_json)
-    chosen = settings.make_config(preset, config, overrides)
+    chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
     console.notes(dataset.notes)
     with console.progress() as report:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
-
-from mezoroi.errors import MezoroiError
 
 GroupBy = Literal["specimen", "session"]
 MAX_SEED = 2**63 - 1
@@ -251,72 +248,6 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # A few minutes on two CPU cores: frozen early stages, cached views.
-    "quick": {},
-    # The melon paper, section 4.2; give resnet50 weights by model.weights.
-    "paper": {
-        "input": {"height": 224},
-        "model": {"backbone": "resnet50", "weights": "none", "stride": 32},
-        "loss": {
-            "diversity_weight": 1.0,
-            "precedence_weight": 0.0,
-            "sparsity_weight": 0.0,
-            "swap_tile": 0,
-        },
-        "train": {
-            "epochs": 250,
-            "batch_size": 32,
-            "optimizer": "sgd",
-            "lr": 1e-3,
-            "backbone_lr_factor": 1.0,
-            "weight_decay": 0.0,
-            "schedule": "constant",
-            "frozen_stages": 0,
-            "cached_views": 0,
-        },
-    },
-    # Seconds: to see that everything runs, not to grade.
-    "tiny": {
-        "input": {"height": 64},
-        "model": {"embedding_dim": 16},
-        "parts": {"start": 1},
-        "train": {"epochs": 2, "batch_size": 8, "cached_views": 1},
-    },
-}
-
-
-def make_config(
-    preset: str = "quick", file: str | Path | None = None, overrides: list[str] | None = None
-) -> Config:
-    """Defaults, then a preset, then a YAML file, then ``section.name=value`` overrides.
-
-    Raises
-    ------
-    MezoroiError
-        For an unknown preset or key, or a value out of its range: one line naming it.
-    """
-    if preset not in PRESETS:
-        raise MezoroiError(f"unknown preset `{preset}`: use one of {', '.join(PRESETS)}")
-    settings = PRESETS[preset]
-    if file is not None:
-        settings = _merge(settings, _read_settings(Path(file)))
-    for override in overrides or []:
-        settings = _merge(settings, _parse_override(override))
-    try:
-        return Config.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":
-            raise MezoroiError(str(first["ctx"]["error"])) from error
-        name = ".".join(str(part) for part in first["loc"])
-        where = f" in {file}" if file is not None else ""
-        reason = first["msg"].lower()
-        if first["type"] == "extra_forbidden":
-            reason = "no such setting"
-        raise MezoroiError(f"setting `{name}`{where}: {reason}: see docs/config.md") from error
-
-
 def example_yaml() -> str:
     """The default settings as YAML with a comment on every line."""
     lines = ["# All settings of Mezoroi with their defaults; keep only the lines you change."]
@@ -334,50 +265,3 @@ def example_yaml() -> str:
 def _example_line(name: str, setting: FieldInfo) -> str:
     value = yaml.safe_dump(setting.default).splitlines()[0]
     return f"{name}: {value}  # {setting.description}"
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MezoroiError(f"{path} does not exist: give the path of a settings file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise MezoroiError(f"{path} is not readable YAML ({reason}): correct it") from error
-    if content is not None and not isinstance(content, dict):
-        raise MezoroiError(f"{path} must map sections to settings: see docs/config.md")
-    # A section whose settings are all commented out is left as it is.
-    return {name: section for name, section in (content or {}).items() if section is not None}
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise MezoroiError(f"`--set {text}` has no value: write --set section.name=value")
-    try:
-        content: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise MezoroiError(f"`--set {text}`: the value is not readable: quote it") from error
-    if isinstance(content, str):
-        content = _as_number(content)
-    for part in reversed(name.split(".")):
-        content = {part: content}
-    return content
-
-
-def _as_number(text: str) -> str | float:
-    # YAML 1.1 reads 1e-3 as text.
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in extra.items():
-        inner = merged.get(key)
-        merged[key] = (
-            _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-        )
-    return merged

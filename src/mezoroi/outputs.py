@@ -13,7 +13,7 @@ import numpy as np
 
 from mezoroi.bundle import GRADER_JSON
 from mezoroi.capture.sources import find_sources
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets import Dataset, folds, load_dataset
 from mezoroi.datasets.melons import GRADES, write_melons
 from mezoroi.evaluation import evaluate, true_grades
@@ -21,6 +21,7 @@ from mezoroi.files import folder_names, write_bytes, write_json, write_text
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.metrics.grading import grading_report
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.report.html import ReportItem, batch_report
 from mezoroi.report.plots import confusion_matrix_png, training_curve_png

@@ -13,10 +13,10 @@ from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX, run_cell, share_of_trai
 from mezoroi.bench.grading import PARTS, run_grading_bench
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.page import MISSING, grading_page
-from mezoroi.config import make_config
 from mezoroi.datasets import Dataset, complete_splits, load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.errors import MezoroiError
+from mezoroi.presets import make_config
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from mezoroi.bench import parts_boxes, parts_cells, parts_speed
 from mezoroi.bench.cells import Arm
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.parts import run_parts_bench
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
+from mezoroi.presets import make_config
 from mezoroi.training import GradingData, InputSize
 
 

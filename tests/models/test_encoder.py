@@ -10,9 +10,9 @@ import timm
 import torch
 
 from mezoroi.bundle import build_network
-from mezoroi.config import make_config
 from mezoroi.errors import MezoroiError
 from mezoroi.models import Encoder
+from mezoroi.presets import make_config
 from mezoroi.standard import GradingStandard
 
 BACKBONES = ["efficientnet_lite0", "resnet18", "convnext_atto", "mobilenetv3_small_100"]

@@ -25,11 +25,11 @@ from mezoroi.bench.app_schema import ask_at_random
 from mezoroi.bench.app_server import TriedApp, tried_app
 from mezoroi.bench.app_uploads import send_malformed, send_slow
 from mezoroi.bench.ledger import Ledger
-from mezoroi.config import make_config
 from mezoroi.datasets import load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_text
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
 

@@ -19,7 +19,7 @@ from mezoroi.augment import PIXELS, box_iou
 from mezoroi.augment.boxes import WHOLE, inside
 from mezoroi.bench.ledger import Ledger, cell_key
 from mezoroi.bundle import build_network
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets import complete_splits, load_dataset
 from mezoroi.datasets.melons import (
     GENERATOR_VERSION,
@@ -33,6 +33,7 @@ from mezoroi.datasets.melons.styles import style_of
 from mezoroi.files import atomic_path, write_bytes
 from mezoroi.metrics.boxes import mask_boxes
 from mezoroi.models.preprocess import fit_image
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.training import GradingData, GradingModule, fit
 from mezoroi.training.data import seeded_generator

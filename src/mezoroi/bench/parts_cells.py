@@ -14,10 +14,11 @@ import torch
 from mezoroi.bench.cells import Arm
 from mezoroi.bench.ledger import Ledger, cell_key
 from mezoroi.bundle import build_network
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, folds, load_dataset, without_same_pictures
 from mezoroi.errors import MezoroiError
 from mezoroi.files import read_json
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
 from mezoroi.training import FruitImages, GradingData, GradingModule, fit

@@ -10,12 +10,13 @@ import numpy as np
 
 from mezoroi.bench.explain_score import trained
 from mezoroi.bench.ledger import Ledger
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets import Dataset, load_dataset
 from mezoroi.datasets.clever_hans import VERSION, write_clever_hans
 from mezoroi.datasets.melons import GENERATOR_VERSION
 from mezoroi.evaluation import true_grades
 from mezoroi.metrics.calibration import error_auroc
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.clusters import SaliencyClusters
 from mezoroi.reliability.model import fit_reliability

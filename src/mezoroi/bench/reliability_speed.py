@@ -12,8 +12,8 @@ import torch
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.speed import interleaved
 from mezoroi.bundle import Bundle, Prototypes, build_network, no_exemplars, no_limits
-from mezoroi.config import make_config
 from mezoroi.grader import Grader
+from mezoroi.presets import make_config
 from mezoroi.reliability.clusters import SaliencyClusters
 from mezoroi.reliability.confidence import Answers
 from mezoroi.reliability.model import fit_reliability

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from mezoroi.bench.ledger import Ledger
-from mezoroi.config import make_config
 from mezoroi.datasets import load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.grader import Grader
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.references import add_references, find_new, with_gallery
 from mezoroi.retrieval import ReferenceIndex

@@ -14,10 +14,11 @@ import torch
 
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bundle import Bundle, Prototypes, build_network, no_exemplars, no_limits
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits, load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.grader import Grader
+from mezoroi.presets import make_config
 from mezoroi.standard import GradingStandard
 from mezoroi.training import GradingData, GradingModule, InputSize, fit
 from mezoroi.training.data import EpochSampler, seeded_generator

@@ -8,7 +8,7 @@ from typing import Any
 
 from mezoroi.bench.cells import ARCFACE, MUTUAL_CHANNEL, SOFTMAX, Arm, run_cell
 from mezoroi.bench.ledger import Ledger
-from mezoroi.config import Config, make_config
+from mezoroi.config import Config
 from mezoroi.datasets import (
     Dataset,
     assign_splits,
@@ -17,6 +17,7 @@ from mezoroi.datasets import (
     without_same_pictures,
 )
 from mezoroi.errors import MezoroiError
+from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 
 SEEDS = (0, 1, 2)
