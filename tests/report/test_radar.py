@@ -13,7 +13,8 @@ from PIL import Image, ImageFont
 
 from mezoroi.errors import MezoroiError
 from mezoroi.report.fonts import font_path
-from mezoroi.report.radar import figure, position, radar_png, radar_svg, similarity_table_html
+from mezoroi.report.radar import radar_png, radar_svg, similarity_table_html
+from mezoroi.report.radar_axes import figure, position
 from mezoroi.standard import GradingStandard
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -21,11 +21,11 @@ from mezoroi.report.overlay import legend_strip, overlay, overlay_layer
 from mezoroi.report.radar import (
     TEXTS,
     environment,
-    figure,
     radar_svg,
     similarity_table_html,
     texts_in,
 )
+from mezoroi.report.radar_axes import figure
 from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import MAX_GRADES, GradingStandard
 
