@@ -4,44 +4,24 @@ Table ``fruits`` has a row per fruit; ``vectors`` has blobs of little-endian flo
 length 1, in order of the fruits' numbers: a blob ``first`` holds the numbers ``first``,
 ``first`` + 1, …. A removed fruit loses its row; its vector stays as a hole until `Truth.compact`.
 Blocks, and pages large enough for them, are read back as fast as FAISS reads its own file.
-
-The journal is a rollback journal: a folder that nobody writes to holds one file that can be copied,
-and vectors are written once.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mezoroi.errors import MezoroiError
-from mezoroi.files import atomic_path
 from mezoroi.retrieval.reference import Filter, Reference
+from mezoroi.retrieval.truth_file import REMEDY, TruthFile, create_truth_file
 
-FORMAT = 1
-_APPLICATION = 0x4D5A5249
-_PAGE_BYTES = 32768
 _BLOCK = 64
-_WAIT_SECONDS = 5.0
-_VARIABLES = 5000
 _COLUMNS = "id, grade, date, orchard, thumbnail, more"
-_TABLES = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE fruits (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-    grade TEXT, date TEXT, orchard TEXT, thumbnail TEXT, more TEXT
-);
-CREATE TABLE vectors (first INTEGER PRIMARY KEY, vectors BLOB NOT NULL);
-"""
-_REMEDY = "restore a copy, or fill the references anew"
 
 
 class Truth:
@@ -60,68 +40,42 @@ class Truth:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise MezoroiError(f"{path} does not exist: create the reference index first")
+        self._file = TruthFile(path)
+        self._db = self._file.db
         self.path = path
-        with self._readable():
-            self._db = _connect(path)
-            (application,) = self._db.execute("PRAGMA application_id").fetchone()
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if application != _APPLICATION:
-                raise MezoroiError(f"{path} is no reference index: give another file")
-            if version != FORMAT:
-                raise MezoroiError(
-                    f"{path} has format {version}, this version reads {FORMAT}: "
-                    "fill the references anew with this version"
-                )
-            about = dict(self._db.execute("SELECT key, value FROM about"))
-            self.dim = int(about["dim"])
-            self.fingerprint = str(about["fingerprint"])
-            self._check_length()
+        self.dim = self._file.dim
+        self.fingerprint = self._file.fingerprint
 
     @classmethod
     def create(cls, path: Path, dim: int, fingerprint: str) -> Truth:
         """Make an empty index; the file appears whole or not at all."""
-        if path.exists():
-            raise MezoroiError(f"{path} already exists: open it, or give another file")
-        with atomic_path(path) as temporary:
-            db = _connect(temporary)
-            db.executescript(
-                f"PRAGMA page_size = {_PAGE_BYTES};"
-                f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {FORMAT};{_TABLES}"
-            )
-            about = {"dim": str(dim), "fingerprint": fingerprint, "generation": _new_generation()}
-            db.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-            db.close()
+        create_truth_file(path, dim, fingerprint)
         return cls(path)
 
     def close(self) -> None:
-        self._db.close()
+        self._file.close()
 
     @property
     def generation(self) -> str:
         """Random, and drawn again when the fruits get new numbers."""
-        with self._readable():
-            row = self._db.execute("SELECT value FROM about WHERE key = 'generation'").fetchone()
-        return str(row[0])
+        return self._file.generation
 
     @property
     def changes_of_others(self) -> int:
         """Differs from its earlier value when another connection has written since."""
-        with self._readable():
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        return self._file.changes_of_others
 
     @property
     def last(self) -> int:
         """The largest number that a vector was stored under; 0 for none."""
-        with self._readable():
+        with self._file.readable():
             row = self._db.execute(
                 "SELECT first, length(vectors) FROM vectors ORDER BY first DESC LIMIT 1"
             ).fetchone()
         return 0 if row is None else int(row[0]) + int(row[1]) // (4 * self.dim) - 1
 
     def __len__(self) -> int:
-        with self._readable():
+        with self._file.readable():
             return int(self._db.execute("SELECT count(*) FROM fruits").fetchone()[0])
 
     def add(
@@ -143,7 +97,7 @@ class Truth:
             If an id is there already.
         """
         try:
-            with self._writing():
+            with self._file.writing():
                 first = self.last + 1
                 self._write(first, vectors)
                 if references is None:  # one statement takes a fifth of the time of a row each
@@ -172,7 +126,7 @@ class Truth:
         MezoroiError
             If an id is not there.
         """
-        with self._writing():
+        with self._file.writing():
             found = self.find(ids)
             known = {reference.id for reference in found.values()}
             missing = [name for name in ids if name not in known]
@@ -188,7 +142,7 @@ class Truth:
 
     def compact(self) -> None:
         """Leave out the vectors of removed fruits and number the others anew, from 1."""
-        with self._writing():
+        with self._file.writing():
             numbers = self.numbers()
             vectors = self.vectors(numbers)
             self._db.execute("DELETE FROM vectors")
@@ -196,18 +150,16 @@ class Truth:
             # In order, each new number is free: it is at most the old one.
             pairs = ((new, int(old)) for new, old in enumerate(numbers, 1))
             self._db.executemany("UPDATE fruits SET number = ? WHERE number = ?", pairs)
-            self._db.execute(
-                "UPDATE about SET value = ? WHERE key = 'generation'", (_new_generation(),)
-            )
+            self._file.draw_generation()
 
     def references(
         self, numbers: Iterable[int] | None = None, chosen: Filter | None = None
     ) -> dict[int, Reference]:
         """Fruits by number: all, those with given numbers, or those a filter lets through."""
         query = f"SELECT number, {_COLUMNS} FROM fruits"
-        with self._readable():
+        with self._file.readable():
             if numbers is not None:
-                rows = self._rows_in(f"{query} WHERE number IN", numbers)
+                rows = self._file.rows_in(f"{query} WHERE number IN", numbers)
             else:
                 condition, values = _condition(chosen)
                 rows = iter(self._db.execute(f"{query}{condition} ORDER BY number", values))
@@ -216,19 +168,21 @@ class Truth:
     def find(self, ids: Iterable[str]) -> dict[int, Reference]:
         """Those of the given fruits that are here, by number."""
         query = f"SELECT number, {_COLUMNS} FROM fruits WHERE id IN"
-        with self._readable():
-            return {int(row[0]): _reference(row[1:]) for row in self._rows_in(query, ids)}
+        with self._file.readable():
+            return {int(row[0]): _reference(row[1:]) for row in self._file.rows_in(query, ids)}
 
     def ids(self, numbers: Iterable[int]) -> dict[int, str]:
         """Ids by number."""
-        with self._readable():
-            return dict(self._rows_in("SELECT number, id FROM fruits WHERE number IN", numbers))
+        with self._file.readable():
+            return dict(
+                self._file.rows_in("SELECT number, id FROM fruits WHERE number IN", numbers)
+            )
 
     def numbers(self, chosen: Filter | None = None, after: int = 0) -> np.ndarray:
         """(M,) int64, ascending: the fruits beyond a number that a filter lets through."""
         condition, values = _condition(chosen)
         query = f"SELECT number FROM fruits{condition or ' WHERE true'} AND number > ?"
-        with self._readable():
+        with self._file.readable():
             rows = self._db.execute(f"{query} ORDER BY number", [*values, after])
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
 
@@ -243,7 +197,7 @@ class Truth:
             found[start:stop] = block[numbers[start:stop] - first]
             filled += stop - start
         if filled != len(numbers):
-            raise MezoroiError(f"{self.path} lacks vectors of its fruits: {_REMEDY}")
+            raise MezoroiError(f"{self.path} lacks vectors of its fruits: {REMEDY}")
         return found
 
     def blocks(self, numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -252,9 +206,9 @@ class Truth:
             return
         ends = (int(numbers[0]), int(numbers[-1]))
         query = "SELECT first, vectors FROM vectors WHERE first"
-        with self._readable():
+        with self._file.readable():
             if ends[1] - ends[0] > _BLOCK * len(numbers):
-                rows = self._rows_in(f"{query} IN", self._firsts(numbers))
+                rows = self._file.rows_in(f"{query} IN", self._firsts(numbers))
             else:
                 between = f"{query} > ? - {_BLOCK} AND first <= ? ORDER BY first"
                 rows = iter(self._db.execute(between, ends))
@@ -276,60 +230,6 @@ class Truth:
                 for start in range(0, len(content), _BLOCK)
             ),
         )
-
-    def _rows_in(self, query: str, values: Iterable[Any]) -> Iterator[Any]:
-        remaining = iter(values)
-        while part := list(islice(remaining, _VARIABLES)):
-            yield from self._db.execute(f"{query} ({','.join('?' * len(part))})", part)
-
-    def _check_length(self) -> None:
-        """SQLite notices a file cut short only where it reads past the end."""
-        with self.path.open("rb") as stream:
-            head = stream.read(32)
-        expected = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
-        if self.path.stat().st_size < expected:
-            raise MezoroiError(f"{self.path} is truncated: {_REMEDY}")
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction: nothing of it is left after an error or a kill."""
-        with self._readable():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.OperationalError as error:
-            raise MezoroiError(
-                f"{self.path} cannot be used ({error}): check free space and permissions, "
-                "and that no other program holds it"
-            ) from error
-        except (sqlite3.DatabaseError, KeyError, ValueError) as error:
-            if isinstance(error, MezoroiError):
-                raise
-            raise MezoroiError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # The lock of `ReferenceIndex` keeps threads apart.
-    db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")
-    return db
-
-
-def _new_generation() -> str:
-    # Not of a seeded generator: two indexes must differ.
-    return os.urandom(8).hex()
 
 
 def _row(reference: Reference) -> tuple[str | None, ...]:
