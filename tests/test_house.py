@@ -36,6 +36,7 @@ HOUSE = (
     "calibrating",
     "similarity",
     "runner",
+    "grading_maker",
     "grader",
     "evaluation",
     "references",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -15,24 +15,20 @@ from mezoroi.bundle import Bundle, read_bundle
 from mezoroi.capture.sources import FruitInput, read_fruit
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.grading import Grading, GradingFailure, judged
-from mezoroi.maps import upsample_maps
+from mezoroi.grading import Grading, GradingFailure
+from mezoroi.grading_maker import GradingMaker
 from mezoroi.models import GradingModel
-from mezoroi.models.preprocess import FittedImage, to_tensor
+from mezoroi.models.preprocess import FittedImage
 from mezoroi.progress import Progress, silent
-from mezoroi.reliability.confidence import Answers
-from mezoroi.reliability.judge import MapMaker, covered_part, neighbour_grades, read_judge
+from mezoroi.reliability.judge import read_judge
 from mezoroi.reliability.model import ReliabilityModel
 from mezoroi.retrieval import Gallery, Neighbour
 from mezoroi.retrieval.gallery import REFERENCES
 from mezoroi.runner import Runner, Seen, to_arrays
-from mezoroi.signs import pointed_grade
 from mezoroi.standard import GradingStandard
 from mezoroi.training import FruitImages
 
 Source = str | Path | np.ndarray
-NEIGHBOURS = 8
-"""How many reference fruits a grading names."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +104,7 @@ class Grader:
         self.notes = notes
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._runner = Runner(bundle, self.device)
-        self._thresholds = dict(
-            zip(self.standard.grades, bundle.prototypes.thresholds.tolist(), strict=True)
-        )
-        self._make_maps = MapMaker(bundle, reliability.method) if reliability else None
+        self._make_gradings = GradingMaker(self._runner, gallery, reliability, notes)
 
     @classmethod
     def load(
@@ -187,7 +180,7 @@ class Grader:
                     name = "image" if isinstance(source, np.ndarray) else str(source)
                     read.append(GradingFailure(name, str(error)))
             fruits = [item for item in read if isinstance(item, FruitInput)]
-            graded = iter(self._gradings(self._runner.see(fruits)) if fruits else [])
+            graded = iter(self._make_gradings(self._runner.see(fruits)) if fruits else [])
             for item in read:
                 yield item if isinstance(item, GradingFailure) else next(graded)
 
@@ -197,7 +190,7 @@ class Grader:
 
     def grade_together(self, fruits: Sequence[FruitInput]) -> list[Grading]:
         """`grade_read` of every fruit in one pass of the network; at least one."""
-        return self._gradings(self._runner.see(fruits))
+        return self._make_gradings(self._runner.see(fruits))
 
     def embed(self, fruits: Sequence[FruitInput]) -> Embedded:
         """Embeddings and feature maps of fruits that `read_fruit` read; at least one.
@@ -218,7 +211,7 @@ class Grader:
             As `embed`.
         """
         seen = self._runner.see(fruits)
-        return self._gradings(seen), _embedded(seen)
+        return self._make_gradings(seen), _embedded(seen)
 
     def predict(
         self, dataset: Dataset, batch_size: int = 32, progress: Progress = silent
@@ -253,103 +246,9 @@ class Grader:
             )
             return tuple(to_arrays(*columns))
 
-    def _gradings(self, seen: Seen) -> list[Grading]:
-        size, output = self.bundle.size, seen.output
-        similarity = self._runner.similarity_of(seen)
-        with torch.inference_mode():
-            evidence = self._runner.evidence(output)
-            maps = evidence.softmax(dim=1)
-            signs = maps.flatten(2).amax(dim=2)
-            if maps.shape[1]:
-                maps = upsample_maps(maps, size.height, size.width, size.wraps)
-            logits = self._runner.logits(output)
-            totals = evidence.mean(dim=(2, 3))
-        columns = (similarity, maps, totals, signs, logits, output.embedding)
-        similarities, shown, means, strengths, scores, embeddings = to_arrays(*columns)
-        neighbours = self.neighbours(embeddings)
-        parts = (seen.fruits, seen.fitted, similarities, shown, neighbours)
-        gradings = [self._grading(*item) for item in zip(*parts, strict=True)]
-        if self._make_maps is not None:
-            answers = self._answers(seen.fitted, similarities, scores, shown, neighbours)
-            gradings = self._judged(gradings, seen, answers)
-        return [
-            replace(item, map_grade=self._map_grade(item.grade, *row))
-            for item, *row in zip(gradings, strengths, means, strict=True)
-        ]
-
-    def _map_grade(self, grade: str, signs: np.ndarray, means: np.ndarray) -> str | None:
-        surface = self.bundle.trained_standard.surface_grades
-        if not len(signs):
-            return None
-        limits = self.bundle.prototypes.sign_limits.cpu().numpy()
-        pointed = pointed_grade(grade, signs.tolist(), limits, self.standard, surface)
-        if pointed is not None:
-            return pointed
-        after = self.standard.precedence[self.standard.precedence.index(grade) :]
-        evidence = {name: mean for name, mean in zip(surface, means, strict=True) if name in after}
-        return max(evidence, key=evidence.__getitem__, default=None)
-
-    def _answers(
-        self,
-        fitted: Sequence[FittedImage],
-        similarity: np.ndarray,
-        logits: np.ndarray,
-        maps: np.ndarray,
-        neighbours: Sequence[Sequence[Neighbour]],
-    ) -> Answers:
-        assert self._make_maps is not None
-        given = np.nanargmax(similarity, axis=1)
-        images = None
-        if self._make_maps.needs_images:
-            images = to_tensor([item.pixels for item in fitted]).to(self.device)
-        return Answers(
-            given,
-            similarity,
-            logits,
-            neighbour_grades(neighbours, self.standard.grades),
-            self._make_maps(similarity, given, maps, images),
-        )
-
-    def _judged(self, gradings: Sequence[Grading], seen: Seen, answers: Answers) -> list[Grading]:
-        model = self.reliability
-        assert model is not None
-        covered = [covered_part(*pair) for pair in zip(seen.fruits, seen.fitted, strict=True)]
-        judgements = model.judge(answers, self.standard.grades, covered)
-        size = (self.bundle.size.height, self.bundle.size.width)
-        return [
-            judged(grading, judgement, model, item.crop(model.cluster_map(judgement.cluster, size)))
-            for grading, judgement, item in zip(gradings, judgements, seen.fitted, strict=True)
-        ]
-
     def neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
         """The reference fruits most similar to embeddings (N, D); none without references."""
-        if self.gallery is None:
-            return [[] for _ in embeddings]
-        return self.gallery.neighbours(embeddings, NEIGHBOURS)
-
-    def _grading(
-        self,
-        fruit: FruitInput,
-        fitted: FittedImage,
-        similarity: np.ndarray,
-        maps: np.ndarray,
-        neighbours: list[Neighbour],
-    ) -> Grading:
-        grades, surface = self.standard.grades, self.bundle.trained_standard.surface_grades
-        shown = fitted.crop(maps)
-        return Grading(
-            source=fruit.name,
-            grade=grades[int(np.nanargmax(similarity))],
-            similarity=dict(zip(grades, similarity.tolist(), strict=True)),
-            thresholds=self._thresholds,
-            activation_maps=dict(zip(surface, shown, strict=False)),
-            map_grade=None,
-            outline=fruit.outline,
-            surface=fruit.image,
-            standard=self.standard,
-            neighbours=neighbours,
-            notes=fruit.notes + self.notes,
-        )
+        return self._make_gradings.neighbours(embeddings)
 
 
 def _embedded(seen: Seen) -> Embedded:

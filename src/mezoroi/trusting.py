@@ -17,7 +17,8 @@ from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import true_grades
 from mezoroi.files import write_bytes
-from mezoroi.grader import NEIGHBOURS, Grader, Predictions
+from mezoroi.grader import Grader, Predictions
+from mezoroi.grading_maker import NEIGHBOURS
 from mezoroi.maps import upsample_maps
 from mezoroi.models.preprocess import fit_image
 from mezoroi.progress import Progress, silent
