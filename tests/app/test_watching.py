@@ -13,7 +13,8 @@ import pytest
 
 from mezoroi.app.roles import Role
 from mezoroi.app.settings import Limits
-from mezoroi.app.store import fruits, users
+from mezoroi.app.store import fruits, runs, users
+from mezoroi.app.tables import Run
 from mezoroi.app.watching import Watcher
 from mezoroi.errors import MezoroiError
 from tests.app.conftest import App, jpeg, work
@@ -138,6 +139,23 @@ def test_what_was_too_large_is_taken_when_the_limit_is_raised(app: App, folder: 
     (folder / "2.jpg").write_bytes(jpeg(2, 40, 30))
     assert look(strict) == [1], "the others go on"
     assert look(watcher(photo.stat().st_size)) == [2]
+
+
+def test_a_film_is_taken_once_a_grader_for_films_is_used(app: App, folder: Path) -> None:
+    (folder / "turn.mp4").write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(1000))
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        run.input_kind = "photo"
+    watcher = watcher_of(app, folder)
+    assert look(watcher) == look(watcher) == []
+    assert [(each.name, each.code) for each in watcher.refused] == [("turn.mp4", "no video")]
+    with app.services.database.write() as session:
+        other = Run(folder="x", digest="x", standard_id=1, input_kind="surface", metrics={})
+        session.add(other)
+        session.flush()
+        runs.activate_run(session, other)
+    assert look(watcher) == [1] and not watcher.refused
 
 
 def test_without_a_watched_folder_the_start_page_asks_for_nothing(app: App) -> None:

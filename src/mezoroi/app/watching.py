@@ -17,7 +17,7 @@ from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.problems import UploadProblem
 from mezoroi.app.settings import Settings
-from mezoroi.app.store import audit, fruits, users, watched
+from mezoroi.app.store import audit, fruits, runs, users, watched
 from mezoroi.app.store.fruits import Details
 from mezoroi.app.tables import User
 from mezoroi.errors import MezoroiError
@@ -29,6 +29,8 @@ SETTLED_SECONDS = 2.0
 MOST_REFUSED = 3
 """So many refused files are told on the page."""
 _TOO_LARGE = "too large"
+_PASSING = (_TOO_LARGE, "no video")
+"""Refusals that another start, or another grader, may take back."""
 _BLOCK = 1 << 20
 
 
@@ -82,7 +84,7 @@ class Watcher:
         self._wake = wake
         self.refused: deque[Refused] = deque(maxlen=MOST_REFUSED)
         self._last: dict[str, Found] = {}
-        self._too_large: dict[str, Found] = {}
+        self._set_aside: dict[str, tuple[Found, int | None]] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -127,11 +129,15 @@ class Watcher:
         before, self._last = self._last, {found.name: found for found in self._files()}
         with self._database.read() as session:
             known = watched.known_files(session)
+            run = runs.active_run(session)
+        grader = run.id if run is not None else None
         for name, found in self._last.items():
             settled = now - found.modified / 1e9 >= SETTLED_SECONDS and before.get(name) == found
             looked_at = known.get(name) == (found.size, found.modified)
-            if not settled or looked_at or self._too_large.get(name) == found:
+            if not settled or looked_at or self._set_aside.get(name) == (found, grader):
                 continue
+            for earlier in [item for item in self.refused if item.name == name]:
+                self.refused.remove(earlier)
             try:
                 fruit_id = self._take(found, user)
             except UploadProblem as problem:
@@ -139,8 +145,8 @@ class Watcher:
                     break
                 log.warning("not taken", extra={"file": name, "reason": problem.code})
                 self.refused.appendleft(Refused(name, problem.code))
-                if problem.code == _TOO_LARGE:  # may fit from the next start on: not noted for good
-                    self._too_large[name] = found
+                if problem.code in _PASSING:  # not noted for good
+                    self._set_aside[name] = found, grader
                     continue
                 fruit_id = None
             except OSError as error:
