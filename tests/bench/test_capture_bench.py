@@ -313,7 +313,7 @@ def test_the_page_shows_the_cells_there_are(tmp_path: Path) -> None:
     ledgers["melons"].compute(capture_melons.melon_settings(shot, 0), lambda: melon)
     graded = {"truth": [0, 1, 2, 3], "surface": [0, 1, 2, 3], "video": [0, 1, 2, -1]}
     ledgers["grading"].compute(
-        capture_grading.grading_settings(0),
+        capture_grading.grading_settings(3006),
         lambda: graded | {"specimens": list("abcd"), "failures": ["d: no fruit"]},
     )
     stages = {"turn": 1.5, "rest": 0.5}
@@ -353,14 +353,14 @@ def test_a_video_that_cannot_be_graded_counts_as_wrong(
 
     def train(learning, config, run, **_):
         assert {item.split for item in learning} >= {"train", "test"}
-        assert config.train.seed == 7
+        assert config.train.seed == capture_grading.DRAW
         run.mkdir()
         return AlwaysB()
 
     monkeypatch.setattr(capture_grading, "train", train)
     monkeypatch.setattr(capture_grading, "write_melons", partial(write_melons, height=64))
     monkeypatch.setattr(
-        capture_grading, "_film", lambda test, out, _: [out / name for name in test.specimens]
+        capture_grading, "_film", lambda test, out, *_: [out / name for name in test.specimens]
     )
     run = tmp_path / "run"
     found = capture_grading.grade_both_ways(Config(), 7, (4, 1), tmp_path, run)

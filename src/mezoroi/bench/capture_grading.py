@@ -17,39 +17,41 @@ from mezoroi.grading import GradingFailure
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
 
-SEED = 3007
+SEEDS = (3006, 3007)
+"""Of the melons; each draws its own test melons and trains its own grader."""
 PER_GRADE, TEST_PER_GRADE = 122, 30
-REPEATS = (0,)
+DRAW = 0
+"""Seed of the draw of test melons and of the training."""
 SURFACE, VIDEO = "surface", "video"
 
 
-def grading_settings(repeat: int) -> dict[str, Any]:
-    """What identifies the cell of a repeat in the ledger."""
+def grading_settings(seed: int) -> dict[str, Any]:
+    """What identifies the cell of a seed in the ledger."""
     return {
         "bench": "capture",
         "part": "grading",
         "generator": GENERATOR_VERSION,
-        "seed": SEED,
+        "seed": seed,
         "per_grade": [PER_GRADE, TEST_PER_GRADE],
-        "repeat": repeat,
+        "repeat": DRAW,
         "config": Config().model_dump(mode="json"),
     }
 
 
 def run_grading(work: Path, ledger: Ledger, progress: Progress = silent) -> None:
-    """Train and grade every repeat that the ledger does not have yet."""
-    for repeat in REPEATS:
-        settings = grading_settings(repeat)
+    """Train and grade every seed that the ledger does not have yet."""
+    for seed in SEEDS:
+        settings = grading_settings(seed)
         if ledger.find(settings) is None:
             run = work / "runs" / cell_key(settings)
             sizes = PER_GRADE, TEST_PER_GRADE
-            result = grade_both_ways(Config(), repeat, sizes, work, run, progress)
+            result = grade_both_ways(Config(), seed, sizes, work, run, progress)
             ledger.compute(settings, lambda found=result: found)  # type: ignore[misc]
 
 
 def grade_both_ways(
     config: Config,
-    repeat: int,
+    seed: int,
     sizes: tuple[int, int],
     work: Path,
     run: Path,
@@ -60,7 +62,7 @@ def grade_both_ways(
     Parameters
     ----------
     config : of the training
-    repeat : seed of the draw of test melons and of the training
+    seed : of the melons
     sizes : melons per grade, and how many of these are for testing
     work : folder of melons and videos; what an earlier call with the same code has made is used
     run : the training's folder, removed at the end; an interrupted training there resumes
@@ -71,20 +73,20 @@ def grade_both_ways(
     ``specimens``, and ``failures``, one line each
     """
     per_grade, test_per_grade = sizes
-    melons = work / f"melons-{per_grade}"
+    melons = work / f"melons-{seed}-{per_grade}"
     write_melons(
         melons,
         per_grade,
-        SEED,
+        seed,
         progress=lambda done: progress("making melons", done, 4 * per_grade),
     )
     made = load_dataset(melons)
     unsplit = replace(made, observations=tuple(replace(item, split=None) for item in made))
-    learning = complete_splits(hold_out_per_grade(unsplit, test_per_grade, repeat), repeat)
+    learning = complete_splits(hold_out_per_grade(unsplit, test_per_grade, DRAW), DRAW)
     test = learning.select("test")
-    films = work / f"films-{code_version()}"
-    folders = _film(test, films, progress)
-    config = config.model_copy(update={"train": config.train.model_copy(update={"seed": repeat})})
+    films = work / f"films-{seed}-{code_version()}"
+    folders = _film(test, films, seed, progress)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"seed": DRAW})})
     grader = train(learning, config, run, resume=run.exists(), progress=progress)
     given, failures = {}, []
     sources = {SURFACE: folders, VIDEO: [folder / "video.mp4" for folder in folders]}
@@ -100,13 +102,13 @@ def grade_both_ways(
     }
 
 
-def _film(test: Dataset, out: Path, progress: Progress) -> list[Path]:
+def _film(test: Dataset, out: Path, seed: int, progress: Progress) -> list[Path]:
     """The capture folders of test melons, each with its video, as `write_melons` would film it."""
     folders = [out / name for name in test.specimens]
     for done, folder in enumerate(folders, 1):
         if not folder.is_dir():
             index = int(folder.name.removeprefix("melon-")) - 1
-            collection.write_melon(index, out, SEED, "standard", 256, video=True)
+            collection.write_melon(index, out, seed, "standard", 256, video=True)
         progress("filming melons", done, len(folders))
     return folders
 

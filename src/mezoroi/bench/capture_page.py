@@ -211,34 +211,38 @@ def _melon_row(name: str, found: Sequence[Cell | None]) -> list[str]:
 
 
 def _grading_section(ledger: Ledger) -> str:
-    found = [ledger.find(capture_grading.grading_settings(n)) for n in capture_grading.REPEATS]
-    cells = [cell for cell in found if cell]
+    seeds = capture_grading.SEEDS
+    found = {seed: ledger.find(capture_grading.grading_settings(seed)) for seed in seeds}
+    cells = {seed: cell for seed, cell in found.items() if cell}
     title = "## Grading from video\n\n"
     if not cells:
         return f"{title}{MISSING}\n"
-    truth, surface, video, specimens = (
-        np.concatenate([cell[key] for cell in cells])
-        for key in ("truth", capture_grading.SURFACE, capture_grading.VIDEO, "specimens")
+    truth, surface, video = (
+        np.concatenate([cell[key] for cell in cells.values()])
+        for key in ("truth", capture_grading.SURFACE, capture_grading.VIDEO)
     )
+    specimens = [f"{seed}/{name}" for seed, cell in cells.items() for name in cell["specimens"]]
     rows = []
     for name, given in (("true surface and outline", surface), ("video", video)):
         score = bootstrap_interval(np.mean, specimens, (truth == given).astype(float))
-        rows.append([name, f"{score.value:.1%} ({score.low:.1%} to {score.high:.1%})"])
+        each = np.split(truth == given, np.cumsum([len(c["truth"]) for c in cells.values()])[:-1])
+        alone = ", ".join(f"{part.mean():.1%}" for part in each)
+        rows.append([name, f"{score.value:.1%} ({score.low:.1%} to {score.high:.1%}) [{alone}]"])
     lost = paired_difference(
         lambda right, answer: float(np.mean(right == answer)), specimens, truth, video, surface
     )
     verdict = "" if lost.excludes_zero else ", so no difference is shown"
     return (
-        f"{title}{capture_grading.PER_GRADE} melons per grade (seed {capture_grading.SEED}), of "
-        f"which {capture_grading.TEST_PER_GRADE} per grade are drawn for testing; the grader "
-        "learns from true surfaces with the default settings and grades the test melons from "
-        "theirs and from videos with a moderate mix of disturbances (`make-melons --video`). Aim: "
-        "at most 3 points lost.\n\n"
+        f"{title}{capture_grading.PER_GRADE} melons per grade, of which "
+        f"{capture_grading.TEST_PER_GRADE} are drawn for testing; a grader learns from true "
+        "surfaces with the default settings and grades the test melons from theirs and from videos "
+        "with a moderate mix of disturbances (`make-melons --video`). Seeds "
+        f"{' and '.join(map(str, seeds))}, each in brackets. Aim: at most 3 points lost.\n\n"
         + table(["graded from", "accuracy"], rows)
         + f"\nVideo minus surface: {100 * lost.value:+.1f} points ({100 * lost.low:+.1f} to "
         f"{100 * lost.high:+.1f}{verdict}), over {len(cells)} of {len(found)} runs; 95 % bootstrap "
         f"intervals by specimen. The same grade from both: {np.mean(surface == video):.1%}.\n"
-        + _failures([line for cell in cells for line in cell["failures"]])
+        + _failures([line for cell in cells.values() for line in cell["failures"]])
     )
 
 
