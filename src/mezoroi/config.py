@@ -59,6 +59,13 @@ class LossConfig(_Section):
     margin_degrees: float = Field(5.0, ge=0, lt=90, description="ArcFace margin in degrees")
     scale: float = Field(16.0, gt=0, le=256, description="ArcFace scale")
     discriminality_weight: float = Field(1.0, ge=0, description="weight of L_dis of the MC-Loss")
+    pooling_sharpness: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="how much the strongest places decide in L_dis; 0: all alike, as published; 3 "
+        "where signs are small",
+    )
     diversity_weight: float = Field(
         0.0,
         ge=0,

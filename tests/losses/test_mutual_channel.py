@@ -109,8 +109,37 @@ def test_discriminality_takes_the_largest_channel_at_each_position() -> None:
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2.0)))
 
 
+@given(shapes, st.floats(0.1, 20))
+@settings(max_examples=40, deadline=None)
+def test_sharp_pooling_agrees_with_numpy(shape: tuple[int, ...], sharpness: float) -> None:
+    _, count, classes, xi, _, _ = shape
+    features = drawn(*shape)
+    places = features.reshape(count, classes, xi, -1).max(axis=2)
+    pooled = np.log(np.exp(sharpness * places).mean(axis=2)) / sharpness
+    expected = np.mean(np.log(np.exp(pooled).sum(axis=1)) - pooled[:, 0])
+    loss = MutualChannelLoss(classes, xi, sharpness=sharpness).eval()
+    found = loss.discriminality(torch.from_numpy(features), torch.zeros(count, dtype=torch.long))
+    assert found.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_sharp_pooling_lies_between_the_mean_and_the_largest() -> None:
+    features = torch.zeros(1, 2, 1, 4, dtype=torch.float64)
+    features[0, 0, 0, 1] = 4.0
+    label = torch.tensor([0])
+    values = [
+        MutualChannelLoss(2, 1, sharpness=r).discriminality(features, label).item()
+        for r in (0.0, 1e-4, 1.0, 1e3)
+    ]
+    mean, almost, middle, largest = values
+    assert mean == pytest.approx(math.log(1 + math.exp(-1.0)))
+    assert almost == pytest.approx(mean, rel=1e-3)
+    assert largest == pytest.approx(math.log(1 + math.exp(-4.0)), rel=0.01)
+    assert mean > middle > largest
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 3.0])
 @pytest.mark.parametrize("training", [False, True])
-def test_gradients_agree_with_finite_differences(training: bool) -> None:
+def test_gradients_agree_with_finite_differences(training: bool, sharpness: float) -> None:
     classes, xi = 3, 2
     features = torch.from_numpy(drawn(5, 2, classes, xi, 2, 3)) + torch.arange(
         2 * classes * xi * 6, dtype=torch.float64
@@ -120,8 +149,8 @@ def test_gradients_agree_with_finite_differences(training: bool) -> None:
 
     def discriminality(values: torch.Tensor) -> torch.Tensor:
         seeded = torch.Generator().manual_seed(4)  # the same draw for every evaluation
-        loss = MutualChannelLoss(classes, xi, generator=seeded).train(training)
-        return loss.discriminality(values, labels)
+        loss = MutualChannelLoss(classes, xi, generator=seeded, sharpness=sharpness)
+        return loss.train(training).discriminality(values, labels)
 
     assert torch.autograd.gradcheck(discriminality, (features,))
     assert torch.autograd.gradcheck(MutualChannelLoss(classes, xi).diversity, (features,))
@@ -206,6 +235,11 @@ def test_lower_precision_keeps_its_type_and_agrees(dtype: torch.dtype, tolerance
 def test_bad_sizes_are_named(arguments: tuple[int, ...], names: str) -> None:
     with pytest.raises(ValueError, match=names):
         MutualChannelLoss(*arguments)
+
+
+def test_a_negative_sharpness_is_named() -> None:
+    with pytest.raises(ValueError, match="sharpness"):
+        MutualChannelLoss(2, 2, sharpness=-1.0)
 
 
 def test_shapes_are_checked_in_plain_language() -> None:

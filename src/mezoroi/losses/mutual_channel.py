@@ -22,6 +22,9 @@ class MutualChannelLoss(nn.Module):
         step (channel-wise attention); default ceil(xi / 2)
     dis_weight, div_weight : >= 0
     generator : the CPU random generator of the draws; a fresh one with seed 0 if not given
+    sharpness : r >= 0 of the pooling over positions in L_dis: 0 for their mean, as published; else
+        log-sum-exp (Pinheiro and Collobert 2015), which the strongest positions decide the more,
+        the larger r is. For signs that cover little of a fruit
 
     In evaluation mode no channel is dropped.
     """
@@ -34,8 +37,11 @@ class MutualChannelLoss(nn.Module):
         dis_weight: float = 1.0,
         div_weight: float = 1.0,
         generator: torch.Generator | None = None,
+        sharpness: float = 0.0,
     ) -> None:
         super().__init__()
+        if not sharpness >= 0:
+            raise ValueError(f"sharpness must not be negative, not {sharpness}")
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, not {num_classes}")
         if channels_per_class < 1:
@@ -51,6 +57,7 @@ class MutualChannelLoss(nn.Module):
         self.kept_channels = kept
         self.dis_weight = dis_weight
         self.div_weight = div_weight
+        self.sharpness = sharpness
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
 
     def forward(self, feature_map: Tensor, labels: Tensor) -> Tensor:
@@ -69,7 +76,7 @@ class MutualChannelLoss(nn.Module):
         return total + self.div_weight * self.diversity(feature_map)
 
     def discriminality(self, feature_map: Tensor, labels: Tensor) -> Tensor:
-        """L_dis: cross-entropy of g_c = mean over positions of the maximum over kept channels."""
+        """L_dis: cross-entropy of g_c = the maximum over kept channels, pooled over positions."""
         blocks = self._blocks(feature_map)
         if labels.shape != feature_map.shape[:1]:
             raise ValueError(
@@ -78,13 +85,20 @@ class MutualChannelLoss(nn.Module):
         if self.training and self.kept_channels < self.channels_per_class:
             # Channels are >= 0, so a dropped one (0) never wins over a kept one that fires.
             blocks = blocks * self._draw_kept(blocks)
-        return F.cross_entropy(blocks.amax(dim=2).mean(dim=2), labels)
+        return F.cross_entropy(self._pool(blocks.amax(dim=2)), labels)
 
     def diversity(self, feature_map: Tensor) -> Tensor:
         """L_div = 1 - D / xi in [0, 1 - 1 / xi]: 0 where a class's channels are disjoint."""
         spread = self._blocks(feature_map).softmax(dim=3)
         overlap = spread.amax(dim=2).sum(dim=2).mean()
         return 1.0 - overlap / self.channels_per_class
+
+    def _pool(self, evidence: Tensor) -> Tensor:
+        """(N, C, positions) -> (N, C): their mean, or (1 / r) log mean exp(r x)."""
+        if self.sharpness == 0:
+            return evidence.mean(dim=2)
+        total = (self.sharpness * evidence).logsumexp(dim=2)
+        return (total - math.log(evidence.shape[2])) / self.sharpness
 
     def _draw_kept(self, blocks: Tensor) -> Tensor:
         scores = torch.rand(self.num_classes, self.channels_per_class, generator=self.generator)

@@ -77,6 +77,7 @@ class GradingModule(pl.LightningModule):
                 kept_channels=loss.kept_channels,
                 dis_weight=loss.discriminality_weight,
                 div_weight=loss.diversity_weight,
+                sharpness=loss.pooling_sharpness,
             )
             if model.channels_per_grade and model.surface_grades > 1
             else None
