@@ -66,6 +66,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("POST", "/calibration/{session_id}/join"): EXPERT,
     ("GET", "/calibration/{session_id}/count"): EXPERT,
     ("POST", "/calibration/{session_id}/fruits/{fruit_id}"): EXPERT,
+    ("POST", "/calibration/{session_id}/cancel"): EXPERT,
     ("POST", "/calibration/{session_id}/reveal"): EXPERT,
     ("GET", "/calibration/{session_id}/reveal"): EXPERT,
     ("GET", "/calibration/{session_id}/fruits/{fruit_id}"): EXPERT,

@@ -307,3 +307,83 @@ def test_no_page_tells_the_grade_of_a_fruit_that_is_asked_for_elsewhere(
         assert found is not None
         calibration.close(session, found)
     assert hidden(Role.NEWCOMER) == {tested_id}
+
+
+def test_a_fruit_asked_for_is_kept_from_verdicts_sums_references_and_earlier_sessions(
+    ready: App, melons: Path
+) -> None:
+    expert, newcomer = ready.client(Role.EXPERT), ready.client(Role.NEWCOMER)
+    first, second = sorted(melons.glob("captures/*/surface.png"))[:2]
+    tested_id, waiting_id, again_id = send_fruits(ready, expert, [first, second, first])
+    prepare(ready)
+    with ready.services.database.write() as session:
+        for item in session.query(User):
+            item.blind = False
+        by_fruit = {item.fruit_id: item.id for item in session.query(Specimen)}
+        reference = session.query(Specimen).filter(Specimen.reference.is_not(None)).first()
+        user = session.query(User).filter_by(role=Role.EXPERT.value).first()
+        assert reference is not None and reference.reference and user is not None
+        name, own, expert_id = reference.reference, reference.grade, user.id
+        practice.keep_tests(session, {"pre-test": [(by_fruit[tested_id], "A")]})
+        asked = [by_fruit[waiting_id], reference.id]
+        earlier = calibration.open_session(session, "", "hand", expert_id, 1, asked, [])
+        for fruit in calibration.fruits_of(session, earlier.id):
+            calibration.give_grade(session, earlier, fruit, expert_id, "A", 0, "")
+        calibration.close(session, earlier)
+        opened = calibration.open_session(session, "", "hand", expert_id, 1, asked, asked)
+        calibration.join(session, opened.id, expert_id)
+        place = calibration.fruits_of(session, earlier.id)[0].id
+    grading_id = expert.get(f"/api/v1/fruits/{waiting_id}").json()["grading_id"]
+
+    assert newcomer.get(f"/api/v1/fruits/{again_id}").json()["grading"] is None, "the same file"
+    day = newcomer.get("/summary", headers={"accept-language": "en"}).text
+    assert "2 fruits in a test or an open calibration session" not in day
+    assert "3 fruits in a test or an open calibration session are not counted" in day
+
+    verdict = {"answer": "agree", "grading_id": grading_id}
+    for address in ("verdict", "blind"):
+        sent = expert.post(f"/fruits/{waiting_id}/{address}", data={**verdict, "grade": "A"})
+        assert sent.status_code == 422
+    assert expert.post(f"/api/v1/fruits/{waiting_id}/verdict", json=verdict).status_code == 422
+    mask = {"grading_id": grading_id, "masks": {}}
+    assert expert.post(f"/fruits/{waiting_id}/mask", json=mask).status_code == 403
+
+    listed = expert.get(f"/api/v1/references?grade={own}&most=200").json()
+    assert name not in [item["name"] for item in listed] and listed
+    assert f'value="{name}"' not in expert.get(f"/references?grade={own}").text
+    told = expert.get(f"/api/v1/fruits/{tested_id}").json()["grading"]["neighbours"]
+    assert name not in [item["id"] for item in told]
+
+    page = expert.get(f"/calibration/{earlier.id}/reveal", headers={"accept-language": "en"}).text
+    assert "2 fruits are not shown" in page and 'class="card fruit"' not in page
+    shown = expert.get(f"/calibration/{earlier.id}/fruits/{place}", follow_redirects=False)
+    assert shown.status_code == 303 and shown.headers["location"] == "/calibration"
+
+
+def test_a_session_that_nobody_graded_is_cancelled(ready: App, melons: Path) -> None:
+    (fruit_id,) = send_fruits(
+        ready, ready.client(Role.EXPERT), [next(melons.glob("captures/*/surface.png"))]
+    )
+    prepare(ready)
+    expert, newcomer = ready.client(Role.EXPERT), ready.client(Role.NEWCOMER)
+    with ready.services.database.write() as session:
+        specimen = session.query(Specimen).filter_by(fruit_id=fruit_id).one().id
+        leader = session.query(User).filter_by(role=Role.EXPERT.value).first()
+        assert leader is not None
+        opened = calibration.open_session(session, "", "hand", leader.id, 1, [specimen], [])
+        number = opened.id
+    address = f"/api/v1/fruits/{fruit_id}"
+    assert newcomer.get(address).json()["grading"] is None
+    assert f'action="/calibration/{number}/cancel"' in expert.get(f"/calibration/{number}").text
+    assert newcomer.post(f"/calibration/{number}/cancel").status_code == 403
+    assert expert.post(f"/calibration/{number}/cancel").status_code in (200, 303)
+    assert newcomer.get(address).json()["grading"] is not None
+    assert expert.get(f"/calibration/{number}").status_code == 404
+    with ready.services.database.write() as session:
+        graded = calibration.open_session(session, "", "hand", leader.id, 1, [specimen], [])
+        (fruit,) = calibration.fruits_of(session, graded.id)
+        calibration.give_grade(session, graded, fruit, leader.id, "A", 0, "")
+        number = graded.id
+    refused = expert.post(f"/calibration/{number}/cancel", headers={"accept-language": "en"})
+    assert refused.status_code == 422 and "Please reveal it" in refused.text
+    assert "/cancel" not in expert.get(f"/calibration/{number}").text

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app import teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import references, runs, specimens
+from mezoroi.app.store import references, runs, specimens, verdicts
 from mezoroi.app.tables import GradingRow, User
+from mezoroi.app.views import asks_blind
 
 Neighbours = list[Mapping[str, Any]]
 
@@ -57,17 +58,41 @@ def secret_fruits(session: Session, user: User) -> frozenset[int]:
     return specimens.uploads_among(session, ids) if ids else frozenset()
 
 
+def is_kept_from(session: Session, user: User, grading: GradingRow) -> bool:
+    """Whether a user is asked for a fruit's grade before they may be told what Mezoroi says."""
+    own = verdicts.current_verdict(session, grading.id, user.id)
+    return asks_blind(user, own) or grading.fruit_id in secret_fruits(session, user)
+
+
+def awaited_references(session: Session, user: User) -> set[str]:
+    """References of the active run that an open session asks this grader for."""
+    run = runs.active_run(session)
+    ids = specimens.awaited_from(session, user.id)
+    if run is None or not ids:
+        return set()
+    found = specimens.get_specimens(session, ids).values()
+    made = references.of_fruits(session, run.id)
+    names = {item.reference for item in found if item.reference is not None}
+    return names | {one.name for item in found for one in made.get(item.fruit_id or 0, [])}
+
+
 def shown_neighbours(
     session: Session, user: User, gradings: Sequence[GradingRow]
 ) -> dict[int, Neighbours]:
     """By grading, the similar reference fruits that a user may see; a newcomer none that is hidden.
 
-    Experts see all: their list of references tells these grades anyway. Another run may call its
+    Experts see all but those that an open session asks them for. Another run may call its
     references otherwise, so of those none can be told to be fit for a newcomer.
     """
     found: dict[int, Neighbours] = {row.id: row.result["neighbours"] for row in gradings}
-    if Role(user.role).covers(Role.EXPERT) or not any(found.values()):
+    if not any(found.values()):
         return found
+    if Role(user.role).covers(Role.EXPERT):
+        awaited = awaited_references(session, user)
+        return {
+            number: [item for item in near if item["id"] not in awaited]
+            for number, near in found.items()
+        }
     run = runs.active_run(session)
     hidden = hidden_names(session)
     of_run = {row.id for row in gradings if run is not None and row.run_id == run.id}

@@ -40,6 +40,10 @@ PROBLEMS = {
     "nothing graded": N_(
         "Nobody has graded a fruit of this session yet. Please wait for the graders."
     ),
+    "graded already": N_(
+        "Somebody has graded a fruit of this session. Please reveal it to end it."
+    ),
+    "grade first": N_("You are asked for the grade of this fruit first. Please give it there."),
     "too late": N_("The session has been revealed; this grade came too late."),
     "not leader": N_("The session is led by somebody else. Please ask them to reveal it."),
 }

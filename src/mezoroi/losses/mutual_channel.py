@@ -97,8 +97,9 @@ class MutualChannelLoss(nn.Module):
         """(N, C, positions) -> (N, C): their mean, or (1 / r) log mean exp(r x)."""
         if self.sharpness == 0:
             return evidence.mean(dim=2)
-        total = (self.sharpness * evidence).logsumexp(dim=2)
-        return (total - math.log(evidence.shape[2])) / self.sharpness
+        mean = evidence.mean(dim=2, keepdim=True)  # taken off first: a small r would cancel it
+        total = (self.sharpness * (evidence - mean)).logsumexp(dim=2)
+        return mean[..., 0] + (total - math.log(evidence.shape[2])) / self.sharpness
 
     def _draw_kept(self, blocks: Tensor) -> Tensor:
         scores = torch.rand(self.num_classes, self.channels_per_class, generator=self.generator)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 import mezoroi
 from mezoroi.app.access import Expert, Newcomer, newcomer
 from mezoroi.app.hiding import Neighbours, secret_fruits, shown_neighbours
+from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.grade import NUMBERS, UploadKey, take_upload
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, verdicts
@@ -140,6 +141,8 @@ def send_verdict(fruit_id: Id, verdict: VerdictIn, user: Expert, here: Here) -> 
         grading = fruits.newest_grading(session, fruit_id)
         if grading is None:
             raise HTTPException(404)
+        if fruit_id in secret_fruits(session, user):
+            raise Refusal("grade first")
         given = verdicts.give_verdict(
             session,
             grading,

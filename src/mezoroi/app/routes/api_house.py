@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, Field
 
+from mezoroi.app import hiding
 from mezoroi.app.access import Admin, Expert, Newcomer
 from mezoroi.app.routes.api import Id, v1
 from mezoroi.app.services import Here
@@ -104,7 +105,12 @@ def list_references(
         if run is None:
             return []
         found = references.list_references(session, run.id, grade, first, most)
-    return [ReferenceOut.model_validate(item, from_attributes=True) for item in found]
+        awaited = hiding.awaited_references(session, user)
+    return [
+        ReferenceOut.model_validate(item, from_attributes=True)
+        for item in found
+        if item.name not in awaited
+    ]
 
 
 @router.post("/references", status_code=202)

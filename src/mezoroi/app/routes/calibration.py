@@ -16,7 +16,7 @@ from mezoroi.app.drifting import watch
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.learning_charts import control_svg
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import N_
+from mezoroi.app.problems import N_, Refusal
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.practice import Key, Waited
 from mezoroi.app.services import Here
@@ -129,6 +129,7 @@ def session_page(
         shown = [(fruit, fruit_view(fruit.specimen, turns)) for fruit in waiting]
         progress = calibration.progress(session, session_id)
         total = len(calibration.fruits_of(session, session_id))
+        is_graded = bool(calibration.grades_of(session, session_id))
     grades = GradingStandard.from_dict(found.standard.content).grades
     if is_over:
         return RedirectResponse(f"/calibration/{session_id}/reveal", 303)
@@ -143,6 +144,7 @@ def session_page(
         grades=grades,
         lead=lead,
         may_reveal=may_lead(user, found),
+        may_cancel=may_lead(user, found) and not is_graded,
     )
 
 
@@ -153,6 +155,18 @@ def join(session_id: int, user: Expert, here: Here) -> Response:
         if session_or_404(session, session_id).revealed_at is None:
             calibration.join(session, session_id, user.id)
     return RedirectResponse(f"/calibration/{session_id}", 303)
+
+
+@router.post("/calibration/{session_id}/cancel")
+def cancel(session_id: int, user: Expert, here: Here) -> Response:
+    """Take back a session that nobody has graded in; by who opened it, or an administrator."""
+    with here.database.write() as session:
+        found = session_or_404(session, session_id)
+        if not may_lead(user, found):
+            raise Refusal("not leader")
+        calibration.cancel(session, found)
+        audit.record(session, user, "calibration cancelled", str(session_id))
+    return RedirectResponse("/calibration", 303)
 
 
 @router.get("/calibration/{session_id}/count")

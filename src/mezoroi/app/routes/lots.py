@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from mezoroi.app.access import Newcomer
+from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.routes.fruits import as_day, as_id
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, lots, runs, tallies
@@ -117,8 +118,10 @@ def _tallied(
     here: Services, user: User, day: date | None, lot_id: int | None
 ) -> tuple[Lot | None, dict[str, Any]]:
     """A lot, and what the pages on it or on a day share."""
-    chosen = Filter(start=day, end=day, lot=lot_id, blind_for=user.id if is_blind(user) else None)
+    blind_for = user.id if is_blind(user) else None
     with here.database.read() as session:
+        secret = secret_fruits(session, user)
+        chosen = Filter(start=day, end=day, lot=lot_id, blind_for=blind_for, secret=secret)
         lot = None if lot_id is None else lots.get_lot(session, lot_id)
         if lot_id is not None and lot is None:
             raise HTTPException(404)

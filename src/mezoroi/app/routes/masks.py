@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Expert, Newcomer
-from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.hiding import is_kept_from
 from mezoroi.app.pages import language_of
 from mezoroi.app.painting import mask_of_runs, mask_png, read_painted, runs_of_mask
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, verdicts
 from mezoroi.app.tables import GradingRow
-from mezoroi.app.views import asks_blind, result_view
+from mezoroi.app.views import result_view
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
@@ -41,8 +41,8 @@ def paint_page(request: Request, fruit_id: Id, user: Expert, here: Here) -> Resp
         if fruit is None or grading is None:
             raise HTTPException(404)
         own = verdicts.current_verdict(session, grading.id, user.id)
-        is_secret = fruit_id in secret_fruits(session, user)
-    if is_secret or asks_blind(user, own):
+        is_kept = is_kept_from(session, user, grading)
+    if is_kept:
         return RedirectResponse(f"/fruits/{fruit_id}", 303)
     standard = GradingStandard.from_dict(grading.standard.content)
     result = result_view(grading, language_of(request))
@@ -66,10 +66,9 @@ def masks(fruit_id: Id, user: Newcomer, here: Here) -> JSONResponse:
         grading = fruits.newest_grading(session, fruit_id)
         if grading is None:
             raise HTTPException(404)
-        own = verdicts.current_verdict(session, grading.id, user.id)
         found = verdicts.painted(session, grading.id)
-        is_secret = fruit_id in secret_fruits(session, user)
-    if is_secret or asks_blind(user, own):
+        is_kept = is_kept_from(session, user, grading)
+    if is_kept:
         return JSONResponse([])
     return JSONResponse(
         [
@@ -84,8 +83,8 @@ def keep_mask(fruit_id: Id, painted: Painted, user: Expert, here: Here) -> JSONR
     """Keep what was painted as a new revision of the user's verdict; nothing takes it back."""
     with here.database.read() as session:
         grading = _grading(session, fruit_id, painted.grading_id)
-        own = verdicts.current_verdict(session, grading.id, user.id)
-    if asks_blind(user, own):
+        is_kept = is_kept_from(session, user, grading)
+    if is_kept:
         raise HTTPException(403)
     standard = GradingStandard.from_dict(grading.standard.content)
     unknown = set(painted.masks) - set(standard.surface_grades)

@@ -115,6 +115,7 @@ def round_page(request: Request, round_id: int, user: Newcomer, here: Here) -> R
         asked = practice.questions_of(session, found.id)
         standard = teaching.active_standard(session)
         turns = teaching.pictures_turn(session)
+        tested = teaching.test_ids(session)
     is_test = found.phase != practice.PRACTICE
     if question is None:
         return here.pages.render(
@@ -125,6 +126,7 @@ def round_page(request: Request, round_id: int, user: Newcomer, here: Here) -> R
             names=TEST_NAMES,
             questions=asked,
             right=sum(item.given == item.truth for item in asked),
+            tested=tested,
             grades=standard.grades,
         )
     waiting = [item for item in asked if item.given is None] if is_test else [question]
@@ -176,6 +178,8 @@ def answer_page(request: Request, question_id: int, user: Newcomer, here: Here) 
             raise HTTPException(404)
         run = runs.active_run(session)
         if run is None or not question.specimen.result:
+            raise HTTPException(404)
+        if question.specimen_id in teaching.test_ids(session):  # made since
             raise HTTPException(404)
         view = answer_view(
             question,

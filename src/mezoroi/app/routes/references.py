@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, HTTPException, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
+from mezoroi.app import hiding
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import safe_path
 from mezoroi.app.pages import language_of
@@ -43,7 +44,12 @@ def references_page(
             raise HTTPException(404)
         counts = references.count_by_grade(session, run.id)
         first = (page - 1) * PAGE
-        listed = references.list_references(session, run.id, grade or None, first, PAGE)
+        awaited = hiding.awaited_references(session, user)
+        listed = [
+            item
+            for item in references.list_references(session, run.id, grade or None, first, PAGE)
+            if item.name not in awaited
+        ]
         recent = jobs.recent_jobs(session, jobs.REFERENCE_KINDS, 5)
     total = counts.get(grade, 0) if grade else sum(counts.values())
     return here.pages.render(

@@ -15,7 +15,7 @@ from mezoroi.app.pages import language_of
 from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
 from mezoroi.app.services import Here, Services
-from mezoroi.app.store import audit, calibration
+from mezoroi.app.store import audit, calibration, specimens
 from mezoroi.app.tables_learning import CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
@@ -67,13 +67,16 @@ def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> 
             return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
         state = sessions.settled(session, found)
+        awaited = specimens.awaited_from(session, user.id)
     outcome = _outcome(here, found)
+    told = [item for item in outcome["fruits"] if fruits[item["id"]].specimen_id not in awaited]
     standard = GradingStandard.from_dict(found.standard.content)
     return here.pages.render(
         request,
         "calibration/reveal.html",
         found=found,
-        outcome=outcome,
+        outcome={**outcome, "fruits": told},
+        withheld=len(outcome["fruits"]) - len(told),
         fruits=fruits,
         grades=standard.grades,
         ordered=standard.ordered,
@@ -92,6 +95,9 @@ def fruit_page(
         fruit = fruit_or_404(session, session_id, fruit_id)
         turns = teaching.pictures_turn(session)
         hidden = hiding.hidden_names(session)
+        awaited = specimens.awaited_from(session, user.id)
+    if fruit.specimen_id in awaited:  # an open session asks for its grade
+        return RedirectResponse("/calibration", 303)
     told = _outcome(here, found)["fruits"]
     order = [item["id"] for item in told]
     place = order.index(str(fruit_id))

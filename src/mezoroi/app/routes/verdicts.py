@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import is_fragment
+from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.pages import language_of
+from mezoroi.app.problems import Refusal
 from mezoroi.app.services import Here
 from mezoroi.app.store import fruits, verdicts
 from mezoroi.app.tables import GradingRow
@@ -28,6 +30,8 @@ def grade_blind(
     """Keep a grade given before seeing the result; without one the user just looks."""
     with here.database.write() as session:
         grading = _grading(session, fruit_id, grading_id)
+        if fruit_id in secret_fruits(session, user):
+            raise Refusal("grade first")
         if grade:
             verdicts.grade_blind(session, grading, user.id, grade)
         else:
@@ -53,6 +57,8 @@ def give_verdict(
     """
     with here.database.write() as session:
         grading = _grading(session, fruit_id, grading_id)
+        if fruit_id in secret_fruits(session, user):
+            raise Refusal("grade first")
         verdict = verdicts.give_verdict(
             session,
             grading,

@@ -16,6 +16,7 @@ ACTIONS: Mapping[str, str] = {
     "backup downloaded": N_("Backup downloaded"),
     "calibration opened": N_("Calibration session opened"),
     "calibration revealed": N_("Calibration answers revealed"),
+    "calibration cancelled": N_("Calibration session cancelled"),
     "consensus": N_("Consensus recorded"),
     "consensus to references": N_("Consensus fruits made references"),
     "example set": N_("Example fruit of a grade chosen"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.problems import Refusal
@@ -188,6 +188,23 @@ def close(session: Session, found: CalibrationSession) -> None:
     if not grades_of(session, found.id):
         raise Refusal("nothing graded")
     found.revealed_at = now()
+    session.flush()
+
+
+def cancel(session: Session, found: CalibrationSession) -> None:
+    """Take back a session that nobody has graded in.
+
+    Raises
+    ------
+    Refusal
+        If somebody has: grades are kept, and the session ends with the reveal.
+    """
+    session.refresh(found, with_for_update=True)
+    if found.revealed_at is not None or grades_of(session, found.id):
+        raise Refusal("graded already")
+    for table in (CalibrationFruit, CalibrationGrader):
+        session.execute(delete(table).where(table.session_id == found.id))
+    session.delete(found)
     session.flush()
 
 

@@ -235,9 +235,10 @@ def awaited_from(session: Session, user_id: int) -> set[int]:
 
 
 def uploads_among(session: Session, ids: Iterable[int]) -> frozenset[int]:
-    """Ids of the uploaded fruits among specimens."""
-    query = select(Specimen.fruit_id).where(Specimen.id.in_(list(ids)))
-    return frozenset(found for found in session.scalars(query) if found is not None)
+    """Ids of the uploaded fruits among specimens, and of the same files sent once more."""
+    chosen = select(Specimen.fruit_id).where(Specimen.id.in_(list(ids)))
+    contents = select(Fruit.content).where(Fruit.id.in_(chosen))
+    return frozenset(session.scalars(select(Fruit.id).where(Fruit.content.in_(contents))))
 
 
 def _is_due(session: Session) -> bool:

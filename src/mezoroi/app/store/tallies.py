@@ -45,7 +45,7 @@ class Tally:
     ----------
     grades : in the order of the standard, others after these; only those that occur
     waiting : fruits without a grading
-    hidden : graded fruits that a blind grader has yet to grade
+    hidden : graded fruits that the reader is asked for the grade of first
     by_hour : number of fruits by hour of the day, 0 to 23, in the house's time zone
     by_day : number of fruits by day
     """
@@ -96,6 +96,8 @@ def tally(session: Session, chosen: Filter, order: Sequence[str]) -> Tally:
     known = session.scalar(select(func.count()).select_from(Fruit).where(*conditions)) or 0
     if chosen.blind_for is not None:
         conditions.append(~awaits_blind(chosen.blind_for))
+    if chosen.secret:
+        conditions.append(Fruit.id.not_in(chosen.secret))
     final = func.coalesce(Fruit.expert_grade, Fruit.grade)
     corrected = case((Fruit.expert_grade != Fruit.grade, 1), else_=0)
     query = select(

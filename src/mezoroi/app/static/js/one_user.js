@@ -5,6 +5,9 @@ const SAYS_WHOSE = "form[data-upload], form[data-answer]";
 export function startOneUser() {
   const { user } = document.body.dataset;
   if (!user) return;
+  document.addEventListener("htmx:configRequest", ({ detail }) => { detail.headers["X-Mezoroi-User"] = user; });
+  window.addEventListener("pageshow", ({ persisted }) => { if (persisted) window.location.reload(); });
+  if (!("BroadcastChannel" in window)) return;
   const notice = document.querySelector("[data-other-user]");
   const pages = new BroadcastChannel("mezoroi-user");
   pages.addEventListener("message", ({ data }) => { notice.hidden = data === user; });
@@ -13,5 +16,6 @@ export function startOneUser() {
     if (notice.hidden || event.target.matches(SAYS_WHOSE)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
+    notice.scrollIntoView({ block: "center" });
   }, { capture: true });
 }
