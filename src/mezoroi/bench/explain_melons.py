@@ -29,7 +29,7 @@ from mezoroi.explaining import make_explainers
 from mezoroi.progress import Progress, silent
 
 OPTIONS: dict[str, dict[str, Any]] = {"occlusion": dict(OCCLUSION_PRESETS["coarse"])}
-SLOW = {"lime": 4, "occlusion": 4}
+SLOW = {"lime": 4}
 """Methods that see every k-th melon only."""
 TRIVIAL = "trivial"
 

@@ -71,7 +71,7 @@ def _melon_section(ledger: Ledger) -> str:
             f"{len(trivial)} of {len(REPEATS)} seeds; maps of the true grade against its mask. A "
             "surface image is all fruit, so that *whole fruit* is *whole image*. CAM explains a "
             "grader trained with softmax, the others one trained with MC-Loss and ArcFace; "
-            "occlusion has windows of 32 pixels, 16 apart; it and LIME see every "
+            "occlusion has windows of 32 pixels, 16 apart; LIME sees every "
             f"{explain_melons.SLOW['lime']}th melon. Best threshold: chosen on the validation "
             "melons. The paper, on its own melons: LIME 0.30, Adapting Grad-CAM 0.36, "
             "activation map 0.62.\n",
