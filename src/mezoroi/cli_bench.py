@@ -20,13 +20,15 @@ def bench_grading(
     part: Annotated[
         str, typer.Option(help="all, melons, tomatoes, remedies, speed or page.")
     ] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of made data and the ledger; an earlier one resumes.")
-    ] = Path("bench-work"),
+    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
+        "bench-work"
+    ),
     tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
         "../shared/data/fgrade4/manifest.csv"
     ),
-    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/grading.md"),
+    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
+        "docs/results/grading.md"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """The melon paper's tables, real tomatoes, and speed; hours, resumable."""
@@ -43,13 +45,15 @@ def bench_capture(
     part: Annotated[
         str, typer.Option(help="all, fruit, maps, melons, grading, speed or page.")
     ] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
-    ] = Path("bench-work"),
+    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
+        "bench-work"
+    ),
     shared: Annotated[Path, typer.Option(help="Folder with fruit_rotation and fsmap_gt.")] = Path(
         "../shared/data"
     ),
-    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/capture.md"),
+    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
+        "docs/results/capture.md"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Unrolling real fruit and made-up melons, grading from video, and speed; hours, resumable."""
@@ -76,13 +80,15 @@ def bench_explain(
     part: Annotated[
         str, typer.Option(help="all, ceiling, speed, melons, real, exact or page.")
     ] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
-    ] = Path("bench-work"),
+    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
+        "bench-work"
+    ),
     shared: Annotated[
         Path, typer.Option(help="Folder with magnetic_tile, sd_saliency_900 and soybean_rust.")
     ] = Path("../shared/data"),
-    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/explain.md"),
+    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
+        "docs/results/explain.md"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Score explanations against experts' masks: of a run of your own, or the papers' tables.
@@ -115,16 +121,18 @@ def bench_retrieval(
     part: Annotated[
         str, typer.Option(help="all, tables, grocery, speed, million or page.")
     ] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of features and the ledgers; an earlier one resumes.")
-    ] = Path("bench-work"),
+    work: Annotated[Path, typer.Option(help="Folder of features; an earlier one resumes.")] = Path(
+        "bench-work"
+    ),
     produce: Annotated[
         Path | None, typer.Option(help="Folder grocery_produce20; default beside the first.")
     ] = None,
     weights: Annotated[
         str, typer.Option(help="Of the backbone: package, or a timm checkpoint file.")
     ] = "package",
-    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/retrieval.md"),
+    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
+        "docs/results/retrieval.md"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """The Feature Tuning paper's tables, and the speed of references; hours, resumable."""
@@ -163,13 +171,13 @@ def bench_reliability(
     part: Annotated[
         str, typer.Option(help="all, clever-hans, melons, tomatoes, labels, speed or page.")
     ] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
-    ] = Path("bench-work"),
+    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
+        "bench-work"
+    ),
     tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
         "../shared/data/fgrade4/manifest.csv"
     ),
-    page: Annotated[Path, typer.Option(help="Page to write.")] = Path(
+    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
         "docs/results/reliability.md"
     ),
     as_json: AsJson = False,
@@ -193,13 +201,15 @@ def bench_parts(
             "throughput or page."
         ),
     ] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of made data and the ledgers; an earlier one resumes.")
-    ] = Path("bench-work"),
+    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
+        "bench-work"
+    ),
     tomatoes: Annotated[
         Path | None, typer.Option(help="Manifest of fgrade4; default beside the folder.")
     ] = None,
-    page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results/parts.md"),
+    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
+        "docs/results/parts.md"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Part-aware CutMix and the adaptive pairwise margin; hours, resumable."""

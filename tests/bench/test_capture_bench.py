@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.bench import capture_grading, capture_maps, capture_marks, capture_melons
 from mezoroi.bench import capture_speed as speed
-from mezoroi.bench.capture import open_ledgers, run_capture_bench
+from mezoroi.bench.capture import PARTS, run_capture_bench
 from mezoroi.bench.capture_angles import align, angles_between, directions_of
 from mezoroi.bench.capture_noise import (
     chain_marks,
@@ -21,7 +21,7 @@ from mezoroi.bench.capture_noise import (
     measure_noise,
     typical_noise,
 )
-from mezoroi.bench.capture_page import MISSING, capture_page
+from mezoroi.bench.capture_page import capture_page
 from mezoroi.bench.capture_score import (
     evened,
     outline_errors,
@@ -29,6 +29,8 @@ from mezoroi.bench.capture_score import (
     psnr,
     sample_panorama,
 )
+from mezoroi.bench.ledger import open_ledgers
+from mezoroi.bench.tables import MISSING
 from mezoroi.capture.geometry import Ellipse, sphere_to_disk
 from mezoroi.capture.surface import panorama_directions
 from mezoroi.config import Config
@@ -280,7 +282,7 @@ def test_the_page_says_what_was_not_run(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_cells_there_are(tmp_path: Path) -> None:
-    ledgers = open_ledgers(tmp_path)
+    ledgers = open_ledgers(tmp_path / "capture.md", PARTS)
     fruit = {
         "error": None,
         "degrees_turned": 350.0,

@@ -17,7 +17,7 @@ from mezoroi.bench.explain_own import own_table, score_own_maps
 from mezoroi.bench.explain_page import explain_page
 from mezoroi.bench.explain_score import false_alarms, maps_of, marked, score_method, score_trivial
 from mezoroi.bench.ledger import Ledger
-from mezoroi.bench.page import MISSING
+from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.explaining import make_explainers

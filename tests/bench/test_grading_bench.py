@@ -12,7 +12,8 @@ from mezoroi.bench.baselines import COLOUR_HISTOGRAM, TEXTURE, run_baseline
 from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX, run_cell, share_of_training, surface_only
 from mezoroi.bench.grading import PARTS, run_grading_bench
 from mezoroi.bench.ledger import Ledger
-from mezoroi.bench.page import MISSING, grading_page
+from mezoroi.bench.page import grading_page
+from mezoroi.bench.tables import MISSING
 from mezoroi.datasets import Dataset, complete_splits, load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.errors import MezoroiError

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from mezoroi.bench import ledger as ledger_module
-from mezoroi.bench.ledger import Ledger, cell_key, page_of
+from mezoroi.bench import pages
+from mezoroi.bench.ledger import Ledger, cell_key, open_ledgers
+from mezoroi.bench.pages import kept_sections, page_of, write_page
+from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 
@@ -52,6 +55,7 @@ def test_a_page_shows_cells_of_earlier_code_and_names_it(
     cells.compute({"seed": 1, "config": old}, lambda: {"right": 1})
     cells.compute({"seed": 2}, lambda: {"right": 2})
     monkeypatch.setattr(ledger_module, "code_version", lambda: "present")
+    monkeypatch.setattr(pages, "code_version", lambda: "present")
     cells.compute({"seed": 2}, lambda: {"right": 3})
 
     def render(ledgers: dict[str, Ledger]) -> str:
@@ -73,3 +77,48 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text() + '{"key": "half')
     with pytest.raises(MezoroiError, match="line 2 is damaged"):
         Ledger(path)
+
+
+def test_ledgers_lie_beside_their_page(tmp_path: Path) -> None:
+    page = tmp_path / "results" / "fruit.md"
+    ledgers = open_ledgers(page, ("a", "b"))
+    ledgers["b"].compute({"seed": 1}, lambda: {"right": 1})
+    write_page(page, lambda shown: f"{len(shown['a'])} and {len(shown['b'])}", ledgers)
+    assert page.read_text(encoding="utf-8") == "0 and 1\n"
+    assert [path.name for path in page.parent.glob("ledger/*")] == ["fruit-b.jsonl"]
+
+
+EARLIER = f"""# Page
+
+Date 2026-11-22, code aaa and bbb, torch 2.
+
+## First
+
+old first
+
+## Second
+
+{MISSING}, {MISSING}
+
+## Third
+
+old third
+"""
+
+
+def test_a_section_whose_cells_are_lost_stays_with_its_date_and_code() -> None:
+    text = f"# Page\n\nDate today, code ccc.\n\n## First\n\n{MISSING}\n\n## Second\n\n{MISSING}\n"
+    once = kept_sections(text, EARLIER)
+    note = "*Measured on 2026-11-22 or before, with code aaa and bbb.*"
+    assert once == (
+        f"# Page\n\nDate today, code ccc.\n\n## First\n\n{note}\n\nold first\n\n"
+        f"## Second\n\n{MISSING}\n"
+    )
+    # Written again, later: the section still names when it was measured.
+    assert kept_sections(text, once) == once
+
+
+def test_a_section_with_new_cells_is_new() -> None:
+    text = "# Page\n\n## First\n\nnew first\n\n## Third\n\nnew third\n"
+    assert kept_sections(text, EARLIER) == text
+    assert kept_sections(text, "") == text

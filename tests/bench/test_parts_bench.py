@@ -84,11 +84,11 @@ def test_losses_run_once_and_fill_their_table(shared: Path, tmp_path: Path, smal
     table = table.split("## Remedies")[0]
     assert table.count("not run yet") == 3  # differences to arms that are left out here
     assert f"| {parts_cells.ADAPTIVE.name} | " in table
-    before = (tmp_path / "parts-produce.jsonl").read_bytes()
+    before = (tmp_path / "ledger" / "page-produce.jsonl").read_bytes()
     assert len(before.splitlines()) == 2
     run("produce", shared, tmp_path)
-    assert (tmp_path / "parts-produce.jsonl").read_bytes() == before
-    cell = Ledger(tmp_path / "parts-produce.jsonl").find(
+    assert (tmp_path / "ledger" / "page-produce.jsonl").read_bytes() == before
+    cell = Ledger(tmp_path / "ledger" / "page-produce.jsonl").find(
         parts_cells.cell_settings("produce", parts_cells.ADAPTIVE, 0)
     )
     assert cell is not None
@@ -104,7 +104,7 @@ def test_remedies_are_compared_by_folds_without_the_test_split(
     shared: Path, tmp_path: Path, small: None
 ) -> None:
     page = run("remedies", shared, tmp_path)
-    lines = (tmp_path / "parts-remedies.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "ledger" / "page-remedies.jsonl").read_text(encoding="utf-8").splitlines()
     results = [json.loads(line)["result"] for line in lines]
     assert len(results) == 4  # two arms in two folds
     scored = {Path(name).parts[0] for result in results for name in result["specimens"]}
@@ -125,14 +125,14 @@ def test_the_other_tables_share_cells_with_the_first(
     page = run("truebox", shared, tmp_path)
     section = page.split("## The object's box")[1].split("## Boxes")[0]
     assert "not run yet" not in section
-    assert len(Ledger(tmp_path / "parts-truebox.jsonl")) == 3
+    assert len(Ledger(tmp_path / "ledger" / "page-truebox.jsonl")) == 3
 
 
 def test_boxes_of_melons(shared: Path, tmp_path: Path, small: None) -> None:
     page = run("boxes", shared, tmp_path)
     section = page.split("## Boxes of parts")[1].split("## Throughput")[0]
     assert "not run yet" not in section
-    ledger = Ledger(tmp_path / "parts-boxes.jsonl")
+    ledger = Ledger(tmp_path / "ledger" / "page-boxes.jsonl")
     known = ledger.find(parts_boxes.box_settings(parts_boxes.KNOWN))
     assert known is not None
     assert known["object"] == pytest.approx(1, abs=0.02) and known["inside"] > 0.8
@@ -147,7 +147,7 @@ def test_boxes_of_melons(shared: Path, tmp_path: Path, small: None) -> None:
 def test_throughput(shared: Path, tmp_path: Path, small: None) -> None:
     page = run("throughput", shared, tmp_path)
     assert "not run yet" not in page.split("## Throughput")[1]
-    ledger = Ledger(tmp_path / "parts-throughput.jsonl")
+    ledger = Ledger(tmp_path / "ledger" / "page-throughput.jsonl")
     for arm, images in (
         (parts_cells.PLAIN, 1),
         (parts_cells.CUTMIX, 1),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mezoroi.bench.practice import run_practice_bench
-from mezoroi.bench.practice_page import MISSING
 from mezoroi.bench.practice_score import gained, reaches, rounds_saved, rounds_to_reach
+from mezoroi.bench.tables import MISSING
 from mezoroi.errors import MezoroiError
 from mezoroi.practice.simulation import ARMS, Course
 

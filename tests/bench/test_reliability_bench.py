@@ -12,7 +12,6 @@ from tests.reliability.test_clusters import blobs
 import mezoroi as mz
 from mezoroi.bench import reliability_hans, reliability_labels
 from mezoroi.bench.ledger import Ledger
-from mezoroi.bench.page import MISSING
 from mezoroi.bench.reliability import PARTS, run_reliability_bench
 from mezoroi.bench.reliability_page import reliability_page
 from mezoroi.bench.reliability_resplits import (
@@ -21,6 +20,7 @@ from mezoroi.bench.reliability_resplits import (
     resplit_cell,
     resplit_settings,
 )
+from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.datasets.clever_hans import write_clever_hans
 from mezoroi.errors import MezoroiError

@@ -85,9 +85,9 @@ def test_tables_run_once_and_fill_the_page(shared: Path, tmp_path: Path, small: 
     sections = page.split("## Speed")
     assert "not run yet" not in sections[0]
     assert "not run yet" in sections[1]
-    before = [path.read_bytes() for path in sorted(tmp_path.glob("*.jsonl"))]
+    before = [path.read_bytes() for path in sorted(tmp_path.glob("ledger/*.jsonl"))]
     run("tables")
-    assert [path.read_bytes() for path in sorted(tmp_path.glob("*.jsonl"))] == before
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("ledger/*.jsonl"))] == before
     with pytest.raises(MezoroiError, match="unknown part"):
         run("half")
     assert set(PARTS) == {"tables", "grocery", "speed", "million"}

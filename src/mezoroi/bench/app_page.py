@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mezoroi.bench.ledger import code_version
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 
 if TYPE_CHECKING:
     from mezoroi.bench.app import Amounts
 
 Cell = Mapping[str, Any]
-MISSING = "not run yet"
 PHOTO_SECONDS = 1.5
 PAGE_SECONDS = 0.1
 

@@ -10,9 +10,9 @@ from mezoroi.bench.capture_marks import run_fruit
 from mezoroi.bench.capture_melons import run_melons
 from mezoroi.bench.capture_page import capture_page
 from mezoroi.bench.capture_speed import run_speed
-from mezoroi.bench.ledger import Ledger, page_of
+from mezoroi.bench.ledger import open_ledgers
+from mezoroi.bench.pages import write_page
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
 PARTS = ("fruit", "maps", "melons", "grading", "speed")
@@ -23,7 +23,7 @@ def run_capture_bench(
 ) -> int:
     """Run a part (``all``, one of `PARTS`, or ``page`` for none) and write the page.
 
-    Each part has a ledger of its own in `work`, so that parts can run side by side.
+    Each part has a ledger of its own beside the page, so that parts can run side by side.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def run_capture_bench(
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledgers = open_ledgers(work)
+    ledgers = open_ledgers(page, PARTS)
     made = work / "capture"
     if part in ("all", "fruit"):
         run_fruit(shared / "fruit_rotation", ledgers["fruit"], progress)
@@ -47,10 +47,5 @@ def run_capture_bench(
         run_grading(made, ledgers["grading"], progress)
     if part in ("all", "speed"):
         run_speed(made, ledgers["speed"])
-    write_text(page, page_of(capture_page, ledgers))
+    write_page(page, capture_page, ledgers)
     return sum(len(ledger) for ledger in ledgers.values())
-
-
-def open_ledgers(work: Path) -> dict[str, Ledger]:
-    """The ledger of each part."""
-    return {name: Ledger(work / f"capture-{name}.jsonl") for name in PARTS}

@@ -16,11 +16,10 @@ from mezoroi.bench.capture_noise import floor_angles, typical_noise
 from mezoroi.bench.capture_score import RATIOS
 from mezoroi.bench.capture_speed import LARGE, SECONDS, speed_settings
 from mezoroi.bench.ledger import Ledger, code_version
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 from mezoroi.metrics.intervals import bootstrap_interval, paired_difference
 
 Cell = Mapping[str, Any]
-MISSING = "not run yet"
 
 
 def capture_page(ledgers: Mapping[str, Ledger]) -> str:

@@ -9,9 +9,9 @@ from mezoroi.bench.explain_melons import run_melons
 from mezoroi.bench.explain_page import explain_page
 from mezoroi.bench.explain_real import run_real
 from mezoroi.bench.explain_speed import run_exact, run_speed
-from mezoroi.bench.ledger import Ledger, page_of
+from mezoroi.bench.ledger import open_ledgers
+from mezoroi.bench.pages import write_page
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
 PARTS = ("ceiling", "speed", "melons", "real", "exact")
@@ -28,7 +28,7 @@ def run_explain_bench(
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledgers = {name: Ledger(work / f"explain-{name}.jsonl") for name in PARTS}
+    ledgers = open_ledgers(page, PARTS)
     if part in ("all", "ceiling"):
         run_ceiling(shared, ledgers["ceiling"])
     if part in ("all", "speed"):
@@ -39,5 +39,5 @@ def run_explain_bench(
         run_real(shared, work, ledgers["real"], progress)
     if part in ("all", "exact"):
         run_exact(ledgers["exact"], progress)
-    write_text(page, page_of(explain_page, ledgers))
+    write_page(page, explain_page, ledgers)
     return sum(len(ledger) for ledger in ledgers.values())

@@ -15,8 +15,7 @@ from mezoroi.bench.explain_ceiling import ceiling_settings
 from mezoroi.bench.explain_speed import EXACT_IMAGES, exact_settings, speed_settings
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.melons import PER_GRADE, REPEATS, TEST_PER_GRADE
-from mezoroi.bench.page import MISSING
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 from mezoroi.config import Config
 from mezoroi.explain import EXPLAINERS
 from mezoroi.metrics.intervals import bootstrap_interval

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mezoroi.bench.ledger import Ledger, page_of
+from mezoroi.bench.ledger import open_ledgers
 from mezoroi.bench.melons import run_melons
 from mezoroi.bench.page import grading_page
+from mezoroi.bench.pages import write_page
 from mezoroi.bench.speed import run_speed
 from mezoroi.bench.tomatoes import run_remedies, run_tomatoes
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
 PARTS = ("melons", "tomatoes", "remedies", "speed")
@@ -21,7 +21,7 @@ def run_grading_bench(
 ) -> int:
     """Run a part (``all``, one of `PARTS`, or ``page`` for none) and write the page.
 
-    Each part has a ledger of its own in `work`, so that parts can run side by side.
+    Each part has a ledger of its own beside the page, so that parts can run side by side.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def run_grading_bench(
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledgers = {name: Ledger(work / f"{name}.jsonl") for name in PARTS}
+    ledgers = open_ledgers(page, PARTS)
     if part in ("all", "melons"):
         run_melons(work, ledgers["melons"], progress)
     if part in ("all", "tomatoes"):
@@ -38,5 +38,5 @@ def run_grading_bench(
         run_remedies(tomatoes, work, ledgers["remedies"], progress)
     if part in ("all", "speed"):
         run_speed(work, ledgers["speed"])
-    write_text(page, page_of(grading_page, ledgers))
+    write_page(page, grading_page, ledgers)
     return sum(len(ledger) for ledger in ledgers.values())

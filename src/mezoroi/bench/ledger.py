@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,20 +89,13 @@ class Ledger:
         return cell["result"]
 
 
-def page_of(render: Callable[[dict[str, Ledger]], str], ledgers: Mapping[str, Ledger]) -> str:
-    """A bench's page from its cells of any code; the codes are named where the page says ``code``.
+def open_ledgers(page: Path, parts: Iterable[str]) -> dict[str, Ledger]:
+    """The ledger of each part of a bench, in the folder ``ledger`` beside its page.
 
-    A change of the code makes a bench compute anew, but does not take from the page what it has
-    not computed yet.
-
-    Parameters
-    ----------
-    render : of the page, which writes ``code`` and `code_version` once
+    They are kept with the page: whoever has it can write it anew, and go on where it stopped.
     """
-    shown = {name: Ledger(ledger.path, any_code=True) for name, ledger in ledgers.items()}
-    text = render(shown)
-    codes = sorted({code for ledger in shown.values() for code in ledger.codes})
-    return text.replace(f"code {code_version()}", f"code {' and '.join(codes or ['none'])}", 1)
+    folder = page.parent / "ledger"
+    return {part: Ledger(folder / f"{page.stem}-{part}.jsonl") for part in parts}
 
 
 def _settings_text(settings: Mapping[str, Any]) -> str:

@@ -15,13 +15,12 @@ from mezoroi.bench.baselines import COLOUR_HISTOGRAM, TEXTURE
 from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX, Arm
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.speed import speed_settings
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 from mezoroi.config import Config
 from mezoroi.metrics.grading import grading_metrics
 from mezoroi.metrics.intervals import bootstrap_interval, paired_difference
 
 Cell = Mapping[str, Any]
-MISSING = "not run yet"
 
 
 def grading_page(ledgers: Mapping[str, Ledger]) -> str:

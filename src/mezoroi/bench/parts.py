@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mezoroi.bench import parts_cells as cells
-from mezoroi.bench.ledger import Ledger, page_of
+from mezoroi.bench.ledger import open_ledgers
+from mezoroi.bench.pages import write_page
 from mezoroi.bench.parts_boxes import boxes_on_white, run_boxes
 from mezoroi.bench.parts_page import parts_page
 from mezoroi.bench.parts_speed import run_speed
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
 PARTS = (
@@ -30,7 +30,7 @@ def run_parts_bench(
 ) -> int:
     """Run a part (``all``, one of `PARTS`, or ``page`` for none) and write the page.
 
-    Each part has a ledger of its own in `work`, so that parts can run side by side.
+    Each part has a ledger of its own beside the page, so that parts can run side by side.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def run_parts_bench(
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledgers = {name: Ledger(work / f"parts-{name}.jsonl") for name in PARTS}
+    ledgers = open_ledgers(page, PARTS)
     wanted = PARTS if part == "all" else (part,)
     plans = {
         "produce": [(arm, seed) for seed in cells.SEEDS for arm in cells.ARMS],
@@ -75,5 +75,5 @@ def run_parts_bench(
         run_boxes(work, ledgers["boxes"], progress)
     if "throughput" in wanted:
         run_speed(cells.load_produce(produce), work, ledgers["throughput"], progress)
-    write_text(page, page_of(parts_page, ledgers))
+    write_page(page, parts_page, ledgers)
     return sum(len(ledger) for ledger in ledgers.values())

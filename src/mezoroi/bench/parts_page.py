@@ -15,12 +15,11 @@ from mezoroi.bench import parts_cells as cells
 from mezoroi.bench import parts_speed as speed
 from mezoroi.bench.cells import Arm
 from mezoroi.bench.ledger import Ledger, code_version
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 from mezoroi.metrics.intervals import paired_difference
 
 Cell = Mapping[str, Any]
 Ledgers = Mapping[str, Ledger]
-MISSING = "not run yet"
 _PAPER_5 = {
     cells.CONVENTIONAL.name: "86.75",
     cells.CONVENTIONAL_ADAPTIVE.name: "87.89",

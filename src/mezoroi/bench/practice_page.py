@@ -11,13 +11,12 @@ import numpy as np
 
 from mezoroi.bench.ledger import code_version
 from mezoroi.bench.practice_score import SEED, TARGETS, Cells, gained, reaches, rounds_saved
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 from mezoroi.metrics.intervals import Interval
 from mezoroi.practice.learners import KINDS, LEARNER_VERSION, MAP_ERROR, VARIANTS
 from mezoroi.practice.schedule import Pace
 from mezoroi.practice.simulation import ARMS, DELAYS, RANDOM, Course
 
-MISSING = "not run yet"
 AIM = 0.25
 
 

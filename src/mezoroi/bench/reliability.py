@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mezoroi.bench.ledger import Ledger, page_of
+from mezoroi.bench.ledger import open_ledgers
+from mezoroi.bench.pages import write_page
 from mezoroi.bench.reliability_hans import run_hans
 from mezoroi.bench.reliability_labels import run_labels
 from mezoroi.bench.reliability_page import reliability_page
 from mezoroi.bench.reliability_resplits import run_melon_resplits, run_tomato_resplits
 from mezoroi.bench.reliability_speed import run_reliability_speed
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
 PARTS = ("clever-hans", "melons", "tomatoes", "labels", "speed")
@@ -32,7 +32,7 @@ def run_reliability_bench(
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledgers = {name: Ledger(work / f"reliability-{name}.jsonl") for name in PARTS}
+    ledgers = open_ledgers(page, PARTS)
     if part in ("all", "speed"):
         run_reliability_speed(ledgers["speed"])
     if part in ("all", "clever-hans"):
@@ -43,5 +43,5 @@ def run_reliability_bench(
         run_tomato_resplits(tomatoes, work, ledgers["tomatoes"], progress)
     if part in ("all", "labels"):
         run_labels(work, ledgers["labels"], progress)
-    write_text(page, page_of(reliability_page, ledgers))
+    write_page(page, reliability_page, ledgers)
     return sum(len(ledger) for ledger in ledgers.values())

@@ -15,9 +15,8 @@ from mezoroi.bench import reliability_labels as labels
 from mezoroi.bench import reliability_resplits as resplits
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.melons import PER_GRADE
-from mezoroi.bench.page import MISSING
 from mezoroi.bench.reliability_speed import reliability_speed_settings
-from mezoroi.bench.tables import table
+from mezoroi.bench.tables import MISSING, table
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.reliability.model import COVERAGE
 from mezoroi.trust_scores import class_accuracies

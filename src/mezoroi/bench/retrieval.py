@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mezoroi.bench.ledger import Ledger, page_of
+from mezoroi.bench.ledger import open_ledgers
+from mezoroi.bench.pages import write_page
 from mezoroi.bench.retrieval_million import run_million
 from mezoroi.bench.retrieval_page import retrieval_page
 from mezoroi.bench.retrieval_speed import run_speed
 from mezoroi.bench.retrieval_tables import run_grocery, run_tables
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.progress import Progress, silent
 
 PARTS = ("tables", "grocery", "speed", "million")
@@ -27,7 +27,7 @@ def run_retrieval_bench(
 ) -> int:
     """Run a part (``all``, one of `PARTS`, or ``page`` for none) and write the page.
 
-    Each part has a ledger of its own in `work`, so that parts can run side by side.
+    Each part has a ledger of its own beside the page, so that parts can run side by side.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def run_retrieval_bench(
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledgers = {name: Ledger(work / f"retrieval-{name}.jsonl") for name in PARTS}
+    ledgers = open_ledgers(page, PARTS)
     made = work / "retrieval"
     if part in ("all", "tables"):
         run_tables(fruit, produce, made, ledgers["tables"], weights, progress)
@@ -51,5 +51,5 @@ def run_retrieval_bench(
         run_speed(made, ledgers["speed"], progress)
     if part in ("all", "million"):
         run_million(fruit, produce, made, ledgers["million"], weights, progress)
-    write_text(page, page_of(lambda shown: retrieval_page(shown, weights), ledgers))
+    write_page(page, lambda shown: retrieval_page(shown, weights), ledgers)
     return sum(len(ledger) for ledger in ledgers.values())

@@ -16,10 +16,10 @@ from mezoroi.bench import retrieval_speed as speed
 from mezoroi.bench import retrieval_tables as tables
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.retrieval_data import SIDE
+from mezoroi.bench.tables import MISSING
 from mezoroi.metrics.intervals import paired_difference
 
 Cell = Mapping[str, Any]
-MISSING = "not run yet"
 _LAYERS = ("conv2", "conv3", "conv4", "conv5", "GAP")
 _PAPER_NS = {"conv2": "3.20", "conv3": "3.38", "conv4": "3.83", "conv5": "3.97", "GAP": "3.98"}
 _PAPER_NORM = {"conv2": "4.44", "conv3": "2.25", "conv4": "2.47", "conv5": "32.3", "GAP": "47.9"}
