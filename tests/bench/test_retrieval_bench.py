@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +14,7 @@ from mezoroi import MezoroiError
 from mezoroi.bench import (
     retrieval_data,
     retrieval_million,
+    retrieval_page,
     retrieval_speed,
     retrieval_tables,
 )
@@ -20,6 +23,7 @@ from mezoroi.bench.retrieval import PARTS, run_retrieval_bench
 from mezoroi.bench.retrieval_data import Pictures, fruit_rotation, grocery, on_clutter
 from mezoroi.models import feature_tuner
 from mezoroi.models.feature_tuner import Schedule
+from mezoroi.retrieval import ReferenceIndex
 
 VIEWS = 12
 
@@ -130,6 +134,28 @@ def test_clutter_is_around_the_fruit_alone() -> None:
 def test_speed_of_the_index(tmp_path: Path, small: None) -> None:
     found = retrieval_speed._index_speed(tmp_path, 50)
     assert all(value > 0 for value in found.values())
+    ledger = Ledger(tmp_path / "speed.jsonl")
+    ledger.compute(retrieval_speed.index_settings(50), lambda: found)
+    section = retrieval_page._speed_section(ledger)
+    head, line, row = (text.count("|") for text in section.splitlines() if text.startswith("|"))
+    assert head == line == row
+    assert f"{found['search_to_same']:.2f} x" in section
+
+
+def test_the_peer_of_the_index_gives_its_answer(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(60, retrieval_speed.DIM)).astype(np.float32)
+    ids = [f"果実-{number}" for number in range(60)]
+    retrieval_speed._same_load(ids, vectors, tmp_path / "same.faiss")
+    kept = json.loads((tmp_path / "same.json").read_text(encoding="utf-8"))
+    peer = faiss.read_index(str(tmp_path / "same.faiss"))
+    place = tmp_path / "ours.sqlite"
+    assert retrieval_speed._load(place, ids, vectors) > 0
+    with ReferenceIndex.open(place) as index:
+        found, similarity = index.search(3 * vectors[:5], retrieval_speed.K)
+    names, cosines = retrieval_speed._same_search(peer, kept)(3 * vectors[:5])
+    assert names == found
+    np.testing.assert_allclose(cosines, similarity, atol=1e-6)
 
 
 def test_a_small_million(shared: Path, tmp_path: Path, small: None) -> None:

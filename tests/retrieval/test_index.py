@@ -39,6 +39,17 @@ def test_finds_the_most_similar_first(
     assert len(index) == COUNT
 
 
+def test_vectors_may_lie_in_memory_as_they_like(place: str, ids: list[str]) -> None:
+    vectors = np.random.default_rng(5).normal(size=(40, 2 * DIM))
+    columns = np.asfortranarray(vectors[:, ::2])
+    with ReferenceIndex.create(place, DIM, MODEL) as index:
+        index.add(ids[:20], columns[::2])
+        index.search(columns[:1], 1)
+        index.add(ids[20:40], columns[1::2].tolist())
+        found, _ = index.search(columns[5:25:3], 1)
+    assert found == [[ids[n // 2 + 20 * (n % 2)]] for n in range(5, 25, 3)]
+
+
 @pytest.mark.parametrize(
     ("where", "passes"),
     [

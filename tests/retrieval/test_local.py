@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 
 from mezoroi import MezoroiError
-from mezoroi.retrieval import ReferenceIndex, faiss_index, local
+from mezoroi.retrieval import ReferenceIndex, faiss_index, file_head, local
 from mezoroi.retrieval.faiss_index import read_statement
+from mezoroi.retrieval.truth import Truth
 from tests.retrieval.conftest import COUNT, DIM, MODEL
 
 ADDER = """
@@ -164,6 +166,120 @@ def test_two_programs_see_each_others_changes(
         assert two.search(query, 1)[0] == one.search(query, 1)[0] == [["again"]]
         for number in (5, 250):
             assert one.search(vectors[number : number + 1], 1)[0] == [[ids[number]]]
+
+
+def test_changes_are_seen_with_a_write_ahead_log(filled: Path) -> None:
+    query = np.ones((1, DIM))
+    with ReferenceIndex.open(filled) as one, ReferenceIndex.open(filled) as two:
+        _set(filled, "PRAGMA journal_mode = wal")
+        two.search(query, 1)
+        one.add(["one"], query)
+        assert two.search(query, 1)[0] == [["one"]]
+        two.remove(["one"])
+        assert one.search(query, 1)[0] != [["one"]]
+
+
+def test_a_rolled_back_change_does_not_hide_the_next(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed program leaves a changed file, whose stamp the next change may have again."""
+    query = np.ones((1, DIM))
+    with ReferenceIndex.open(filled) as one, ReferenceIndex.open(filled) as two:
+        two.search(query, 1)
+        file: Any = two._store.truth._file  # type: ignore[attr-defined]
+        monkeypatch.setattr(file, "_head", HalfWritten(file.db))
+        two.search(query, 1)
+        one.add(["one"], query)
+        assert two.search(query, 1)[0] == [["one"]]
+
+
+class HalfWritten:
+    """A head that is half written until SQLite looks at the file, and again after a change."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def stamp(self) -> bytes:
+        return b"rolled back" if self._db.in_transaction else b"half written"
+
+    def close(self) -> None:
+        pass
+
+
+def test_searches_while_another_program_writes(filled: Path, vectors: np.ndarray) -> None:
+    with ReferenceIndex.open(filled) as index:
+        before = index.search(vectors[:3], 5)[0]
+        with sqlite3.connect(filled, isolation_level=None) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            start = time.monotonic()
+            assert index.search(vectors[:3], 5)[0] == before
+            assert time.monotonic() - start < 2
+            other.execute("ROLLBACK")
+        other.close()
+
+
+OTHER_WRITER = """
+import sqlite3
+import sys
+
+db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    db.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def test_closing_one_index_leaves_the_locks_of_another(filled: Path) -> None:
+    """POSIX drops a process' locks on a file with any descriptor of it that is closed."""
+    with ReferenceIndex.open(filled) as writer:
+        file: Any = writer._store.truth._file  # type: ignore[attr-defined]
+        with file.writing():
+            ReferenceIndex.open(filled).close()
+            heard = subprocess.run(
+                [sys.executable, "-c", OTHER_WRITER, str(filled)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        assert "locked" in heard.stdout
+    status = filled.stat()
+    assert (status.st_dev, status.st_ino) not in file_head._shared
+
+
+def test_a_fruit_removed_while_it_is_found_is_left_out(
+    filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_UP_TO", 100)
+    with ReferenceIndex.open(filled) as index, ReferenceIndex.open(filled) as other:
+        (found,), _ = index.search(vectors[:1], 6)
+        read = Truth.ids
+
+        def remove_first(truth: Truth, numbers: list[int]) -> dict[int, str]:
+            monkeypatch.setattr(Truth, "ids", read)
+            other.remove(found[:1])
+            return read(truth, numbers)
+
+        monkeypatch.setattr(Truth, "ids", remove_first)
+        assert index.search(vectors[:1], 5)[0] == [found[1:]]
+
+
+def test_filters_after_removals(
+    filled: Path,
+    vectors: np.ndarray,
+    ids: list[str],
+    nearest: Callable[..., list[int]],
+) -> None:
+    left = [number for number in range(COUNT) if number % 7 and number % 2]
+    expected = [[ids[number] for number in nearest(vectors[0], 9, left)]]
+    with ReferenceIndex.open(filled) as index:
+        index.search(vectors[:1], 1)
+        index.remove(ids[::7])
+        assert index.search(vectors[:1], 9, {"grade": "B"})[0] == expected
+    with ReferenceIndex.open(filled) as index:
+        assert index.search(vectors[:1], 9, {"grade": "B"})[0] == expected
+        index.rebuild()
+        assert index.search(vectors[:1], 9, {"grade": "B"})[0] == expected
 
 
 def test_threads_may_share_an_index(filled: Path, vectors: np.ndarray, ids: list[str]) -> None:

@@ -94,33 +94,37 @@ def training_sample(count: int) -> int:
 
 
 def search(
-    index: Any, kind: Kind, vectors: np.ndarray, k: int, selector: Any = None
+    inner: Any, kind: Kind, vectors: np.ndarray, k: int, selector: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N, k) similarities and numbers, best first; -1 where the index found too few.
+    """(N, k) similarities and places, best first; -1 where the index found too few.
+
+    A vector's place is how many were added before it. The index around `inner` would look up
+    numbers, but with several threads, and to wait for those can take longer than a search.
 
     Parameters
     ----------
+    inner : the index inside of what `build` or `read_file` returns
     vectors : (N, dim) float32, contiguous
-    selector : a FAISS selector of the numbers that may be found, or None for all
+    selector : a FAISS selector of the places that may be found, or None for all
     """
-    options: Any
-    if kind == "exact":
-        options = faiss.SearchParameters(sel=selector)
-    else:
+    options: Any = None
+    if kind != "exact":
         options = faiss.SearchParametersIVF(sel=selector, nprobe=_LISTS_SEARCHED)
+    elif selector is not None:
+        options = faiss.SearchParameters(sel=selector)
     similarity = np.empty((len(vectors), k), dtype=np.float32)
-    numbers = np.empty((len(vectors), k), dtype=np.int64)
-    # Not `index.search`: where another package has loaded faiss.contrib.torch_utils, that one
+    places = np.empty((len(vectors), k), dtype=np.int64)
+    # Not `search`: where another package has loaded faiss.contrib.torch_utils, that one
     # takes no parameters any more.
-    index.search_c(
+    inner.search_c(
         len(vectors),
         faiss.swig_ptr(vectors),
         k,
         faiss.swig_ptr(similarity),
-        faiss.swig_ptr(numbers),
+        faiss.swig_ptr(places),
         options,
     )
-    return similarity, numbers
+    return similarity, places
 
 
 def write_file(index: Any, statement: Statement, path: Path) -> None:

@@ -44,12 +44,15 @@ class LocalStore:
         self.fingerprint = truth.fingerprint
         self.index_path = truth.path.with_suffix(INDEX_SUFFIX)
         self._index: Any = None
+        self._inner: Any = None
         self._kind: Kind = "exact"
         self._last = 0
         self._unsaved = 0
         self._generation = ""
         self._seen_changes = 0
-        self._holes = np.empty(0, dtype=np.int64)
+        self._held = self._holes = np.empty(0, dtype=np.int64)
+        self._all_but_holes: Any = None
+        self._names: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -61,17 +64,21 @@ class LocalStore:
         self.truth.close()
 
     def add(
-        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
+        self,
+        ids: Sequence[str],
+        references: Iterable[Reference] | None,
+        vectors: np.ndarray,
+        scale: np.ndarray,
     ) -> None:
-        first = self.truth.add(ids, references, vectors)
+        first = self.truth.add(ids, references, vectors, scale)
         if self._index is not None and first == self._last + 1:
-            self._append(np.arange(first, first + len(vectors)), vectors)
+            self._append(np.arange(first, first + len(ids)), vectors * scale[:, None])
             self._give_up_if_unfit()
 
     def remove(self, ids: Sequence[str]) -> None:
         removed = self.truth.remove(ids)
         if self._index is not None:
-            self._holes = np.union1d(self._holes, np.array(removed, dtype=np.int64))
+            self._leave_out(np.union1d(self._holes, np.array(removed, dtype=np.int64)))
             self._give_up_if_unfit()
 
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]:
@@ -84,26 +91,29 @@ class LocalStore:
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
         self._refresh()
-        selector, allowed = None, None
+        places, selector = None, self._all_but_holes
         if chosen is not None:
-            allowed = self.truth.numbers(chosen)
-            selector = faiss.IDSelectorBatch(allowed)
-        elif len(self._holes):
-            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._holes))
-        there = self._index.ntotal - len(self._holes) if allowed is None else len(allowed)
+            places = self._places(self.truth.numbers(chosen))
+            selector = faiss.IDSelectorBatch(places)
+        there = len(self._held) - len(self._holes) if places is None else len(places)
         k = min(k, there)
         if k == 0:
             return [[] for _ in vectors], np.empty((len(vectors), 0), dtype=np.float32)
-        if allowed is not None and self._kind != "exact" and there <= _SCAN_UP_TO:
-            similarity, numbers = self._scan(vectors, k, allowed)
+        if places is not None and self._kind != "exact" and there <= _SCAN_UP_TO:
+            similarity, numbers = self._scan(vectors, k, self._held[places])
         else:
             similarity, numbers = self._search_index(vectors, k, selector)
+        names = self._names
+        if self._kind != "exact":  # the lists searched may hold too few
             short = np.flatnonzero((numbers < 0).any(axis=1))
-            if len(short):  # the lists searched may hold too few
-                everyone = self.truth.numbers() if allowed is None else allowed
+            if len(short):
+                everyone = self.truth.numbers() if places is None else self._held[places]
                 similarity[short], numbers[short] = self._scan(vectors[short], k, everyone)
-        names = self.truth.ids(np.unique(numbers).tolist())
-        return [[names[n] for n in row] for row in numbers.tolist()], similarity
+            names = self.truth.ids(np.unique(numbers).tolist())
+        try:
+            return [[names[n] for n in row] for row in numbers.tolist()], similarity
+        except KeyError:  # another program has just removed one of them
+            return self.search(vectors, k, chosen)
 
     def rebuild(self, progress: Progress = silent) -> Statement:
         """Leave out what was removed and make the index file anew from the truth."""
@@ -119,14 +129,18 @@ class LocalStore:
     def _search_index(
         self, vectors: np.ndarray, k: int, selector: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self._kind != "ivf-pq":
-            return faiss_index.search(self._index, self._kind, vectors, k, selector)
-        wanted = min(_CANDIDATES * k, self._index.ntotal)
-        _, found = faiss_index.search(self._index, self._kind, vectors, wanted, selector)
+        if self._kind == "exact":
+            similarity, places = faiss_index.search(self._inner, "exact", vectors, k, selector)
+            return similarity, self._held[places]
+        wanted = k if self._kind == "ivf" else min(_CANDIDATES * k, len(self._held))
+        found, places = faiss_index.search(self._inner, self._kind, vectors, wanted, selector)
+        candidates = np.where(places < 0, -1, self._held[places])
+        if self._kind == "ivf":
+            return found, candidates
         similarity = np.full((len(vectors), k), -np.inf, dtype=np.float32)
         numbers = np.full((len(vectors), k), -1, dtype=np.int64)
-        for row, candidates in enumerate(found):
-            known = np.sort(candidates[candidates >= 0])
+        for row, some in enumerate(candidates):
+            known = np.sort(some[some >= 0])
             best = min(k, len(known))
             similarity[row, :best], numbers[row, :best] = (
                 part[0] for part in self._scan(vectors[row : row + 1], best, known)
@@ -147,6 +161,12 @@ class LocalStore:
         best.finalize()
         return best.D, best.I
 
+    def _places(self, numbers: np.ndarray) -> np.ndarray:
+        """Where the index holds these ascending numbers, as far as it does."""
+        places = np.searchsorted(self._held, numbers)
+        places = places[places < len(self._held)]
+        return places[self._held[places] == numbers[: len(places)]]
+
     def _refresh(self) -> None:
         """Load the index, or take over what others have written since."""
         changes = self.truth.changes_of_others
@@ -155,7 +175,7 @@ class LocalStore:
         if self._index is None or self.truth.generation != self._generation:
             self._load()
         self._catch_up()
-        if self._index.ntotal - len(self._holes) != len(self.truth):
+        if len(self._held) - len(self._holes) != len(self.truth):
             self._find_holes()
         if self._is_unfit():
             self._make(silent)
@@ -164,7 +184,7 @@ class LocalStore:
 
     def _is_unfit(self) -> bool:
         """True when the index is of a kind for fewer fruits, or many in it were removed."""
-        live = self._index.ntotal - len(self._holes)
+        live = len(self._held) - len(self._holes)
         wanted = faiss_index.kind_for(live)
         outgrown = faiss_index.KINDS.index(wanted) > faiss_index.KINDS.index(self._kind)
         return outgrown or len(self._holes) > max(_STALE_COUNT, _HOLES_SHARE * live)
@@ -176,22 +196,22 @@ class LocalStore:
     def _load(self) -> None:
         """The index from its file, or an empty one where that does not fit the truth."""
         found = faiss_index.read_file(self.index_path)
-        self._generation = self.truth.generation
-        self._holes = np.empty(0, dtype=np.int64)
+        self._start_over()
         if found is not None:
             index, statement = found
             ours = (self._generation, self.fingerprint, self.dim)
             if (statement.generation, statement.fingerprint, statement.dim) == ours:
-                self._index, self._kind, self._last = index, statement.kind, statement.last
-                self._unsaved = 0
+                self._index, self._inner = index, index.index
+                self._kind, self._last = statement.kind, statement.last
+                self._held = faiss.vector_to_array(index.id_map)
+                self._read_names(1)
                 return
         self._make(silent)
 
     def _make(self, progress: Progress) -> None:
         """A new index of every fruit in the truth."""
         numbers = self.truth.numbers()
-        self._generation = self.truth.generation
-        self._holes = np.empty(0, dtype=np.int64)
+        self._start_over()
         self._kind = faiss_index.kind_for(len(numbers))
         sample = np.empty((0, self.dim), dtype=np.float32)
         if self._kind != "exact":
@@ -199,11 +219,18 @@ class LocalStore:
             size = faiss_index.training_sample(len(numbers))
             sample = self.truth.vectors(np.sort(rng.choice(numbers, size, replace=False)))
         self._index = faiss_index.build(self._kind, self.dim, sample, len(numbers))
-        self._last = self._unsaved = 0
+        self._inner = self._index.index
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
             self._append(part, self.truth.vectors(part))
             progress("indexing", start + len(part), len(numbers))
+
+    def _start_over(self) -> None:
+        self._generation = self.truth.generation
+        self._last = self._unsaved = 0
+        self._held = np.empty(0, dtype=np.int64)
+        self._names = {}
+        self._leave_out(self._held)
 
     def _catch_up(self) -> None:
         """Add what the truth has beyond the index."""
@@ -214,15 +241,29 @@ class LocalStore:
 
     def _append(self, numbers: np.ndarray, vectors: np.ndarray) -> None:
         self._index.add_with_ids(vectors, numbers)
+        self._held = np.append(self._held, numbers)
         self._last = int(numbers[-1])
         self._unsaved += len(numbers)
+        self._read_names(int(numbers[0]))
+
+    def _read_names(self, first: int) -> None:
+        """Keep the ids from a number on at hand: asking for them takes longer than a search."""
+        if self._kind == "exact":
+            self._names.update(self.truth.ids_between(first, self._last))
+
+    def _leave_out(self, holes: np.ndarray) -> None:
+        """Numbers that the index still holds but the truth does not."""
+        self._holes = holes
+        self._all_but_holes = None
+        if len(holes):
+            removed = faiss.IDSelectorBatch(self._places(holes))
+            self._all_but_holes = faiss.IDSelectorNot(removed)
 
     def _find_holes(self) -> None:
-        held = faiss.vector_to_array(self._index.id_map)
-        self._holes = np.setdiff1d(held, self.truth.numbers(), assume_unique=True)
+        self._leave_out(np.setdiff1d(self._held, self.truth.numbers(), assume_unique=True))
 
     def _keep_if_stale(self) -> None:
-        if self._unsaved <= max(_STALE_COUNT, _STALE_SHARE * self._index.ntotal):
+        if self._unsaved <= max(_STALE_COUNT, _STALE_SHARE * len(self._held)):
             return
         try:
             self._write()
@@ -233,7 +274,7 @@ class LocalStore:
     def _write(self) -> Statement:
         statement = Statement(
             self._kind,
-            self._index.ntotal,
+            len(self._held),
             self._last,
             self._generation,
             self.fingerprint,

@@ -123,7 +123,11 @@ class MilvusStore:
             server_manager_instance.release_server(_address(self.place)[0])
 
     def add(
-        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
+        self,
+        ids: Sequence[str],
+        references: Iterable[Reference] | None,
+        vectors: np.ndarray,
+        scale: np.ndarray,
     ) -> None:
         taken = self.references(ids, None)
         if taken:
@@ -131,7 +135,8 @@ class MilvusStore:
                 f"`{taken[0].id}` is in the references already: remove it first, or give another id"
             )
         known = map(Reference, ids) if references is None else references
-        rows = [_row(item, vector) for item, vector in zip(known, vectors, strict=True)]
+        unit = vectors * scale[:, None]
+        rows = [_row(item, vector) for item, vector in zip(known, unit, strict=True)]
         size = max(1, _BATCH_BYTES // (4 * self.dim + 512))
         sent = 0
         try:

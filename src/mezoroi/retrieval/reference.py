@@ -106,13 +106,15 @@ def check_ids(ids: Sequence[str]) -> None:
     MezoroiError
         If an id is empty, no text, given twice, or holds what no text file can.
     """
-    for name in ids:
-        if not isinstance(name, str) or not name:
-            raise MezoroiError(f"id {name!r} is no text: give every fruit an id of its own")
+    if set(map(type, ids)) != {str} or not all(ids):
+        for name in ids:
+            if not isinstance(name, str) or not name:
+                raise MezoroiError(f"id {name!r} is no text: give every fruit an id of its own")
     if len(set(ids)) < len(ids):
         twice = next(name for name, count in Counter(ids).items() if count > 1)
         raise MezoroiError(f"id `{twice}` is given twice: give every fruit an id of its own")
-    if _NO_TEXT.search("".join(ids)):
+    text = "".join(ids)
+    if (not text.isascii() or "\0" in text) and _NO_TEXT.search(text):
         bad = next(name for name in ids if _NO_TEXT.search(name))
         raise MezoroiError(f"id {bad!r} holds what no text can: give the fruit another")
 

@@ -79,13 +79,19 @@ class Truth:
             return int(self._db.execute("SELECT count(*) FROM fruits").fetchone()[0])
 
     def add(
-        self, ids: Sequence[str], references: Iterable[Reference] | None, vectors: np.ndarray
+        self,
+        ids: Sequence[str],
+        references: Iterable[Reference] | None,
+        vectors: np.ndarray,
+        scale: np.ndarray,
     ) -> int:
-        """Store fruits with their vectors (N, D) float32 of length 1; all of them or none.
+        """Store fruits with their vectors; all of them or none.
 
         Parameters
         ----------
         references : what is known of them; None where that is only their ids
+        vectors : (N, D) float32, contiguous
+        scale : (N,) float32, what brings them to length 1
 
         Returns
         -------
@@ -99,7 +105,7 @@ class Truth:
         try:
             with self._file.writing():
                 first = self.last + 1
-                self._write(first, vectors)
+                self._write(first, vectors, scale)
                 if references is None:  # one statement takes a fifth of the time of a row each
                     self._db.execute(
                         "INSERT INTO fruits (number, id) SELECT ? + key, value FROM json_each(?)",
@@ -146,7 +152,7 @@ class Truth:
             numbers = self.numbers()
             vectors = self.vectors(numbers)
             self._db.execute("DELETE FROM vectors")
-            self._write(1, vectors)
+            self._write(1, vectors, np.ones(len(vectors), dtype=np.float32))
             # In order, each new number is free: it is at most the old one.
             pairs = ((new, int(old)) for new, old in enumerate(numbers, 1))
             self._db.executemany("UPDATE fruits SET number = ? WHERE number = ?", pairs)
@@ -177,6 +183,12 @@ class Truth:
             return dict(
                 self._file.rows_in("SELECT number, id FROM fruits WHERE number IN", numbers)
             )
+
+    def ids_between(self, first: int, last: int) -> dict[int, str]:
+        """Ids by number, of the fruits from one number to another."""
+        query = "SELECT number, id FROM fruits WHERE number BETWEEN ? AND ?"
+        with self._file.readable():
+            return dict(self._db.execute(query, (first, last)).fetchall())
 
     def numbers(self, chosen: Filter | None = None, after: int = 0) -> np.ndarray:
         """(M,) int64, ascending: the fruits beyond a number that a filter lets through."""
@@ -221,15 +233,15 @@ class Truth:
         found = {self._db.execute(query, (int(n),)).fetchone()[0] for n in numbers}
         return sorted(found - {None})
 
-    def _write(self, first: int, vectors: np.ndarray) -> None:
-        content = np.ascontiguousarray(vectors, dtype="<f4")
-        self._db.executemany(
-            "INSERT INTO vectors VALUES (?, ?)",
-            (
-                (first + start, content[start : start + _BLOCK].data)
-                for start in range(0, len(content), _BLOCK)
-            ),
-        )
+    def _write(self, first: int, vectors: np.ndarray, scale: np.ndarray) -> None:
+        def blocks() -> Iterator[tuple[int, memoryview]]:
+            # Scaled one by one: a second array as large as a bulk load takes longer than the disk.
+            for start in range(0, len(vectors), _BLOCK):
+                part = slice(start, start + _BLOCK)
+                block = (vectors[part] * scale[part, None]).astype("<f4", copy=False)
+                yield first + start, block.data
+
+        self._db.executemany("INSERT INTO vectors VALUES (?, ?)", blocks())
 
 
 def _row(reference: Reference) -> tuple[str | None, ...]:

@@ -16,11 +16,14 @@ from typing import Any
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path
+from mezoroi.retrieval.file_head import FileHead
 
 FORMAT = 1
 REMEDY = "restore a copy, or fill the references anew"
 _APPLICATION = 0x4D5A5249
 _PAGE_BYTES = 32768
+_CACHE_BYTES = 16 << 20
+"""A load beyond this is written out before it is complete, with two more waits for the disk."""
 _WAIT_SECONDS = 5.0
 _VARIABLES = 5000
 _TABLES = """
@@ -53,7 +56,10 @@ class TruthFile:
         if not path.is_file():
             raise MezoroiError(f"{path} does not exist: create the reference index first")
         self.path = path
+        self._stamp: bytes | None = None
+        self._changes = 0
         with self.readable():
+            self._head = FileHead(path)
             self.db = _connect(path)
             (application,) = self.db.execute("PRAGMA application_id").fetchone()
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
@@ -67,10 +73,13 @@ class TruthFile:
             about = dict(self.db.execute("SELECT key, value FROM about"))
             self.dim = int(about["dim"])
             self.fingerprint = str(about["fingerprint"])
-            self._check_length()
+            # SQLite notices a file cut short only where it reads past the end.
+            if self._head.is_cut_short():
+                raise MezoroiError(f"{path} is truncated: {REMEDY}")
 
     def close(self) -> None:
         self.db.close()
+        self._head.close()
 
     @property
     def generation(self) -> str:
@@ -86,8 +95,16 @@ class TruthFile:
     @property
     def changes_of_others(self) -> int:
         """Differs from its earlier value when another connection has written since."""
-        with self.readable():
-            return int(self.db.execute("PRAGMA data_version").fetchone()[0])
+        stamp = self._head.stamp()
+        if stamp is None or stamp != self._stamp:
+            with self.readable():
+                self.db.execute("BEGIN")  # nobody writes to the file meanwhile
+                try:
+                    (self._changes,) = self.db.execute("PRAGMA data_version").fetchone()
+                    self._stamp = self._head.stamp()
+                finally:
+                    self.db.execute("COMMIT")
+        return self._changes
 
     def rows_in(self, query: str, values: Iterable[Any]) -> Iterator[Any]:
         """Rows of a query that ends in ``IN``, for any number of values; within `readable`."""
@@ -125,14 +142,6 @@ class TruthFile:
                 raise
             raise MezoroiError(f"{self.path} is damaged ({error}): {REMEDY}") from error
 
-    def _check_length(self) -> None:
-        """SQLite notices a file cut short only where it reads past the end."""
-        with self.path.open("rb") as stream:
-            head = stream.read(32)
-        expected = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
-        if self.path.stat().st_size < expected:
-            raise MezoroiError(f"{self.path} is truncated: {REMEDY}")
-
 
 def create_truth_file(path: Path, dim: int, fingerprint: str) -> None:
     """Make a file without fruits; it appears whole or not at all.
@@ -159,6 +168,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     # The lock of `ReferenceIndex` keeps threads apart.
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA cache_size = {-_CACHE_BYTES // 1024}")
     return db
 
 
