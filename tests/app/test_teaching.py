@@ -65,6 +65,8 @@ def test_the_gallery_shows_the_feature_of_every_grade(ready: App) -> None:
     left, top, side, _ = first.crop
     assert (left, top) == (first.fruits[0].surface["width"] - side, 0)
     assert {part.grade for part in view.parts if part.crop is None} == {"C"}, "C is an outline's"
+    shapes = {fruit.shape["height_width"]: fruit for fruit in view.parts[2].fruits if fruit.shape}
+    assert view.parts[2].feature == shapes[max(shapes, key=lambda ratio: abs(np.log(ratio)))]
     page = ready.client(Role.NEWCOMER).get("/practice/gallery", headers={"accept-language": "ja"})
     features = page.text.split('class="features"')[1].split("</dl>")[0]
     assert "目印" in page.text and f'viewBox="{left} {top} {side} {side}"' in features

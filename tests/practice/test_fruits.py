@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mezoroi.errors import MezoroiError
@@ -16,6 +16,7 @@ STANDARD = GradingStandard.from_grades("ABCD")
 NAN = float("nan")
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(st.lists(st.dictionaries(st.sampled_from("xyz"), st.sampled_from("ABCD")), max_size=12))
 def test_only_agreed_fruits_teach(labels: list[dict[str, str]]) -> None:
     candidates = [Candidate(str(n), str(n), given) for n, given in enumerate(labels)]

@@ -13,7 +13,7 @@ import pytest
 from fsrs import Card, Rating, Scheduler
 
 from mezoroi.errors import MezoroiError
-from mezoroi.practice.fruits import PracticeFruit, neighbouring_pairs, pair_of
+from mezoroi.practice.fruits import PracticeFruit, pair_of
 from mezoroi.practice.schedule import (
     FruitPool,
     Pace,
@@ -23,12 +23,10 @@ from mezoroi.practice.schedule import (
     rate,
     record,
 )
-from mezoroi.standard import GradingStandard
 
 NOW = datetime(2026, 7, 1, 9, tzinfo=timezone.utc)
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
-STANDARD = GradingStandard.from_grades("ABCD")
-PAIRS = neighbouring_pairs(STANDARD)
+PAIRS = [("A", "B"), ("B", "C"), ("C", "D")]
 
 
 def fruits(per_pair: int = 20, views: int = 1) -> list[PracticeFruit]:
@@ -59,7 +57,7 @@ def practise(
     pool, pace = pool or FruitPool(fruits()), pace or Pace()
     for number in range(rounds):
         now = NOW + number // 20 * DAY + number % 20 * 15 * SECOND
-        shown = next_round(state, pool, PAIRS, now, rng, pace)
+        shown = next_round(state, pool, now, rng, pace)
         state = record(state, shown, answer(shown), 6.0, "fairly", now, pace)
         seen.append(shown)
     return state, seen
@@ -92,9 +90,7 @@ def test_a_state_survives_json_in_the_middle_of_practice() -> None:
     again = PracticeState.from_dict(json.loads(json.dumps(state.to_dict())))
     pool = FruitPool(fruits())
     later = NOW + 5 * DAY
-    chosen = [
-        next_round(one, pool, PAIRS, later, np.random.default_rng(1)) for one in (state, again)
-    ]
+    chosen = [next_round(one, pool, later, np.random.default_rng(1)) for one in (state, again)]
     assert chosen[0] == chosen[1]
     assert again.to_dict() == state.to_dict()
 
@@ -120,24 +116,25 @@ def test_a_wrong_answer_counts_against_the_pair_that_was_confused() -> None:
     state = record(PracticeState(), shown, "D", 6.0, "sure", NOW)
     assert set(state.cards) == {("A", "D")}
     seen = {
-        next_round(state, FruitPool(fruits()), PAIRS, NOW + DAY, np.random.default_rng(n)).pair
+        next_round(state, FruitPool(fruits()), NOW + DAY, np.random.default_rng(n)).pair
         for n in range(40)
     }
     assert ("A", "D") in seen
 
 
-def test_what_is_due_comes_first_and_new_pairs_follow() -> None:
-    pace = Pace(old_share=0.0)
-    state, pool, rng = PracticeState(), FruitPool(fruits()), np.random.default_rng(0)
-    for number, pair in enumerate(PAIRS):
-        now = NOW + number * SECOND
-        shown = next_round(state, pool, PAIRS, now, rng, pace)
-        assert shown.pair == pair
-        state = record(state, shown, shown.fruit.grade, 6.0, "fairly", now, pace)
-    wrong = next_round(state, pool, PAIRS, NOW + 10 * SECOND, rng, pace)
-    state = record(state, wrong, wrong.fruit.rival, 6.0, "sure", NOW + 10 * SECOND, pace)
-    again = next_round(state, pool, PAIRS, NOW + 75 * SECOND, rng, pace)
-    assert again.pair == wrong.pair
+def test_what_is_due_or_new_is_likelier() -> None:
+    """Grade B has as many fruits with either neighbour; the weights say how often each comes."""
+    made = [PracticeFruit(f"{r}{n}", f"{r}{n}", "B", r, 0.5) for r in "AC" for n in range(20)]
+    pool, card = FruitPool(made), Card(card_id=1, due=NOW)
+    for due, odds in ((NOW + DAY, np.e**2), (NOW, 1.0)):
+        state = PracticeState(
+            {("A", "B"): Card(card_id=1, due=due), ("B", "C"): card}, dict.fromkeys(PAIRS, 0.5)
+        )
+        shown = [
+            pool.choose("B", state, NOW, np.random.default_rng(n), Pace(urgency=2.0)).pair
+            for n in range(400)
+        ]
+        assert shown.count(("B", "C")) / 400 == pytest.approx(odds / (1 + odds), abs=0.07)
 
 
 def test_difficulty_settles_where_the_learner_is_right_as_often_as_aimed() -> None:
@@ -166,15 +163,26 @@ def test_pairs_are_interleaved() -> None:
 
 
 def test_the_grade_that_came_up_less_often_is_likelier() -> None:
-    pool, rng = FruitPool(fruits()), np.random.default_rng(0)
-    even = PracticeState(seen={"A": 5, "B": 5})
-    uneven = PracticeState(seen={"A": 14, "B": 5})
-    share = [
-        np.mean([pool.choose(("A", "B"), state, rng, Pace()).grade == "B" for _ in range(400)])
-        for state in (even, uneven)
-    ]
-    assert share[0] == pytest.approx(0.5, abs=0.1)
-    assert share[1] == pytest.approx(1 / (1 + np.exp(-9 / 3)), abs=0.04)
+    made = [fruit for fruit in fruits() if fruit.grade in "AB"]
+    pool, rng, pace = FruitPool(made), np.random.default_rng(0), Pace(patience=2.0)
+    names = {grade: [f.specimen for f in made if f.grade == grade] for grade in "AB"}
+    for counts, odds in (((5, 5), 1.0), ((7, 3), np.e**2)):
+        state = PracticeState(shown=(*names["A"][: counts[0]], *names["B"][: counts[1]]))
+        share = np.mean([pool.choose_grade(state, rng, pace) == "B" for _ in range(400)])
+        assert share == pytest.approx(odds / (1 + odds), abs=0.07)
+
+
+def test_a_new_grade_does_not_crowd_out_the_others() -> None:
+    """After years with A and B, C is added to the standard."""
+    made = [PracticeFruit(f"{g}{n}", f"{g}{n}", g, "B", 0.5) for g in "ABC" for n in range(40)]
+    old = FruitPool([fruit for fruit in made if fruit.grade != "C"])
+    state, _ = practise(200, pool=old)
+    pool, rng, seen = FruitPool(made), np.random.default_rng(0), ""
+    for _ in range(30):
+        shown = next_round(state, pool, NOW + 20 * DAY, rng)
+        state = record(state, shown, shown.fruit.grade, 6.0, "fairly", NOW + 20 * DAY)
+        seen += shown.fruit.grade
+    assert seen[:15].count("C") <= 9 and min(Counter(seen[15:]).values()) >= 3
 
 
 @pytest.mark.parametrize(
@@ -194,13 +202,10 @@ def test_ratings(right: bool, seconds: float, certainty: str, rating: Rating) ->
 
 def test_bad_input() -> None:
     with pytest.raises(MezoroiError, match="no fruit to practise on"):
-        next_round(PracticeState(), FruitPool([]), PAIRS, NOW, np.random.default_rng(0))
+        next_round(PracticeState(), FruitPool([]), NOW, np.random.default_rng(0))
     with pytest.raises(MezoroiError, match="certainty is `maybe`"):
         rate(True, 1.0, "maybe")
 
 
 def test_pairs() -> None:
-    assert PAIRS == [("A", "B"), ("B", "C"), ("C", "D")]
-    kinds = GradingStandard.from_grades(["scab", "rot", "none"], ordered=False)
-    assert len(neighbouring_pairs(kinds)) == 3
-    assert pair_of("C", "A") == ("A", "C")
+    assert pair_of("C", "A") == pair_of("A", "C") == ("A", "C")

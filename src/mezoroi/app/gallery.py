@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,10 @@ class GradePart:
 
     Attributes
     ----------
-    crop : left, top, width and height of the part of the first fruit that is most like the grade;
-        None where the outline decides, or there is no fruit
+    feature : the fruit on which the grade's feature is shown: the first, or where the outline
+        decides the one furthest from a circle; None where there is no fruit
+    crop : left, top, width and height of its part that is most like the grade; None where the
+        outline decides
     """
 
     grade: str
@@ -35,6 +38,7 @@ class GradePart:
     description: str
     on_outline: bool
     fruits: Sequence[FruitView]
+    feature: FruitView | None
     crop: tuple[int, int, int, int] | None
 
 
@@ -76,17 +80,21 @@ def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
         border += [fruit for fruit in hard if fruit.grade == grade][:PAIRS_SHOWN]
     wanted = [int(fruit.id) for part in typical.values() for fruit in part]
     found = specimens.get_specimens(session, [*wanted, *(int(fruit.id) for fruit in border)])
-    parts = [
-        GradePart(
-            grade,
-            standard.title_of(grade, language),
-            standard.descriptions[grade].description.get(language, ""),
-            standard.view_of(grade) == "outline",
-            [fruit_view(found[int(fruit.id)], turns) for fruit in typical[grade]],
-            _crop(found[int(typical[grade][0].id)], grade, blobs) if typical[grade] else None,
+    parts = []
+    for grade in standard.grades:
+        on_outline = standard.view_of(grade) == "outline"
+        views = [fruit_view(found[int(fruit.id)], turns) for fruit in typical[grade]]
+        parts.append(
+            GradePart(
+                grade,
+                standard.title_of(grade, language),
+                standard.descriptions[grade].description.get(language, ""),
+                on_outline,
+                views,
+                max(views, key=_distance_from_circle if on_outline else lambda _: 0, default=None),
+                _crop(found[int(typical[grade][0].id)], grade, blobs) if typical[grade] else None,
+            )
         )
-        for grade in standard.grades
-    ]
     pairs = []
     for fruit in border:
         near = alike(found[int(fruit.id)], fruit.rival, hidden)
@@ -94,6 +102,10 @@ def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
             shown = fruit_view(found[int(fruit.id)], turns)
             pairs.append(BorderPair(fruit.grade, fruit.rival, shown, near[0]))
     return Gallery(standard.grades, parts, pairs)
+
+
+def _distance_from_circle(fruit: FruitView) -> float:
+    return abs(math.log((fruit.shape or {}).get("height_width", 1.0)))
 
 
 def _crop(specimen: Specimen, grade: str, blobs: Blobs) -> tuple[int, int, int, int] | None:

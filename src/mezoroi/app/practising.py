@@ -120,13 +120,11 @@ def current_question(session: Session, user: User, within: PracticeRound) -> Que
 
 
 def _choose(session: Session, user: User, within: PracticeRound, number: int) -> Question:
-    from mezoroi.practice.fruits import neighbouring_pairs
     from mezoroi.practice.schedule import FruitPool, PracticeState, Round, next_round
 
     standard = active_standard(session)
     fruits = practice_fruits(session, standard)
-    if len({fruit.grade for fruit in fruits}) < 2:
-        raise Refusal("no practice")
+    with_fruits(standard, fruits)  # refuses where there is nothing to tell apart
     learner = practice.learner(session, user.id)
     state = PracticeState.from_dict(learner.state) if learner.state else PracticeState()
     rng = np.random.default_rng([user.id, within.id, number])
@@ -138,8 +136,7 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
         fruit = fresh[int(rng.integers(len(fresh)))]
         chosen = Round(fruit, fruit.pair)
     else:
-        pairs = neighbouring_pairs(with_fruits(standard, fruits))
-        chosen = next_round(state, FruitPool(fruits), pairs, now(), rng)
+        chosen = next_round(state, FruitPool(fruits), now(), rng)
     return practice.add_question(
         session,
         within,

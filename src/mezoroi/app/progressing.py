@@ -18,7 +18,7 @@ from mezoroi.app.teaching import active_standard
 
 if TYPE_CHECKING:
     from mezoroi.metrics.intervals import Interval
-    from mezoroi.practice.progress import Answer, CurvePoint, Shortfall
+    from mezoroi.practice.progress import Answer, CertificateRule, CurvePoint, Shortfall
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ProgressView:
     tests : share right by test that was finished, in order
     streak : days in a row
     shortfalls : what a certificate still takes, None before its test
+    rule : what a certificate takes; kappa of ordered grades alone
     """
 
     grades: Sequence[str]
@@ -48,7 +49,8 @@ class ProgressView:
     tests: Mapping[str, Interval]
     streak: int
     shortfalls: Sequence[Shortfall] | None
-    certificate_test: str
+    rule: CertificateRule
+    is_ordered: bool
 
 
 def progress_of(session: Session, user_id: int) -> ProgressView:
@@ -82,7 +84,8 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
         {test: progress.share_right(own) for test, own in by_test.items() if own},
         progress.streak(found, now().astimezone().date()),
         progress.certificate_shortfalls(shown, standard, rule) if by_test[rule.test] else None,
-        rule.test,
+        rule,
+        standard.ordered,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
@@ -64,16 +63,6 @@ class PracticeFruit:
 def pair_of(first: str, second: str) -> Pair:
     """Two grades that are easily confused, whichever is the right one."""
     return (first, second) if first < second else (second, first)
-
-
-def neighbouring_pairs(standard: GradingStandard) -> list[Pair]:
-    """Pairs to begin with: neighbours in quality; of unordered grades every pair."""
-    grades = standard.grades
-    if standard.ordered:
-        return [pair_of(*two) for two in pairwise(grades)]
-    return [
-        pair_of(first, second) for at, first in enumerate(grades) for second in grades[at + 1 :]
-    ]
 
 
 def agreed_grade(candidate: Candidate) -> str | None:

@@ -1,14 +1,15 @@
 """What comes next: an FSRS card per pair of grades and learner, a fresh fruit every time.
 
 What is learned is not a photo but where the border between two grades runs, so that a card belongs
-to a pair of grades that is easily confused. Which pair comes next follows from the cards (FSRS-6 of
-the package `fsrs`); how hard a fruit of that pair may be follows a weighted staircase
-(Kaernbach 1991), which settles where the learner is right as often as `Pace.aim` says.
+to a pair of grades that is easily confused. Grades come equally often. Of one grade's fruits, those
+of pairs that are due (FSRS-6 of the package `fsrs`) are likelier; how hard a fruit may be follows a
+weighted staircase for its pair (Kaernbach 1991), which settles where the learner is right as often
+as `Pace.aim` says.
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.practice.fruits import Pair, PracticeFruit, pair_of
 
 CERTAINTIES = ("guess", "fairly", "sure")
+_LATELY = 5  # rounds per grade, over which grades are kept balanced
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,20 @@ class Pace:
     Attributes
     ----------
     apart : rounds within which no specimen is shown twice
-    old_share : share of rounds on a pair that is not due, so that old pairs are mixed in
     aim : share of right answers that the difficulty is steered towards, in (0, 1)
     step : how far one answer moves the difficulty, in (0, 1]
     spread : how far, on the scale of difficulty, a chosen fruit may lie from the one aimed at
-    patience : surplus of fruits of one grade that makes the other of its pair e times likelier
+    patience : surplus of fruits of one grade that makes any other e times likelier
+    urgency : a fruit of a pair that is due is e to this power likelier than of one that is not
     quick_seconds, slow_seconds : answers this quick are easy, this slow are hard
     """
 
     apart: int = 60
-    old_share: float = 0.3
     aim: float = 0.75
     step: float = 0.2
     spread: float = 0.1
-    patience: float = 3.0
+    patience: float = 1.0
+    urgency: float = 1.0
     quick_seconds: float = 4.0
     slow_seconds: float = 12.0
 
@@ -58,13 +60,11 @@ class PracticeState:
     ----------
     cards : FSRS card by pair; a pair without one has not come up yet
     levels : difficulty in [0, 1] that the learner manages, by pair
-    seen : fruits shown so far, by grade
     shown : specimens shown last, latest at the end
     """
 
     cards: Mapping[Pair, Card] = field(default_factory=dict)
     levels: Mapping[Pair, float] = field(default_factory=dict)
-    seen: Mapping[str, int] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +78,6 @@ class PracticeState:
                 }
                 for pair in self.cards
             ],
-            "seen": dict(self.seen),
             "shown": list(self.shown),
         }
 
@@ -99,7 +98,6 @@ class PracticeState:
                     for pair, entry in entries.items()
                 },
                 {pair: float(entry["level"]) for pair, entry in entries.items()},
-                {str(grade): int(count) for grade, count in content["seen"].items()},
                 tuple(str(name) for name in content["shown"]),
             )
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -119,45 +117,19 @@ class Round:
 def next_round(
     state: PracticeState,
     pool: FruitPool,
-    pairs: Sequence[Pair],
     now: datetime,
     rng: np.random.Generator,
     pace: Pace = Pace(),
 ) -> Round:
-    """Choose what the learner grades next.
+    """Choose what the learner grades next: a grade, then one of its fruits.
 
     Parameters
     ----------
     pool : the fruits that may teach, less those of the tests
-    pairs : those to begin with, such as `neighbouring_pairs`; others join as they are confused
     now : in UTC
     rng : the same generator state chooses the same fruit
     """
-    known = [*pairs, *(pair for pair in state.cards if pair not in pairs)]
-    possible = [pair for pair in known if pool.holds(pair)]
-    if not possible:
-        raise MezoroiError("no fruit to practise on: add fruits with an agreed expert grade")
-    pair = _choose_pair(state, possible, now, rng, pace)
-    return Round(pool.choose(pair, state, rng, pace), pair)
-
-
-def _choose_pair(
-    state: PracticeState,
-    pairs: Sequence[Pair],
-    now: datetime,
-    rng: np.random.Generator,
-    pace: Pace,
-) -> Pair:
-    """The pair that is due longest; else a new one; else one that is weak. Some rounds: any old."""
-    begun = [pair for pair in pairs if pair in state.cards]
-    new = [pair for pair in pairs if pair not in state.cards]
-    due = [pair for pair in begun if state.cards[pair].due <= now]
-    if begun and (rng.random() < pace.old_share or not (due or new)):
-        weakness = np.array([1.05 - state.levels.get(pair, 0.0) for pair in begun])
-        return begun[int(rng.choice(len(begun), p=weakness / weakness.sum()))]
-    if due:
-        return min(due, key=lambda pair: state.cards[pair].due)
-    return new[0]
+    return pool.choose(pool.choose_grade(state, rng, pace), state, now, rng, pace)
 
 
 def record(
@@ -183,7 +155,6 @@ def record(
     """
     right = given == shown.fruit.grade
     pair = shown.pair if right else pair_of(shown.fruit.grade, given)
-    grade = shown.fruit.grade
     card = state.cards.get(pair) or Card(card_id=len(state.cards) + 1, due=now)
     rating = rate(right, seconds, certainty, pace)
     card, _ = _scheduler().review_card(card, rating, now)
@@ -193,7 +164,6 @@ def record(
         state,
         cards={**state.cards, pair: card},
         levels={**state.levels, pair: level},
-        seen={**state.seen, grade: state.seen.get(grade, 0) + 1},
         shown=(*state.shown, shown.fruit.specimen)[-pace.apart :],
     )
 
@@ -216,42 +186,59 @@ def rate(right: bool, seconds: float, certainty: str, pace: Pace = Pace()) -> Ra
 
 
 class FruitPool:
-    """The fruits of practice, sorted by pair for choosing quickly."""
+    """The fruits of practice, by grade."""
 
     def __init__(self, fruits: Sequence[PracticeFruit]) -> None:
-        self._by_pair: dict[Pair, dict[str, list[PracticeFruit]]] = {}
         self._by_grade: dict[str, list[PracticeFruit]] = {}
         for fruit in fruits:
-            by_grade = self._by_pair.setdefault(fruit.pair, {})
-            by_grade.setdefault(fruit.grade, []).append(fruit)
             self._by_grade.setdefault(fruit.grade, []).append(fruit)
+        self._grade = {fruit.specimen: fruit.grade for fruit in fruits}
 
-    def holds(self, pair: Pair) -> bool:
-        """Whether there is a fruit of either grade."""
-        return any(grade in self._by_grade for grade in pair)
+    def choose_grade(self, state: PracticeState, rng: np.random.Generator, pace: Pace) -> str:
+        """The grade of the next fruit: likelier if it came up less often of late.
+
+        That holds over all grades, so that the learner comes to expect none and none is learned
+        at the cost of another.
+        """
+        grades = list(self._by_grade)
+        if not grades:
+            raise MezoroiError("no fruit to practise on: add fruits with an agreed expert grade")
+        lately = Counter(self._grade.get(name) for name in state.shown[-_LATELY * len(grades) :])
+        seen = np.array([lately[grade] for grade in grades])
+        odds = np.exp((seen.min() - seen) / pace.patience)
+        return grades[int(rng.choice(len(grades), p=odds / odds.sum()))]
 
     def choose(
-        self, pair: Pair, state: PracticeState, rng: np.random.Generator, pace: Pace
-    ) -> PracticeFruit:
-        """A fruit of the pair near the learner's level in difficulty, not shown lately.
+        self,
+        grade: str,
+        state: PracticeState,
+        now: datetime,
+        rng: np.random.Generator,
+        pace: Pace,
+    ) -> Round:
+        """A fruit of a grade that was not shown lately; where all were, the longest ago.
 
-        The grade that came up less often is the likelier, so that the learner comes to expect no
-        grade. Fruits of the pair come first, then others of the grade; where all were shown lately,
-        the one shown longest ago.
+        A fruit is the likelier, the nearer its difficulty is to the learner's level in its pair,
+        and if that pair is new or due. A pair that is due and has no fruit of its own may be
+        practised with any of the grade.
         """
-        grades = [grade for grade in pair if grade in self._by_grade]
-        odds = np.array([math.exp(-state.seen.get(grade, 0) / pace.patience) for grade in grades])
-        grade = grades[int(rng.choice(len(grades), p=odds / odds.sum()))]
-        recent, level = set(state.shown), state.levels.get(pair, 0.0)
-        own = self._by_pair.get(pair, {}).get(grade, [])
-        for fruits in (own, self._by_grade[grade]):
-            fresh = [fruit for fruit in fruits if fruit.specimen not in recent]
-            if fresh:
-                gaps = np.array([abs(fruit.difficulty - level) for fruit in fresh])
-                weights = np.exp(-0.5 * ((gaps - gaps.min()) / pace.spread) ** 2)
-                return fresh[int(rng.choice(len(fresh), p=weights / weights.sum()))]
-        latest = {specimen: place for place, specimen in enumerate(state.shown)}
-        return min(self._by_grade[grade], key=lambda fruit: latest[fruit.specimen])
+        fruits, recent = self._by_grade[grade], set(state.shown)
+        fresh = [fruit for fruit in fruits if fruit.specimen not in recent]
+        if not fresh:
+            latest = {specimen: place for place, specimen in enumerate(state.shown)}
+            oldest = min(fruits, key=lambda fruit: latest[fruit.specimen])
+            return Round(oldest, oldest.pair)
+        own = {fruit.pair for fruit in fruits}
+        waiting = {pair for pair, card in state.cards.items() if card.due > now}
+        bare = [pair for pair in state.cards if grade in pair and pair not in own | waiting]
+        options = [Round(fruit, fruit.pair) for fruit in fresh]
+        options += [Round(fruit, pair) for pair in bare for fruit in fresh]
+        levels = np.array([state.levels.get(option.pair, 0.0) for option in options])
+        gaps = np.abs(np.array([option.fruit.difficulty for option in options]) - levels)
+        cost = 0.5 * ((gaps - gaps.min()) / pace.spread) ** 2
+        cost += pace.urgency * np.array([option.pair in waiting for option in options])
+        weights = np.exp(cost.min() - cost)
+        return options[int(rng.choice(len(options), p=weights / weights.sum()))]
 
 
 @cache

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 from numpy.typing import NDArray
 
-from mezoroi.practice.fruits import PracticeFruit, neighbouring_pairs
+from mezoroi.practice.fruits import PracticeFruit
 from mezoroi.practice.learners import MAP_ERROR, Learners, Replies
 from mezoroi.practice.schedule import (
     FruitPool,
@@ -25,7 +25,6 @@ from mezoroi.practice.stand_in import (
     diagnostic_dimension,
     draw_stand_ins,
 )
-from mezoroi.standard import GradingStandard
 
 RANDOM, BLOCKED = "random", "blocked"
 PAIRS_ONLY, ADAPTIVE, WITH_MAP = "pairs only", "adaptive", "adaptive with map"
@@ -211,7 +210,6 @@ class _Adaptive:
                 for n in range(len(pool))
             ]
         )
-        self._pairs = neighbouring_pairs(GradingStandard.from_grades(GRADES))
         self._pace, self._rng = pace, rng
         self._states = [PracticeState() for _ in range(count)]
         self._rounds: list[Round] = []
@@ -219,8 +217,7 @@ class _Adaptive:
     def choose(self, now: datetime) -> NDArray[np.int64]:
         """(L,) what the schedule shows each learner."""
         self._rounds = [
-            next_round(state, self._pool, self._pairs, now, self._rng, self._pace)
-            for state in self._states
+            next_round(state, self._pool, now, self._rng, self._pace) for state in self._states
         ]
         return np.array([self._number[shown.fruit.id] for shown in self._rounds])
 
