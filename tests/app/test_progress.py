@@ -27,6 +27,7 @@ def test_progress_counts_what_was_answered(ready: App) -> None:
     play(ready, client, right=False)
     page = client.get("/practice/progress", headers={"accept-language": "en"}).text
     assert "8 answers" in page and "not enough data" in page
+    assert "What counts: Test after a week." in page and "kappa at least 0.80" in page
     with ready.services.database.read() as session:
         user = users.find_user(session, "newcomer")
         assert user is not None
