@@ -57,6 +57,14 @@ def test_the_object_is_where_the_map_is_high() -> None:
     assert bool((wider[0, 2:] - wider[0, :2] > boxes[0, 2:] - boxes[0, :2]).all())
 
 
+def test_the_objects_box_lies_as_far_to_either_side() -> None:
+    """A peak in the middle of the image; half of one that lies on the edge."""
+    maps = torch.stack([bump(0.5, 0.5), bump(0.5, 0.0), bump(0.5, 1 - 1 / SIDE)])
+    boxes, _ = object_boxes(maps, 0.4)
+    np.testing.assert_allclose(boxes[0, :2] + boxes[0, 2:], 1, atol=1e-6)
+    assert boxes[1, 0] == 0 and boxes[2, 2] == 1
+
+
 @pytest.mark.parametrize("value", [-1.0, 0.0, 2.5])
 def test_a_constant_map_falls_back_to_the_whole_image(value: float) -> None:
     boxes, lost = object_boxes(torch.full((2, 4, 6), value), 0.3)

@@ -44,7 +44,9 @@ def object_boxes(cams: Tensor, share: float = 0.3) -> tuple[Tensor, Tensor]:
     flat = cams.flatten(1)
     contrast = flat.amax(dim=1) - flat.amin(dim=1)
     lost = found.isnan().any(dim=1) | (contrast <= 1e-6 * flat.abs().amax(dim=1)).cpu()
-    boxes = found / torch.tensor([width, height, width, height])
+    sides = torch.tensor([width, height, width, height])
+    # Values lie at the start of their places, see `CELLS`; what reaches the far edge ends there.
+    boxes = torch.where(found == sides, found, found - 0.5).clamp_min(0) / sides
     boxes = torch.where(lost[:, None], torch.tensor(WHOLE), boxes)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp_min(SMALLEST_OBJECT / 2)
