@@ -22,7 +22,7 @@ from mezoroi.grader import Grader
 from mezoroi.grading import GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image
 from mezoroi.progress import Progress, silent
-from mezoroi.retrieval import Gallery
+from mezoroi.retrieval import Gallery, ReferenceIndex
 from mezoroi.retrieval.gallery import REFERENCES
 from mezoroi.standard import GradeDescription, GradingStandard
 
@@ -218,17 +218,26 @@ def add_grade(
 
 
 def with_gallery(grader: Grader, run_dir: str | Path, place: str | None = None) -> Grader:
-    """The grader itself, or one with new, empty references where it has none.
+    """The grader with references to add to: those it has, or new, empty ones.
 
     Parameters
     ----------
-    place : of new references, as in `ReferenceIndex.create`; default the run folder
+    place : of other references than the grader's, as in `ReferenceIndex.open`; made if there are
+        none yet
+
+    Raises
+    ------
+    MezoroiError
+        If there are references of another model, or they are damaged or do not answer.
     """
-    if grader.gallery is not None:
+    if grader.gallery is not None and place is None:
         return grader
-    bundle = grader.bundle
-    dim = bundle.network.embedding_dim
-    gallery = Gallery.create(Path(run_dir), dim, bundle.fingerprint, place)
+    bundle, folder = grader.bundle, Path(run_dir)
+    if place is not None and ReferenceIndex.exists(place):
+        gallery = Gallery.open(folder, bundle.fingerprint, place)
+    else:
+        dim = bundle.network.embedding_dim
+        gallery = Gallery.create(folder, dim, bundle.fingerprint, place)
     return Grader(bundle, str(grader.device), gallery)
 
 

@@ -198,4 +198,7 @@ def test_does_not_overwrite_or_invent(place: str, index: ReferenceIndex, tmp_pat
     missing = tmp_path / ("new.db" if place.endswith(".db") else "new.sqlite")
     with pytest.raises(MezoroiError, match="create the reference"):
         ReferenceIndex.open(missing)
+    assert not ReferenceIndex.exists(missing)
+    assert not missing.exists()
+    assert ReferenceIndex.exists(place)
     index.check_fingerprint(MODEL)

@@ -40,6 +40,7 @@ def test_unreachable_is_one_line_within_five_seconds(
     uri = f"http://127.0.0.1:{request.getfixturevalue(port)}"
     for call in (
         lambda: ReferenceIndex.open(uri),
+        lambda: ReferenceIndex.exists(uri),
         lambda: ReferenceIndex.create(uri, 4, "model"),
     ):
         start = time.monotonic()
@@ -82,6 +83,8 @@ def test_collections_are_apart_and_foreign_ones_refused(tmp_path: Path) -> None:
         melons.add(["a"], np.ones((1, 3)))
         with ReferenceIndex.create(f"{place}#pears", 2, "p") as pears:
             assert len(pears) == 0
+    assert ReferenceIndex.exists(f"{place}#pears")
+    assert not ReferenceIndex.exists(f"{place}#plums")
     client = MilvusClient(place)
     client.create_collection("foreign", dimension=4)
     client.close()

@@ -141,6 +141,27 @@ def test_references_elsewhere(run: Path, photos: Path, tmp_path: Path) -> None:
     gallery_of(opened).index.close()
 
 
+@pytest.mark.parametrize("name", ["all.sqlite", "all.db"])
+def test_adding_elsewhere_leaves_the_run_as_it_is(
+    run: Path, photos: Path, tmp_path: Path, name: str
+) -> None:
+    if name.endswith(".db"):
+        pytest.importorskip("milvus_lite", reason="the extra `milvus` is not installed")
+    place, own = tmp_path / name, mz.Grader.load(run).gallery
+    assert own is not None
+    before = len(own.index)
+    for photo in ("n1.png", "n2.png"):  # the first one makes the index
+        assert command("references", run, "add", photos / photo, "--index", place) == 0
+    with ReferenceIndex.open(place) as index:
+        assert [item.id for item in index.references()] == ["n1.png", "n2.png"]
+    assert len(own.index) == before
+    other = tmp_path / f"other-{name}"
+    ReferenceIndex.create(other, own.index.dim, "another model").close()
+    assert command("references", run, "add", photos / "n1.png", "--index", other) == 2
+    with ReferenceIndex.open(other) as index:
+        assert len(index) == 0
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_grade_from_a_few_examples(run: Path, photos: Path, melons: Path, count: int) -> None:
     grader = mz.Grader.load(run)

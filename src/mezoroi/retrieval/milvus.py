@@ -73,6 +73,8 @@ class MilvusStore:
 
     @classmethod
     def open(cls, uri: str) -> MilvusStore:
+        if _is_missing(uri):
+            raise MezoroiError(f"{uri} does not exist: create the reference index first")
         client, collection = _connect(uri)
         return cls(uri, client, collection)
 
@@ -108,6 +110,17 @@ class MilvusStore:
             )
         return cls(uri, client, collection)
 
+    @staticmethod
+    def exists(uri: str) -> bool:
+        if _is_missing(uri):
+            return False
+        client, collection = _connect(uri)
+        try:
+            with _answering(uri):
+                return bool(client.has_collection(collection, timeout=_SECONDS))
+        finally:
+            _disconnect(uri, client)
+
     def __len__(self) -> int:
         with _answering(self.place):
             rows = self._client.query(
@@ -116,11 +129,7 @@ class MilvusStore:
         return int(rows[0]["count(*)"])
 
     def close(self) -> None:
-        self._client.close()
-        if _is_local(self.place):
-            from milvus_lite.server_manager import server_manager_instance
-
-            server_manager_instance.release_server(_address(self.place)[0])
+        _disconnect(self.place, self._client)
 
     def add(
         self,
@@ -236,6 +245,14 @@ def _connect(uri: str) -> tuple[MilvusClient, str]:
         return MilvusClient(address, timeout=_SECONDS, dedicated=True), collection
 
 
+def _disconnect(uri: str, client: MilvusClient) -> None:
+    client.close()
+    if _is_local(uri):
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(_address(uri)[0])
+
+
 def _address(uri: str) -> tuple[str, str]:
     address, _, collection = uri.partition("#")
     return address, collection or COLLECTION
@@ -243,6 +260,11 @@ def _address(uri: str) -> tuple[str, str]:
 
 def _is_local(uri: str) -> bool:
     return not uri.startswith(("http://", "https://"))
+
+
+def _is_missing(uri: str) -> bool:
+    """True for a folder that is not there: connecting would make it."""
+    return _is_local(uri) and not Path(_address(uri)[0]).exists()
 
 
 @contextmanager
