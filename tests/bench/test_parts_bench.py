@@ -181,6 +181,14 @@ def test_known_boxes_follow_the_views(shared: Path) -> None:
         assert (found - boxes[view]).abs().max() < 0.06
 
 
+def test_remedies_weigh_pairs_more_for_either_loss() -> None:
+    weights = {
+        (config.loss.pairwise, config.loss.classification_share)
+        for config in (parts_cells.arm_config(arm, 0) for arm in parts_cells.REMEDIES)
+    }
+    assert {("conventional", 0.25), ("adaptive", 0.25)} <= weights
+
+
 def test_arms_of_the_ablation() -> None:
     def loss(arm: Arm) -> tuple[str, str, float | None]:
         config = parts_cells.arm_config(arm, 0)
