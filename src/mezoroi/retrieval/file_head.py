@@ -40,6 +40,8 @@ class FileHead:
         The same bytes after a change that was rolled back may come again after another one: keep a
         stamp only from within a transaction.
         """
+        if not self.close.alive:
+            return None  # its descriptor may be another file's by now
         head = os.pread(self._descriptor, 40, 0)
         # With a write-ahead log, changes are elsewhere at first.
         return head[24:] if head[18:19] == bytes([_ROLLBACK_JOURNAL]) else None
