@@ -58,7 +58,8 @@ class Pages:
         """A page as text."""
         user = getattr(request.state, "user", None)
         shown = [item for item in self.navigation if user and Role(user.role).covers(item.role)]
-        return self._environments[language].get_template(template).render(
+        page = self._environments[language].get_template(template)
+        return page.render(
             user=user,
             navigation=shown,
             path=request.url.path,
