@@ -30,18 +30,25 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["grader.json", "grader.safetensors", "prototypes.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "noise"])
-def test_a_run_folder_with_a_missing_or_damaged_file(
+NAMES = ("grader.json", "grader.safetensors", "prototypes.safetensors")
+READER = "second-reader.safetensors"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_folder_with_a_missing_file(run: Run, copied: Path, photo: Path, name: str) -> None:
+    (copied / name).unlink()
+    assert_refused(run("grade", copied, photo, "-o", copied.parent / "out"), name)
+
+
+@pytest.mark.parametrize("name", [*NAMES, READER])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "noise"])
+def test_a_run_folder_with_a_damaged_file(
     run: Run, copied: Path, photo: Path, name: str, damage: str
 ) -> None:
     path = copied / name
     content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": b"\x07" * 500}
-        path.write_bytes(damaged[damage])
+    damaged = {"truncated": content[: len(content) // 2], "empty": b"", "noise": b"\x07" * 500}
+    path.write_bytes(damaged[damage])
     outcome = run("grade", copied, photo, "-o", copied.parent / "out")
     assert_refused(outcome, name)
     assert len(outcome[2].splitlines()) == 1
@@ -83,6 +90,21 @@ def test_files_of_two_runs_mixed(run: Run, copied: Path, photo: Path) -> None:
         {**stored, "thresholds": stored["thresholds"][:2].contiguous()},
     ):
         save_file(broken, copied / "prototypes.safetensors")
+        outcome = run("grade", copied, photo, "-o", copied.parent / "out")
+        assert_refused(outcome, "files that do not fit")
+        assert len(outcome[2].splitlines()) == 1
+
+
+def test_a_second_reader_of_another_run(run: Run, copied: Path, photo: Path) -> None:
+    stored = load_file(copied / READER)
+    for broken in (
+        {name: one for name, one in stored.items() if name != "shares"},
+        {**stored, "mean": stored["mean"][:5].contiguous()},
+        {**stored, "weights": stored["weights"][:, :2].contiguous()},
+        {**stored, "width": -stored["width"]},
+        {name: one for name, one in stored.items() if name != "width"},
+    ):
+        save_file(broken, copied / READER)
         outcome = run("grade", copied, photo, "-o", copied.parent / "out")
         assert_refused(outcome, "files that do not fit")
         assert len(outcome[2].splitlines()) == 1

@@ -19,7 +19,7 @@ from mezoroi.capture.sources import InputKind
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
-from mezoroi.models import Encoder, GradingModel
+from mezoroi.models import Encoder, GradingModel, SecondReader
 from mezoroi.standard import GradingStandard
 from mezoroi.training import InputSize, make_head
 
@@ -27,6 +27,7 @@ FORMAT = 2
 GRADER_JSON = "grader.json"
 WEIGHTS = "grader.safetensors"
 PROTOTYPES = "prototypes.safetensors"
+SECOND_READER = "second-reader.safetensors"
 _REMEDY = "train again, or copy the whole run folder"
 
 
@@ -67,6 +68,7 @@ class Bundle:
     data : fingerprint and size of the training dataset, and its splits by observation id
     added_grades : grades that were added from a few examples, which the network was not trained
         on: they have a prototype, but no class channels; the last ones of the standard
+    reader : guesses the trained grades from early features; None in runs of earlier versions
     """
 
     network: GradingModel
@@ -79,6 +81,7 @@ class Bundle:
     prototypes: Prototypes
     data: Mapping[str, Any]
     added_grades: tuple[str, ...] = ()
+    reader: SecondReader | None = None
 
     @property
     def trained_standard(self) -> GradingStandard:
@@ -131,6 +134,9 @@ def write_bundle(bundle: Bundle, run_dir: Path) -> None:
     tensors |= {f"head.{name}": value for name, value in bundle.head.state_dict().items()}
     _write_tensors(run_dir / WEIGHTS, tensors)
     _write_tensors(run_dir / PROTOTYPES, vars(bundle.prototypes))
+    if bundle.reader is not None:
+        arrays = {name: torch.as_tensor(value) for name, value in vars(bundle.reader).items()}
+        _write_tensors(run_dir / SECOND_READER, arrays)
     write_json(
         run_dir / GRADER_JSON,
         {
@@ -190,6 +196,7 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         head.load_state_dict(_part(tensors, "head."))
         prototypes = _read_prototypes(_read_tensors(folder / PROTOTYPES), len(standard.grades))
         _check_shapes(prototypes, len(standard.grades), network)
+        reader = _read_reader(folder / SECOND_READER, len(trained.grades), network)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise MezoroiError(f"{folder} holds files that do not fit ({reason}): {_REMEDY}") from error
@@ -206,6 +213,7 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         prototypes,
         data,
         added_grades,
+        reader,
     )
 
 
@@ -233,6 +241,17 @@ def _read_prototypes(tensors: dict[str, Tensor], grades: int) -> Prototypes:
     )
     known = members < grades
     return Prototypes(**rows, exemplars=exemplars[known], exemplar_grades=members[known])
+
+
+def _read_reader(path: Path, grades: int, network: GradingModel) -> SecondReader | None:
+    """The second reader of a run; None for runs of earlier versions, which have none."""
+    if not path.exists():
+        return None
+    tensors = _read_tensors(path)
+    width = float(tensors.pop("width", torch.tensor(torch.nan)))
+    reader = SecondReader(**{name: one.numpy() for name, one in tensors.items()}, width=width)
+    reader.check(sum(network.early_blocks), grades)
+    return reader
 
 
 def _check_shapes(prototypes: Prototypes, grades: int, network: GradingModel) -> None:

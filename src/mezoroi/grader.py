@@ -43,6 +43,8 @@ class Predictions:
     features : (N, K) mean pooled feature map
     maps : (N, S, h, w) activation maps, one value per cell of the feature map; S = 0 for a model
         without class channels
+    early : (N, M) as in `ModelOutput`
+    reading : (N, G) estimated chances by the second reader, NaN where there is none
     """
 
     similarity: np.ndarray
@@ -50,6 +52,8 @@ class Predictions:
     embeddings: np.ndarray
     features: np.ndarray
     maps: np.ndarray
+    early: np.ndarray
+    reading: np.ndarray
 
     @property
     def grades(self) -> np.ndarray:
@@ -237,14 +241,16 @@ class Grader:
     def _predict_batch(self, images: Tensor, outlines: Tensor | None) -> tuple[np.ndarray, ...]:
         with torch.inference_mode():
             output = self._runner.run(images, outlines)
+            assert output.early is not None
             columns = (
                 self._runner.similarity(output.embedding),
                 self._runner.logits(output),
                 output.embedding,
                 output.feature_map.mean(dim=(2, 3)),
                 self._runner.evidence(output).softmax(dim=1),
+                output.early,
             )
-            return tuple(to_arrays(*columns))
+            return (*to_arrays(*columns), self._runner.second_reading(output))
 
     def neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
         """The reference fruits most similar to embeddings (N, D); none without references."""

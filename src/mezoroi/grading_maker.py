@@ -71,7 +71,8 @@ class GradingMaker:
         parts = (seen.fruits, seen.fitted, similarities, shown, neighbours)
         gradings = [self._grading(*item) for item in zip(*parts, strict=True)]
         if self._make_maps is not None:
-            answers = self._answers(seen.fitted, similarities, scores, shown, neighbours)
+            reading = self._runner.second_reading(output)
+            answers = self._answers(seen.fitted, similarities, scores, shown, neighbours, reading)
             gradings = self._judged(gradings, seen, answers)
         return [
             replace(item, map_grade=self._map_grade(item.grade, *row))
@@ -103,6 +104,7 @@ class GradingMaker:
         logits: np.ndarray,
         maps: np.ndarray,
         neighbours: Sequence[Sequence[Neighbour]],
+        reading: np.ndarray,
     ) -> Answers:
         assert self._make_maps is not None
         given = np.nanargmax(similarity, axis=1)
@@ -115,6 +117,7 @@ class GradingMaker:
             logits,
             neighbour_grades(neighbours, self._standard.grades),
             self._make_maps(similarity, given, maps, images),
+            reading,
         )
 
     def _judged(self, gradings: Sequence[Grading], seen: Seen, answers: Answers) -> list[Grading]:

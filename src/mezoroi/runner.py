@@ -81,8 +81,18 @@ class Runner:
     def run(self, images: Tensor, outlines: Tensor | None) -> ModelOutput:
         """The network's output for (N, 3, H, W) images in [0, 1] and, if any, (N, F) outlines."""
         moved = outlines.to(self.device) if outlines is not None else None
-        output: ModelOutput = self._lean(self._lean.prepare(images.to(self.device)), moved)
-        return output
+        return self._lean.forward_with_early(self._lean.prepare(images.to(self.device)), moved)
+
+    def second_reading(self, output: ModelOutput) -> np.ndarray:
+        """(N, G) estimated chance of each grade by the bundle's second reader.
+
+        NaN for a grade that was added without training, and of bundles without a second reader.
+        """
+        found = np.full((len(output.embedding), len(self.bundle.standard.grades)), np.nan)
+        if self.bundle.reader is not None and output.early is not None:
+            reading = self.bundle.reader.read(output.early.float().cpu().numpy())
+            found[:, : reading.shape[1]] = reading
+        return found
 
     @torch.inference_mode()
     def similarity_of(self, seen: Seen) -> Tensor:

@@ -91,6 +91,7 @@ def answers_of(
         predictions.logits,
         neighbour_grades(_others(grader, dataset, predictions), grader.standard.grades),
         np.concatenate(parts),
+        predictions.reading,
     )
 
 

@@ -23,6 +23,7 @@ from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash, read_json, write_json, write_text
 from mezoroi.grader import Grader, Predictions
+from mezoroi.models import SecondReader
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
 from mezoroi.signs import sign_limits
@@ -113,7 +114,10 @@ def train(
         },
     )
     seen = Grader(bundle).predict(learning, progress=progress)
-    bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, seen))
+    reader = SecondReader.fit(
+        seen.early, learning.labels, len(standard.grades), network.early_blocks, config.train.seed
+    )
+    bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, seen), reader=reader)
     gallery = fill_references(bundle, learning, seen.embeddings, run_dir, progress)
     grader = Grader(bundle, gallery=gallery)
     reliability = fit_in_training(grader, dataset, run_dir, progress)

@@ -35,7 +35,8 @@ def answers_about(count: int) -> tuple[Answers, np.ndarray]:
     given = np.where(place == 0, (truth + 1) % 3, truth)
     logits = 2 * np.eye(3)[given] + rng.normal(size=(count, 3))
     neighbours = np.repeat(given[:, None], 4, axis=1)
-    return Answers(given, logits / 9, logits, neighbours, maps), truth
+    silent = np.full((count, 3), np.nan)
+    return Answers(given, logits / 9, logits, neighbours, maps, silent), truth
 
 
 def test_resplits_score_what_was_fitted_on_other_fruits() -> None:

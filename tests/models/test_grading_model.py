@@ -130,6 +130,39 @@ def test_the_embedding_sees_the_deep_map_and_the_channels_the_feature_map(encode
     torch.testing.assert_close(output.embedding, model.surface_embedding(torch.cat(pooled, dim=1)))
 
 
+@pytest.mark.parametrize("wraps", [False, True])
+def test_early_features_are_the_means_of_every_stage_within_the_fruit(wraps: bool) -> None:
+    torch.manual_seed(0)
+    backbone = Encoder("resnet18", 16, "none")
+    model = GradingModel(backbone, 3, 2, 16, outline_features=4, wraps=wraps).eval()
+    outlines = torch.rand(2, 4)
+    model.outline_encoder.fit_scale(torch.rand(9, 4))  # type: ignore[union-attr]
+    with torch.inference_mode():
+        prepared = model.prepare(torch.rand(2, 3, 64, 128))
+        output = model.forward_with_early(prepared, outlines)
+        plain = model(prepared, outlines)
+        values, expected = prepared, []
+        for stage, stride in zip(backbone.stages, (2, 4, 8, 16), strict=True):
+            values = stage(values)
+            left = model.wrap_margin // stride
+            expected.append(values[..., left : left + 128 // stride].mean(dim=(2, 3)))
+        scaled = (outlines - model.outline_encoder.mean) / model.outline_encoder.deviation
+    assert plain.early is None and output.early is not None
+    torch.testing.assert_close(output.embedding, plain.embedding)
+    torch.testing.assert_close(output.early, torch.cat([*expected, scaled.clamp(-5, 5)], dim=1))
+    assert model.early_blocks == (64 + 64 + 128 + 256, 4)
+    assert output.early.shape == (2, sum(model.early_blocks))
+
+
+def test_a_backbone_that_is_no_chain_has_one_stage() -> None:
+    model = GradingModel(Encoder("hrnet_w18_small", 16, "none"), 3, 0, 16).eval()
+    with torch.inference_mode():
+        output = model.forward_with_early(torch.rand(1, 3, 64, 64))
+    assert len(model.encoder.stages) == 1 and output.early is not None
+    assert output.early.shape == (1, *model.early_blocks)
+    torch.testing.assert_close(output.early, output.feature_map.mean(dim=(2, 3)))
+
+
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_the_wrapped_margin_is_cut_from_both_maps(stride: int) -> None:
     torch.manual_seed(0)

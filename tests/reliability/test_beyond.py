@@ -152,6 +152,7 @@ def test_the_label_that_all_witnesses_contradict_comes_first():
         logits=4 * np.eye(2)[truth],
         neighbours=np.repeat(truth[:, None], 5, axis=1),
         maps=maps,
+        reading=np.full((40, 2), np.nan),
     )
     clusters = SaliencyClusters(4).fit(maps, truth, truth)
     found = doubts(answers, labels, 1.0, clusters)

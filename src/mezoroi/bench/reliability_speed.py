@@ -13,16 +13,17 @@ from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.speed import interleaved
 from mezoroi.bundle import Bundle, Prototypes, build_network, no_exemplars, no_limits
 from mezoroi.grader import Grader
+from mezoroi.models import SecondReader
 from mezoroi.presets import make_config
 from mezoroi.reliability.clusters import SaliencyClusters
-from mezoroi.reliability.confidence import Answers
+from mezoroi.reliability.confidence import Answers, probabilities
 from mezoroi.reliability.model import fit_reliability
 from mezoroi.reliability.saliency import ACTIVATION
 from mezoroi.standard import GradingStandard
 from mezoroi.training import InputSize
 from mezoroi.training.data import seeded_generator
 
-MAPS, SIDE = 200, 256
+MAPS, SIDE, LEARNED = 200, 256, 1400
 ROUNDS = 30
 
 
@@ -76,6 +77,12 @@ def _grading() -> dict[str, float]:
         (),
         prototypes,
         {"fingerprint": "", "splits": {}, "content": {}},
+        reader=SecondReader.fit(
+            np.random.default_rng(0).normal(size=(LEARNED, *network.early_blocks)),
+            np.arange(LEARNED) % 4,
+            4,
+            network.early_blocks,
+        ),
     )
     answers, truth = _answers(64)
     model = fit_reliability(answers, truth, np.arange(MAPS), ACTIVATION, SaliencyClusters())
@@ -109,4 +116,6 @@ def _answers(side: int) -> tuple[Answers, np.ndarray]:
     given = np.where(rng.random(MAPS) < 0.1, (truth + 1) % 4, truth)
     logits = 3 * np.eye(4)[given] + rng.normal(size=(MAPS, 4))
     neighbours = np.repeat(given[:, None], 8, axis=1)
-    return Answers(given, logits / 10, logits, neighbours, maps.astype(np.float32)), truth
+    reading = probabilities(logits)
+    planes = maps.astype(np.float32)
+    return Answers(given, logits / 10, logits, neighbours, planes, reading), truth

@@ -4,6 +4,7 @@ from mezoroi.models.encoder import Encoder
 from mezoroi.models.feature_tuner import FeatureTuner
 from mezoroi.models.grading_model import GradingModel, ModelOutput, OutlineEncoder
 from mezoroi.models.multi_layer import MultiLayerFeatures
+from mezoroi.models.second_reader import SecondReader
 
 __all__ = [
     "Encoder",
@@ -12,4 +13,5 @@ __all__ = [
     "ModelOutput",
     "MultiLayerFeatures",
     "OutlineEncoder",
+    "SecondReader",
 ]

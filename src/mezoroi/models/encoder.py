@@ -34,6 +34,7 @@ class Encoder(nn.Module):
         where it is no chain
     deep_stages : the rest of the backbone; empty where it is no chain
     channels, deep_channels : number of channels of the feature map and of the deep map
+    stage_channels : number of channels behind each of `stages`; the last is `channels`
     stride, deep_stride : pixels of the image per cell of either
     mean, std : (3,) normalisation the backbone was trained with, for RGB in [0, 1]
 
@@ -52,6 +53,9 @@ class Encoder(nn.Module):
         info = network.feature_info
         self.channels: int = info.channels()[last]
         self.deep_channels: int = info.channels()[-1]
+        self.stage_channels: tuple[int, ...] = tuple(info.channels()[: last + 1])[
+            -len(self.stages) :
+        ]
         self.stride = stride
         self.deep_stride: int = info.reduction()[-1]
         config = timm.get_pretrained_cfg(backbone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,14 @@ class ModelOutput:
     class_channels : (N, S * channels_per_grade, H, W), non-negative; S surface grades, in the
         order of the standard; no channels for a model without them
     embedding : (N, D) surface embedding followed by the outline embedding
+    early : (N, M) means of what each stage up to the feature map sees, then the standardised
+        outline if the model has outlines; None where it was not asked for
     """
 
     feature_map: Tensor
     class_channels: Tensor
     embedding: Tensor
+    early: Tensor | None = None
 
 
 class OutlineEncoder(nn.Module):
@@ -58,10 +61,13 @@ class OutlineEncoder(nn.Module):
         self.mean.copy_(outlines.mean(dim=0))
         self.deviation.copy_(outlines.std(dim=0, correction=0).clamp(min=OUTLINE_RESOLUTION))
 
-    def forward(self, outlines: Tensor) -> Tensor:
+    def standardise(self, outlines: Tensor) -> Tensor:
+        """Shape statistics (N, F) in training deviations from the training mean, in [-5, 5]."""
         # A statistic far outside the training range says no more than one at its edge.
-        scaled = ((outlines - self.mean) / self.deviation).clamp(-5.0, 5.0)
-        return self.layers(scaled)
+        return ((outlines - self.mean) / self.deviation).clamp(-5.0, 5.0)
+
+    def forward(self, outlines: Tensor) -> Tensor:
+        return self.layers(self.standardise(outlines))
 
 
 class GradingModel(nn.Module):
@@ -117,6 +123,26 @@ class GradingModel(nn.Module):
     def forward(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
         """Images (N, 3, H, W) from `prepare`, and outlines (N, F) if the model has outlines."""
         return self.interpret(self.encoder(images), outlines)
+
+    def forward_with_early(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
+        """`forward`, with `ModelOutput.early` for the cost of a few means."""
+        values, early = images, []
+        for stage in self.encoder.stages:
+            values = stage(values)
+            cells = self.wrap_margin * values.shape[3] // images.shape[3]
+            early.append(_without_cells(values, cells).mean(dim=(2, 3)))
+        output = self.interpret(values, outlines)
+        if self.outline_encoder is not None and outlines is not None:
+            early.append(self.outline_encoder.standardise(outlines))
+        return replace(output, early=torch.cat(early, dim=1))
+
+    @property
+    def early_blocks(self) -> tuple[int, ...]:
+        """Numbers of columns of `ModelOutput.early`: of the surface, and of the outline if any."""
+        surface = sum(self.encoder.stage_channels)
+        if self.outline_encoder is None:
+            return (surface,)
+        return (surface, len(self.outline_encoder.mean))
 
     def prepare(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] (N, 3, H, W) -> normalised, and wider by the wrapped margins."""

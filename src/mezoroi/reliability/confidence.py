@@ -27,6 +27,7 @@ class Answers:
     neighbours : (N, k) index of the grade of the most similar reference fruits, -1 where unknown;
         k = 0 without references
     maps : (N, H, W) saliency maps of the grades decided
+    reading : (N, G) estimated chances by the second reader; NaN where it is silent
     """
 
     given: NDArray[np.intp]
@@ -34,6 +35,7 @@ class Answers:
     logits: NDArray[np.floating]
     neighbours: NDArray[np.intp]
     maps: NDArray[np.floating]
+    reading: NDArray[np.floating]
 
     def __len__(self) -> int:
         return len(self.given)
@@ -90,6 +92,12 @@ def prototype_margin(similarity: ArrayLike, given: ArrayLike) -> Floats:
     others = np.where(np.isnan(values), -1.0, values)
     others[rows, chosen] = -1.0
     return values[rows, chosen] - others.max(axis=1)
+
+
+def reader_support(reading: ArrayLike, given: ArrayLike) -> Floats:
+    """(N,) what the second reader's estimates (N, G) say of the grade given; NaN without any."""
+    chosen = np.asarray(given)
+    return np.asarray(reading, dtype=np.float64)[np.arange(len(chosen)), chosen]
 
 
 def neighbour_agreement(neighbours: ArrayLike, given: ArrayLike) -> Floats:

@@ -19,6 +19,7 @@ from mezoroi.reliability.confidence import (
     neighbour_agreement,
     probabilities,
     prototype_margin,
+    reader_support,
     softmax_confidence,
 )
 from mezoroi.reliability.conformal import ConformalSets
@@ -235,6 +236,7 @@ def plain_signals(answers: Answers, temperature: float) -> dict[str, NDArray[np.
         "tempered softmax": softmax_confidence(answers.logits, answers.given, temperature),
         "prototype margin": prototype_margin(answers.similarity, answers.given),
         "neighbours": neighbour_agreement(answers.neighbours, answers.given),
+        "second reader": reader_support(answers.reading, answers.given),
     }
 
 
