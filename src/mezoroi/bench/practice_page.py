@@ -116,8 +116,9 @@ def _explanation(learners: int) -> str:
         f"{round(1 / MAP_ERROR)} points at another feature.\n\n"
         "The learners (`mezoroi.practice.learners`, with sources) were fixed before any schedule "
         "was tried, from random order alone. The schedule's settings were then tuned on "
-        "exemplar and prototype learners of other seeds (1001 to 1006). Held-out learners have "
-        "other parameters and other fruits, and nothing was tuned on them. Fruits are points in a "
+        "exemplar and prototype learners of other seeds (1001 to 1006); no result with this page's "
+        "seed was seen before the schedule was settled. Held-out learners have other parameters "
+        "and other fruits, and nothing was tuned on them. Fruits are points in a "
         "space of three features that decide and five that do not, no pictures; learners do not "
         "tire, are not bored, and have no spacing effect of their own.\n"
     )
