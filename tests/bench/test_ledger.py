@@ -83,7 +83,7 @@ def test_ledgers_lie_beside_their_page(tmp_path: Path) -> None:
     page = tmp_path / "results" / "fruit.md"
     ledgers = open_ledgers(page, ("a", "b"))
     ledgers["b"].compute({"seed": 1}, lambda: {"right": 1})
-    write_page(page, lambda shown: f"{len(shown['a'])} and {len(shown['b'])}\n", ledgers)
+    write_page(page, page_of(lambda shown: f"{len(shown['a'])} and {len(shown['b'])}\n", ledgers))
     assert page.read_text(encoding="utf-8") == "0 and 1\n"
     assert [path.name for path in page.parent.glob("ledger/*")] == ["fruit-b.jsonl"]
 

@@ -25,10 +25,10 @@ from mezoroi.bench.app_schema import ask_at_random
 from mezoroi.bench.app_server import TriedApp, tried_app
 from mezoroi.bench.app_uploads import send_malformed, send_slow
 from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.pages import write_page
 from mezoroi.datasets import load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
 from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
@@ -100,7 +100,7 @@ def run_app_bench(
         ledger.compute(cell_settings(name, amounts), measure)
     cells = {name: ledger.find(cell_settings(name, amounts)) for name in PARTS}
     found = {name: cell for name, cell in cells.items() if cell is not None}
-    write_text(page, app_page(found, amounts, Amounts()))
+    write_page(page, app_page(found, amounts, Amounts()))
     return len(ledger)
 
 

@@ -11,7 +11,7 @@ from mezoroi.bench.capture_melons import run_melons
 from mezoroi.bench.capture_page import capture_page
 from mezoroi.bench.capture_speed import run_speed
 from mezoroi.bench.ledger import open_ledgers
-from mezoroi.bench.pages import write_page
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
@@ -47,5 +47,5 @@ def run_capture_bench(
         run_grading(made, ledgers["grading"], progress)
     if part in ("all", "speed"):
         run_speed(made, ledgers["speed"])
-    write_page(page, capture_page, ledgers)
+    write_page(page, page_of(capture_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

@@ -10,7 +10,7 @@ from mezoroi.bench.explain_page import explain_page
 from mezoroi.bench.explain_real import run_real
 from mezoroi.bench.explain_speed import run_exact, run_speed
 from mezoroi.bench.ledger import open_ledgers
-from mezoroi.bench.pages import write_page
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
@@ -39,5 +39,5 @@ def run_explain_bench(
         run_real(shared, work, ledgers["real"], progress)
     if part in ("all", "exact"):
         run_exact(ledgers["exact"], progress)
-    write_page(page, explain_page, ledgers)
+    write_page(page, page_of(explain_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

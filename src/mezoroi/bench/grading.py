@@ -7,7 +7,7 @@ from pathlib import Path
 from mezoroi.bench.ledger import open_ledgers
 from mezoroi.bench.melons import run_melons
 from mezoroi.bench.page import grading_page
-from mezoroi.bench.pages import write_page
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.bench.speed import run_speed
 from mezoroi.bench.tomatoes import run_remedies, run_tomatoes
 from mezoroi.errors import MezoroiError
@@ -38,5 +38,5 @@ def run_grading_bench(
         run_remedies(tomatoes, work, ledgers["remedies"], progress)
     if part in ("all", "speed"):
         run_speed(work, ledgers["speed"])
-    write_page(page, grading_page, ledgers)
+    write_page(page, page_of(grading_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

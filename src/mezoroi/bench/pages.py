@@ -14,16 +14,8 @@ _HEADING = re.compile(r"(?m)^(?=## )")
 _MADE = re.compile(r"(?m)^Date (?P<date>[-\d]+), code (?P<code>[^,\n]+)")
 
 
-def write_page(
-    page: Path, render: Callable[[dict[str, Ledger]], str], ledgers: Mapping[str, Ledger]
-) -> None:
-    """Write a bench's page; what only the page that stands there knows is kept (`kept_sections`).
-
-    Parameters
-    ----------
-    render : as in `page_of`
-    """
-    text = page_of(render, ledgers)
+def write_page(page: Path, text: str) -> None:
+    """Write a bench's page; what only the one that stands there knows stays (`kept_sections`)."""
     if page.exists():
         text = kept_sections(text, page.read_text(encoding="utf-8"))
     write_text(page, text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mezoroi.bench import parts_cells as cells
 from mezoroi.bench.ledger import open_ledgers
-from mezoroi.bench.pages import write_page
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.bench.parts_boxes import boxes_on_white, run_boxes
 from mezoroi.bench.parts_page import parts_page
 from mezoroi.bench.parts_speed import run_speed
@@ -75,5 +75,5 @@ def run_parts_bench(
         run_boxes(work, ledgers["boxes"], progress)
     if "throughput" in wanted:
         run_speed(cells.load_produce(produce), work, ledgers["throughput"], progress)
-    write_page(page, parts_page, ledgers)
+    write_page(page, page_of(parts_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

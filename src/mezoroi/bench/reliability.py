@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mezoroi.bench.ledger import open_ledgers
-from mezoroi.bench.pages import write_page
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.bench.reliability_hans import run_hans
 from mezoroi.bench.reliability_labels import run_labels
 from mezoroi.bench.reliability_page import reliability_page
@@ -43,5 +43,5 @@ def run_reliability_bench(
         run_tomato_resplits(tomatoes, work, ledgers["tomatoes"], progress)
     if part in ("all", "labels"):
         run_labels(work, ledgers["labels"], progress)
-    write_page(page, reliability_page, ledgers)
+    write_page(page, page_of(reliability_page, ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mezoroi.bench.ledger import open_ledgers
-from mezoroi.bench.pages import write_page
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.bench.retrieval_million import run_million
 from mezoroi.bench.retrieval_page import retrieval_page
 from mezoroi.bench.retrieval_speed import run_speed
@@ -51,5 +51,5 @@ def run_retrieval_bench(
         run_speed(made, ledgers["speed"], progress)
     if part in ("all", "million"):
         run_million(fruit, produce, made, ledgers["million"], weights, progress)
-    write_page(page, lambda shown: retrieval_page(shown, weights), ledgers)
+    write_page(page, page_of(lambda shown: retrieval_page(shown, weights), ledgers))
     return sum(len(ledger) for ledger in ledgers.values())
