@@ -285,6 +285,11 @@ def test_the_verbs(
         rows.append(",".join(str(melons / c) if "captures/" in c else c for c in cells) + ",val")
     data.write_text("\n".join(rows) + "\n", encoding="utf-8")
     shutil.copy(melons / "standard.yaml", tmp_path / "standard.yaml")
+    (run / RELIABILITY_JSON).unlink(missing_ok=True)
+    assert run_verb("reliability", "report", run) == 2
+    assert f"{run} has no reliability yet: fit it with `mezoroi" in capsys.readouterr().err
+    assert run_verb("reliability", "fit", run, data, "--split", "calibration") == 2
+    assert "has no split `calibration`: name one of val" in capsys.readouterr().err
     assert run_verb("reliability", "fit", run, data, "--clusters", "3", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["observations"] == 28 and content["clusters"] == 3
@@ -299,6 +304,11 @@ def test_the_verbs(
     assert scores["before"] == scores["after"] and scores["sets"]["promised"] == 0.9
     assert run_verb("grade", run, melons / "captures" / "melon-0001", "-o", tmp_path / "out") == 0
     assert "such cases were right" in (tmp_path / "out" / "report.html").read_text("utf-8")
-    capsys.readouterr()
+    (told,) = (tmp_path / "out").glob("*/grading.json")
+    grading = json.loads(told.read_text(encoding="utf-8"))
+    line = capsys.readouterr().out.splitlines()[0]
+    right = round(grading["reliability"] * grading["reliability_cases"])
+    assert f": {grading['grade']}, reliability {grading['reliability']:.2f} ({right} of " in line
+    assert ("ask an expert, unreliable because" in line) == grading["ask_expert"]
     assert run_verb("reliability", "fit", run, data, "--clusters", "none") == 2
     assert capsys.readouterr().err == "error: --clusters is none: give a number or eigengap\n"

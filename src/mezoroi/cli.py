@@ -135,7 +135,7 @@ def grade(
         raise MezoroiError("no fruit to grade: name photos, videos, captures or folders after RUN")
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
-    from mezoroi.outputs import grade_to_folder
+    from mezoroi.outputs import grade_to_folder, grading_line
 
     grader = Grader.load(run)
     with console.progress() as report:
@@ -144,9 +144,7 @@ def grade(
         )
     failures = [item for item in results if isinstance(item, GradingFailure)]
     lines = [
-        f"{item.source}: {item.error}"
-        if isinstance(item, GradingFailure)
-        else f"{item.source}: {item.grade}"
+        f"{item.source}: {item.error}" if isinstance(item, GradingFailure) else grading_line(item)
         for item in results
     ]
     lines.append(f"{len(results) - len(failures)} graded, {len(failures)} failed")

@@ -78,6 +78,22 @@ def grade_to_folder(
     return results
 
 
+def grading_line(grading: Grading) -> str:
+    """A grading in a line: the grade, how reliable it is, and why an expert should be asked."""
+    line = f"{grading.source}: {grading.grade}"
+    if grading.adjusted_from is not None:
+        line += f" (changed from {grading.adjusted_from})"
+    if grading.reliability is not None and grading.reliability_cases is not None:
+        right = round(grading.reliability * grading.reliability_cases)
+        line += (
+            f", reliability {grading.reliability:.2f} ({right} of {grading.reliability_cases}, "
+            f"cluster {grading.reliability_cluster})"
+        )
+    if grading.reliability_reason is not None:
+        line += f"; ask an expert, unreliable because {grading.reliability_reason['en']}"
+    return line
+
+
 def evaluate_to_folder(
     grader: Grader,
     dataset: Dataset,

@@ -15,7 +15,7 @@ from mezoroi.grader import Grader
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.clusters import SaliencyClusters
 from mezoroi.reliability.model import COVERAGE, ReliabilityModel, summary_of
-from mezoroi.reliability.store import Record, read_reliability
+from mezoroi.reliability.store import RELIABILITY_JSON, Record, read_reliability
 from mezoroi.report.reliability import ClusterExample, reliability_page, reliability_text
 from mezoroi.retrieval.gallery import REFERENCES, Gallery
 from mezoroi.trusting import (
@@ -63,7 +63,8 @@ def fit_reliability_of_run(
     grader = Grader(bundle, gallery=gallery)
     dataset = with_splits_of(grader, dataset)
     split = split or calibration_split(dataset)
-    count = clusters_for(len(dataset.select(split))) if n_clusters is None else n_clusters
+    fruits = sum(item.split == split for item in dataset)
+    count = clusters_for(fruits) if n_clusters is None else n_clusters
     if kernel_scale != "median" and not 0 < kernel_scale < float("inf"):
         raise MezoroiError(f"the kernel scale is {kernel_scale}: use one above 0, or median")
     if count != "eigengap" and count < 1:
@@ -86,9 +87,14 @@ def reliability_report(
     Raises
     ------
     MezoroiError
-        If the run has no fitted reliability, or it is damaged.
+        If the run has no fitted reliability, or it or the run is damaged.
     """
     folder = Path(run_dir)
+    bundle = read_bundle(folder)
+    if not (folder / RELIABILITY_JSON).exists():
+        raise MezoroiError(
+            f"{folder} has no reliability yet: fit it with `mezoroi reliability fit {folder} DATA`"
+        )
     model, record = read_reliability(folder)
     fitted = model.clusters
     shown = examples(record)
@@ -109,8 +115,8 @@ def reliability_report(
         "corrected": model.trial.corrected,
         "spoiled": model.trial.spoiled,
     }
-    side = fitted.prototypes_.shape[1:]
-    maps = np.stack([model.cluster_map(q, side) for q in range(fitted.n_clusters_)])
+    size = (bundle.size.height, bundle.size.width)
+    maps = np.stack([model.cluster_map(q, size) for q in range(fitted.n_clusters_)])
     clusters = summary_of(model, record.grades)
     write_text(page, reliability_page(clusters, maps, by_cluster, record.grades, facts, language))
     head = (

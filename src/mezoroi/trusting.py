@@ -125,6 +125,11 @@ def fit_on(
             "the grader learned from train, there it is right too often: "
             "fit on calibration, val or new fruits"
         )
+    if split not in dataset.splits:
+        raise MezoroiError(
+            f"the dataset has no split `{split}`: name one of {', '.join(dataset.splits)} that the "
+            "grader did not learn from, or leave --split out"
+        )
     chosen = dataset.select(split)
     if len(chosen) < LEAST:
         raise MezoroiError(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from mezoroi.errors import MezoroiError
 from mezoroi.report.html import ReportItem, batch_report
+from mezoroi.report.overlay import legend_strip, map_picture
 from mezoroi.report.reliability import ClusterExample, reliability_page, reliability_text
 from mezoroi.standard import GradingStandard
 
@@ -84,6 +88,33 @@ def test_the_clusters_in_words_and_as_a_page(tmp_path: Path) -> None:
     page = reliability_page(CLUSTERS, np.ones((1, 8, 8)), shown, ("A", "B"), FACTS, "en")
     assert page.count("expert A, given B") == 1
     assert "2 of 20 were right" in page and "12 corrected, 1 spoiled" in page
+    assert "TP 2, TN 0, FP 10, FN 8" in page and "<table" not in page
+    assert "components keep 95 % of the variance" in page
     assert "Grades are never changed" in reliability_page(
         CLUSTERS, np.ones((1, 8, 8)), {}, ("A", "B"), {**FACTS, "adjusts": False}
     )
+
+
+def test_of_several_grades_the_page_counts_experts_against_given() -> None:
+    counts = {"A": {"A": 5, "C": 2}, "C": {"B": 1}}
+    entry = {**CLUSTERS[0], "counts": counts, "adjusted": {}}
+    page = reliability_page([entry], np.ones((1, 8, 16)), {}, ("A", "B", "C"), FACTS, "en")
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in page.split("<tr>")[1:]]
+    assert [row[:4] for row in rows] == [
+        ["A", "B", "C"],
+        ["A", "5", "–", "2"],
+        ["C", "–", "1", "–"],
+    ]
+
+
+def test_the_mean_map_has_the_shape_of_the_images_and_its_scale_below() -> None:
+    plane = np.zeros((10, 20))
+    plane[:, 10:] = 1
+    picture = map_picture(plane, 320)
+    strip = legend_strip(320)
+    assert picture.shape == (160 + len(strip), 320, 3)
+    assert (picture[160:] == strip).all()
+    dark, bright = picture[80, 40], picture[80, 280]
+    assert dark.max() < 10 and bright.min() > 150
+    with pytest.raises(MezoroiError, match="cannot be drawn"):
+        map_picture(np.zeros(5), 320)

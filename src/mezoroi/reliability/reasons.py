@@ -21,7 +21,7 @@ _TEXTS = {
     ),
     "often wrong": (
         "同じ所を見て判定した {count} 玉のうち、正解は {right} 玉だけでした。",
-        "of {count} fruits that it judged by the same places, only {right} were right.",
+        "only {right} of {count} fruits that it judged by the same places were graded right.",
     ),
     "few examples": (
         "同じ所を見て判定した例が {count} 玉しかなく、当てになるかまだ分かりません。",

@@ -88,6 +88,13 @@ def overlay_layer(
     return stream.getvalue()
 
 
+def map_picture(activation_map: ArrayLike, width: int) -> Pixels:
+    """(H, width, 3) picture of a map (h, w) in [0, 1] without a photo, its scale below."""
+    values = np.asarray(activation_map, np.float32)
+    height = max(1, round(width * values.shape[0] / values.shape[1])) if values.ndim == 2 else 1
+    return np.vstack([_coloured(_resized(values, (height, width))), legend_strip(width)])
+
+
 def outline_region(picture: Pixels, mask: ArrayLike) -> None:
     """Outline an expert's region in place, white with a black core.
 

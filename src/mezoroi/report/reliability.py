@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from mezoroi.report.html import as_data_uri, embed_font
+from mezoroi.report.overlay import map_picture
 from mezoroi.report.radar import environment, texts_in
 
-_PICTURE = 192
+_PICTURE = 320
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def reliability_page(
     Parameters
     ----------
     clusters : as `mezoroi.reliability.model.summary_of` gives them
-    prototypes : (Q, h, w) mean maps in [0, 1]
+    prototypes : (Q, h, w) mean maps in [0, 1], in the shape of the images
     examples : by number of the cluster
     grades : of the standard
     facts : ``method``, ``split``, ``variance`` kept in [0, 1], ``adjusts``, ``corrected``,
@@ -83,7 +83,7 @@ def reliability_page(
         {
             **entry,
             "text": counts_text(entry["counts"], grades),
-            "prototype": _coloured(prototypes[number]),
+            "prototype": as_data_uri(map_picture(prototypes[number], _PICTURE), "PNG"),
             "examples": [
                 {"source": _jpeg(one.picture), "grade": one.grade, "given": one.given}
                 for one in examples.get(entry["cluster"], ())
@@ -97,14 +97,10 @@ def reliability_page(
         cards=cards,
         facts=facts,
         positive=grades[0] if len(grades) == 2 else None,
+        grades=grades,
+        variance=f"{100 * facts['variance']:.0f}",
     )
     return embed_font(page)
-
-
-def _coloured(plane: NDArray[np.floating]) -> str:
-    pixels = np.asarray(colormaps["magma"](np.clip(plane, 0, 1))[..., :3] * 255, dtype=np.uint8)
-    scale = max(1, _PICTURE // pixels.shape[0])
-    return as_data_uri(np.kron(pixels, np.ones((scale, scale, 1), np.uint8)), "PNG")
 
 
 def _jpeg(path: Path) -> str:
