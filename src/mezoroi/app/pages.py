@@ -58,12 +58,16 @@ class Pages:
         """A page as text."""
         user = getattr(request.state, "user", None)
         shown = [item for item in self.navigation if user and Role(user.role).covers(item.role)]
-        return self._environments[language].get_template(template).render(
-            user=user,
-            navigation=shown,
-            path=request.url.path,
-            own_address=_address(request),
-            **content,
+        return (
+            self._environments[language]
+            .get_template(template)
+            .render(
+                user=user,
+                navigation=shown,
+                path=request.url.path,
+                own_address=_address(request),
+                **content,
+            )
         )
 
 
