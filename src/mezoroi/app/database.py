@@ -119,5 +119,7 @@ def _on_sqlite_connect(connection: Any, record: Any) -> None:
 
 def _on_sqlite_begin(connection: Connection) -> None:
     # A reader that becomes a writer later would fail at once instead of waiting its turn.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get(_WRITES, False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:  # takes no lock and cannot fail, so that it need not go through SQLAlchemy
+        connection.connection.cursor().execute("BEGIN")

@@ -66,9 +66,9 @@ def is_kept_from(session: Session, user: User, grading: GradingRow) -> bool:
 
 def awaited_references(session: Session, user: User) -> set[str]:
     """References of the active run that an open session asks this grader for."""
-    run = runs.active_run(session)
     ids = specimens.awaited_from(session, user.id)
-    if run is None or not ids:
+    run = runs.active_run(session) if ids else None
+    if run is None:
         return set()
     found = specimens.get_specimens(session, ids).values()
     made = references.of_fruits(session, run.id)

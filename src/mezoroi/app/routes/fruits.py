@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from sqlalchemy.orm import Session
 
 from mezoroi.app import exporting, intake
 from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.routes.grade import details_of, hidden_ids
-from mezoroi.app.services import Here
+from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, finding, fruits, lots, runs, verdicts
 from mezoroi.app.store.finding import RELIABILITIES, VERDICTS, Filter
 from mezoroi.app.tables import User
@@ -24,12 +26,38 @@ from mezoroi.errors import MezoroiError
 
 router = APIRouter(include_in_schema=False)
 PAGE = 30
-_SHORT = 64
 Text = Annotated[str, Form(max_length=128)]
+Short = Annotated[str, Query(max_length=64)]
 
 
+@dataclass(frozen=True)
 class Asked:
     """A filter as it stands in an address.
+
+    Attributes
+    ----------
+    query : what stands there
+    """
+
+    filter: Filter
+    query: str
+
+    def of(self, session: Session, user: User) -> Filter:
+        """The filter for a user, to whom it must not tell the grades that they are asked for."""
+        blind_for = user.id if is_blind(user) else None
+        return replace(self.filter, blind_for=blind_for, secret=secret_fruits(session, user))
+
+
+async def _asked(
+    _: Annotated[User, Depends(newcomer)],
+    start: Short = "",
+    end: Short = "",
+    grade: Short = "",
+    verdict: Short = "",
+    reliability: Short = "",
+    lot: Short = "",
+) -> Asked:
+    """What an address asks for.
 
     Parameters
     ----------
@@ -41,41 +69,25 @@ class Asked:
     MezoroiError
         If one of them makes no sense.
     """
-
-    def __init__(
-        self,
-        user: Annotated[User, Depends(newcomer)],
-        here: Here,
-        start: Annotated[str, Query(max_length=_SHORT)] = "",
-        end: Annotated[str, Query(max_length=_SHORT)] = "",
-        grade: Annotated[str, Query(max_length=_SHORT)] = "",
-        verdict: Annotated[str, Query(max_length=_SHORT)] = "",
-        reliability: Annotated[str, Query(max_length=_SHORT)] = "",
-        lot: Annotated[str, Query(max_length=_SHORT)] = "",
-    ) -> None:
-        _check("verdict", verdict, VERDICTS)
-        _check("reliability", reliability, RELIABILITIES)
-        with here.database.read() as session:
-            secret = secret_fruits(session, user)
-        self.filter = Filter(
-            start=as_day(start),
-            end=as_day(end),
-            grade=grade or None,
-            verdict=verdict or None,
-            reliability=reliability or None,
-            lot=as_id(lot),
-            blind_for=user.id if is_blind(user) else None,
-            secret=secret,
-        )
-        given = {
-            "start": start,
-            "end": end,
-            "grade": grade,
-            "verdict": verdict,
-            "reliability": reliability,
-            "lot": lot,
-        }
-        self.query = urlencode({name: value for name, value in given.items() if value})
+    _check("verdict", verdict, VERDICTS)
+    _check("reliability", reliability, RELIABILITIES)
+    given = {
+        "start": start,
+        "end": end,
+        "grade": grade,
+        "verdict": verdict,
+        "reliability": reliability,
+        "lot": lot,
+    }
+    chosen = Filter(
+        start=as_day(start),
+        end=as_day(end),
+        grade=grade or None,
+        verdict=verdict or None,
+        reliability=reliability or None,
+        lot=as_id(lot),
+    )
+    return Asked(chosen, urlencode({name: value for name, value in given.items() if value}))
 
 
 def as_day(text: str) -> date | None:
@@ -122,15 +134,16 @@ def list_page(
     request: Request,
     user: Newcomer,
     here: Here,
-    asked: Annotated[Asked, Depends()],
+    asked: Annotated[Asked, Depends(_asked)],
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
 ) -> Response:
     """Fruits that the filter lets pass, newest first; htmx gets the list alone."""
     with here.database.read() as session:
-        total = finding.count(session, asked.filter)
+        chosen = asked.of(session, user)
+        total = finding.count(session, chosen)
         pages = max(1, -(-total // PAGE))
         page = min(page, pages)
-        listed = finding.find(session, asked.filter, (page - 1) * PAGE, PAGE)
+        listed = finding.find(session, chosen, (page - 1) * PAGE, PAGE)
         seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
         run = runs.active_run(session)
         known_lots = lots.list_lots(session)
@@ -141,11 +154,11 @@ def list_page(
         listed=listed,
         seen=seen,
         hidden=hidden_ids(user, listed, seen),
-        secret=asked.filter.secret,
+        secret=chosen.secret,
         total=total,
         page=page,
         pages=pages,
-        chosen=asked.filter,
+        chosen=chosen,
         query=asked.query,
         grades=[] if run is None else list(run.standard.content["grades"]),
         lots=known_lots,
@@ -153,18 +166,18 @@ def list_page(
 
 
 @router.get("/exports/fruits.csv")
-def export_csv(_: Expert, here: Here, asked: Annotated[Asked, Depends()]) -> Response:
+def export_csv(user: Expert, here: Here, asked: Annotated[Asked, Depends(_asked)]) -> Response:
     """The fruits that the filter lets pass, as CSV."""
-    grades = _grades(here)
-    content = exporting.as_csv(finding.pieces(here.database, asked.filter), grades)
+    chosen, grades = _chosen(here, user, asked)
+    content = exporting.as_csv(finding.pieces(here.database, chosen), grades)
     return _download(content, "fruits.csv", "text/csv; charset=utf-8")
 
 
 @router.get("/exports/fruits.parquet")
-def export_parquet(_: Expert, here: Here, asked: Annotated[Asked, Depends()]) -> Response:
+def export_parquet(user: Expert, here: Here, asked: Annotated[Asked, Depends(_asked)]) -> Response:
     """The fruits that the filter lets pass, as Parquet."""
-    grades = _grades(here)
-    content = exporting.as_parquet(finding.pieces(here.database, asked.filter), grades)
+    chosen, grades = _chosen(here, user, asked)
+    content = exporting.as_parquet(finding.pieces(here.database, chosen), grades)
     return _download(content, "fruits.parquet", "application/vnd.apache.parquet")
 
 
@@ -173,10 +186,11 @@ def _download(content: Iterator[bytes], name: str, media: str) -> Response:
     return StreamingResponse(content, media_type=media, headers=headers)
 
 
-def _grades(here: Here) -> list[str]:
+def _chosen(here: Services, user: User, asked: Asked) -> tuple[Filter, list[str]]:
+    """The filter for a user, and the grades of the standard."""
     with here.database.read() as session:
-        run = runs.active_run(session)
-    return [] if run is None else list(run.standard.content["grades"])
+        chosen, run = asked.of(session, user), runs.active_run(session)
+    return chosen, [] if run is None else list(run.standard.content["grades"])
 
 
 @router.get("/fruits/{fruit_id}/picture")

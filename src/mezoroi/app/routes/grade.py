@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from mezoroi.app import intake
@@ -61,6 +62,7 @@ def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
         run = runs.active_run(session)
         open_lots = lots.open_lots(session)
         last_lot = lots.last_lot(session, user.id)
+        recent = _recent(request, user, session)
     return here.pages.render(
         request,
         "grade/start.html",
@@ -69,7 +71,7 @@ def grade_page(request: Request, user: Newcomer, here: Here) -> Response:
         standard=None if run is None else GradingStandard.from_dict(run.standard.content),
         lots=open_lots,
         lot=last_lot.name if last_lot is not None else "",
-        **_recent(request, user, here),
+        **recent,
     )
 
 
@@ -84,19 +86,19 @@ def recent_fruits(
 
     Else a fruit could be exchanged under the finger that is about to open it.
     """
-    view = _recent(request, user, here)
+    with here.database.read() as session:
+        view = _recent(request, user, session)
     if view["stage"] == known:
         return Response(status_code=204)
     return here.pages.render(request, "grade/_recent.html", **view)
 
 
-def _recent(request: Request, user: User, here: Services) -> dict[str, Any]:
+def _recent(request: Request, user: User, session: Session) -> dict[str, Any]:
     """The last fruits, and the files that the watched folder's watcher refused."""
     watcher: Watcher | None = request.app.state.watcher
-    with here.database.read() as session:
-        recent = fruits.list_fruits(session, 0, 6)
-        seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
-        hidden = hidden_ids(user, recent, seen) | secret_fruits(session, user)
+    recent = fruits.list_fruits(session, 0, 6)
+    seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
+    hidden = hidden_ids(user, recent, seen) | secret_fruits(session, user)
     refused = [] if watcher is None else list(watcher.refused)
     shown = [
         (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)

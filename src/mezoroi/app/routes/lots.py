@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
+from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Newcomer
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.routes.fruits import as_day, as_id
-from mezoroi.app.services import Here, Services
+from mezoroi.app.services import Here
 from mezoroi.app.store import audit, lots, runs, tallies
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.tallies import Tally
@@ -58,7 +59,8 @@ def lot_page(
     request: Request, lot_id: int, user: Newcomer, here: Here, saved: bool = False
 ) -> Response:
     """What is in a lot."""
-    lot, content = _tallied(here, user, None, lot_id)
+    with here.database.read() as session:
+        lot, content = _tallied(session, user, None, lot_id)
     return here.pages.render(request, "lots/lot.html", lot=lot, saved=saved, **content)
 
 
@@ -87,8 +89,8 @@ def summary_page(
 ) -> Response:
     """What was graded on a day, of a lot or of all."""
     chosen = as_day(day) or date.today()
-    found, content = _tallied(here, user, chosen, as_id(lot))
     with here.database.read() as session:
+        found, content = _tallied(session, user, chosen, as_id(lot))
         content["lots"] = lots.list_lots(session)
     return here.pages.render(
         request,
@@ -108,26 +110,26 @@ def sheet(
     lot_id, chosen = as_id(lot), as_day(day)
     if chosen is None and lot_id is None:
         chosen = date.today()
-    found, content = _tallied(here, user, chosen, lot_id)
+    with here.database.read() as session:
+        found, content = _tallied(session, user, chosen, lot_id)
     return here.pages.render(
         request, "lots/sheet.html", lot=found, printed=datetime.now().astimezone(), **content
     )
 
 
 def _tallied(
-    here: Services, user: User, day: date | None, lot_id: int | None
+    session: Session, user: User, day: date | None, lot_id: int | None
 ) -> tuple[Lot | None, dict[str, Any]]:
     """A lot, and what the pages on it or on a day share."""
     blind_for = user.id if is_blind(user) else None
-    with here.database.read() as session:
-        secret = secret_fruits(session, user)
-        chosen = Filter(start=day, end=day, lot=lot_id, blind_for=blind_for, secret=secret)
-        lot = None if lot_id is None else lots.get_lot(session, lot_id)
-        if lot_id is not None and lot is None:
-            raise HTTPException(404)
-        run = runs.active_run(session)
-        grades = [] if run is None else list(run.standard.content["grades"])
-        counted: Tally = tallies.tally(session, chosen, grades)
+    secret = secret_fruits(session, user)
+    chosen = Filter(start=day, end=day, lot=lot_id, blind_for=blind_for, secret=secret)
+    lot = None if lot_id is None else lots.get_lot(session, lot_id)
+    if lot_id is not None and lot is None:
+        raise HTTPException(404)
+    run = runs.active_run(session)
+    grades = [] if run is None else list(run.standard.content["grades"])
+    counted: Tally = tallies.tally(session, chosen, grades)
     given = {"day": day.isoformat() if day is not None else None, "lot": lot_id}
     query = urlencode({name: value for name, value in given.items() if value is not None})
     return lot, {"day": day, "tally": counted, "grades": grades, "query": query}

@@ -33,17 +33,20 @@ Key = Annotated[str, Form(max_length=64)]
 @router.get("/practice")
 def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Where one begins: consent, tests, rounds."""
-    with here.database.write() as session:
-        if specimens.order_preparation(session):
-            here.supervisor.wake()
+    with here.database.read() as session:
+        is_due = specimens.is_preparation_due(session)
         run = runs.active_run(session)
         left = 0 if run is None else specimens.count_unprepared(session, run.id)
         total = specimens.count_all(session)
         rounds = practice.list_rounds(session, user.id)
         states = practising.test_states(rounds)
         settings = practice_settings.read_settings(session)
-        preparing = specimens.is_waiting(session) or not total
+        preparing = is_due or specimens.is_waiting(session) or not total
         agrees = practice.consent_of(session, user.id)
+    if is_due:
+        with here.database.write() as session:
+            specimens.order_preparation(session)
+        here.supervisor.wake()
     return here.pages.render(
         request,
         "practice/home.html",

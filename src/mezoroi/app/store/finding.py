@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from mezoroi.app.database import Database
@@ -18,6 +18,9 @@ SURE, FAIRLY_SURE = 0.9, 0.7
 RELIABILITIES = ("sure", "fairly", "unsure", "unknown")
 VERDICTS = ("agree", "plausible", "wrong", "none")
 _PIECE = 500
+_FRUITS = (
+    select(Fruit).where(Fruit.id.in_(bindparam("ids", expanding=True))).order_by(Fruit.id.desc())
+)
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,7 @@ def find(session: Session, chosen: Filter, first: int, most: int) -> list[Listed
         .limit(most)
     )
     wanted = list(session.scalars(ids))
-    query = select(Fruit).where(Fruit.id.in_(wanted)).order_by(Fruit.id.desc())
-    return listed(session, session.scalars(query).all())
+    return listed(session, session.scalars(_FRUITS, {"ids": wanted}).all())
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BindParameter, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.store.jobs import GRADE
 from mezoroi.app.store.lots import find_or_add_lot
 from mezoroi.app.tables import Fruit, GradingRow, Job, Run, Verdict
+
+_IDS: BindParameter[list[int]] = bindparam("ids", expanding=True)
+_FRUIT = select(Fruit).where(Fruit.id == bindparam("fruit_id"))
+_NEWEST = (
+    select(Fruit).order_by(Fruit.id.desc()).offset(bindparam("first")).limit(bindparam("most"))
+)
+_NEWEST_GRADING = (
+    select(GradingRow)
+    .where(GradingRow.fruit_id == bindparam("fruit_id"))
+    .order_by(GradingRow.id.desc())
+    .limit(1)
+)
+_NEWEST_GRADINGS = select(GradingRow).where(
+    GradingRow.id.in_(
+        select(func.max(GradingRow.id))
+        .where(GradingRow.fruit_id.in_(_IDS))
+        .group_by(GradingRow.fruit_id)
+    )
+)
+_NEWEST_JOBS = select(Job).where(
+    Job.id.in_(
+        select(func.max(Job.id))
+        .where(Job.fruit_id.in_(_IDS), Job.kind == GRADE)
+        .group_by(Job.fruit_id)
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +146,7 @@ def refresh(session: Session, fruit_id: int) -> None:
 
 def get_fruit(session: Session, fruit_id: int) -> Fruit | None:
     """The fruit of an id, or None."""
-    return session.get(Fruit, fruit_id)
+    return session.scalar(_FRUIT, {"fruit_id": fruit_id})
 
 
 def sent_with(session: Session, user_id: int, upload_key: str) -> Fruit | None:
@@ -136,8 +162,7 @@ def has_content(session: Session, digest: str) -> int | None:
 
 def newest_grading(session: Session, fruit_id: int) -> GradingRow | None:
     """The grading of a fruit that counts, or None."""
-    query = select(GradingRow).where(GradingRow.fruit_id == fruit_id)
-    return session.scalar(query.order_by(GradingRow.id.desc()).limit(1))
+    return session.scalar(_NEWEST_GRADING, {"fruit_id": fruit_id})
 
 
 def pictures(session: Session, fruit_id: int) -> set[str]:
@@ -154,19 +179,12 @@ def count_fruits(session: Session) -> int:
 
 def list_fruits(session: Session, first: int, most: int) -> list[Listed]:
     """Fruits from the newest on, starting at position `first`."""
-    fruits = session.scalars(select(Fruit).order_by(Fruit.id.desc()).offset(first).limit(most))
-    return listed(session, fruits.all())
+    return listed(session, session.scalars(_NEWEST, {"first": first, "most": most}).all())
 
 
 def listed(session: Session, fruits: Sequence[Fruit]) -> list[Listed]:
     """Fruits with their newest gradings and jobs to grade them, in the same order."""
-    ids = [fruit.id for fruit in fruits]
-    newest = select(func.max(GradingRow.id)).where(GradingRow.fruit_id.in_(ids))
-    gradings = session.scalars(
-        select(GradingRow).where(GradingRow.id.in_(newest.group_by(GradingRow.fruit_id)))
-    )
-    by_fruit = {row.fruit_id: row for row in gradings}
-    last_jobs = select(func.max(Job.id)).where(Job.fruit_id.in_(ids), Job.kind == GRADE)
-    jobs = session.scalars(select(Job).where(Job.id.in_(last_jobs.group_by(Job.fruit_id))))
-    job_of = {job.fruit_id: job for job in jobs}
+    ids = {"ids": [fruit.id for fruit in fruits]}
+    by_fruit = {row.fruit_id: row for row in session.scalars(_NEWEST_GRADINGS, ids)}
+    job_of = {job.fruit_id: job for job in session.scalars(_NEWEST_JOBS, ids)}
     return [Listed(fruit, by_fruit.get(fruit.id), job_of.get(fruit.id)) for fruit in fruits]

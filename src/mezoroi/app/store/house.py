@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, Result, delete, func, select
+from sqlalchemy import CursorResult, Result, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import AuditEntry, HouseSetting, Run, Standard, now
@@ -19,12 +19,17 @@ RETENTION = "retention"
 DEFAULT_DAYS: Mapping[str, int] = {"performance": 365, "audit": 730}
 """Days that practice results of people, and the audit log, are kept."""
 MOST_DAYS = 3650
+_SETTING = select(HouseSetting.value).where(HouseSetting.name == bindparam("name"))
+_EXAMPLES = (
+    select(StandardExample)
+    .where(StandardExample.standard_id == bindparam("standard_id"))
+    .order_by(StandardExample.id)
+)
 
 
 def get_setting(session: Session, name: str) -> dict[str, Any]:
     """A setting of the house, empty where none was made."""
-    found = session.get(HouseSetting, name)
-    return {} if found is None else dict(found.value)
+    return session.scalar(_SETTING, {"name": name}) or {}
 
 
 def set_setting(session: Session, name: str, value: Mapping[str, Any]) -> None:
@@ -76,8 +81,7 @@ def revise_standard(
 
 def examples(session: Session, standard_id: int) -> Sequence[StandardExample]:
     """The example fruits of a version of the standard."""
-    query = select(StandardExample).where(StandardExample.standard_id == standard_id)
-    return session.scalars(query.order_by(StandardExample.id)).all()
+    return session.scalars(_EXAMPLES, {"standard_id": standard_id}).all()
 
 
 def set_example(session: Session, standard_id: int, grade: str, fruit_id: int) -> None:

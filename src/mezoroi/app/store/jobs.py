@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import Job, now
@@ -28,6 +28,20 @@ TOGETHER = "together"
 OPEN = ("queued", "running")
 _LONGEST_LOG = 20_000
 _CRASHED = {GRADE: "crashed", TRAIN: "training"}
+_OPEN_OF_KIND = select(func.count()).where(Job.kind == bindparam("kind"), Job.state.in_(OPEN))
+_BEFORE = _OPEN_OF_KIND.where(Job.id < bindparam("job_id"))
+_NEWEST = (
+    select(Job)
+    .where(Job.fruit_id == bindparam("fruit_id"), Job.kind == GRADE)
+    .order_by(Job.id.desc())
+    .limit(1)
+)
+_RECENT = (
+    select(Job)
+    .where(Job.kind.in_(bindparam("kinds", expanding=True)))
+    .order_by(Job.id.desc())
+    .limit(bindparam("most"))
+)
 
 
 def add_job(
@@ -52,20 +66,17 @@ def get_job(session: Session, job_id: int) -> Job | None:
 
 def count_open(session: Session, kind: str) -> int:
     """Jobs of a kind that wait or run."""
-    query = select(func.count()).where(Job.kind == kind, Job.state.in_(OPEN))
-    return session.scalar(query) or 0
+    return session.scalar(_OPEN_OF_KIND, {"kind": kind}) or 0
 
 
 def newest_job(session: Session, fruit_id: int) -> Job | None:
     """The newest grading of a fruit that was asked for, or None."""
-    query = select(Job).where(Job.fruit_id == fruit_id, Job.kind == GRADE)
-    return session.scalar(query.order_by(Job.id.desc()).limit(1))
+    return session.scalar(_NEWEST, {"fruit_id": fruit_id})
 
 
 def queue_place(session: Session, job: Job) -> int:
     """How many jobs of its kind are before it."""
-    query = select(func.count()).where(Job.kind == job.kind, Job.state.in_(OPEN), Job.id < job.id)
-    return session.scalar(query) or 0
+    return session.scalar(_BEFORE, {"kind": job.kind, "job_id": job.id}) or 0
 
 
 def claim(
@@ -192,8 +203,7 @@ def is_overdue(session: Session, worker: str) -> bool:
 
 def recent_jobs(session: Session, kinds: Sequence[str], most: int) -> Sequence[Job]:
     """The newest jobs of some kinds, newest first."""
-    query = select(Job).where(Job.kind.in_(kinds)).order_by(Job.id.desc()).limit(most)
-    return session.scalars(query).all()
+    return session.scalars(_RECENT, {"kinds": list(kinds), "most": most}).all()
 
 
 def add_log(session: Session, job_id: int, line: str) -> None:

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import Fruit, Lot, now
 
 _STILL_THE_SAME = timedelta(hours=12)
+_COUNT = select(func.count()).where(Fruit.lot_id == Lot.id).scalar_subquery()
+_COUNTED = select(Lot, _COUNT).order_by(Lot.id.desc()).limit(bindparam("most"))
+_NEWEST_OPEN = (
+    select(Lot).where(Lot.closed_at.is_(None)).order_by(Lot.id.desc()).limit(bindparam("most"))
+)
+_LAST_SENT = (
+    select(Fruit)
+    .where(Fruit.uploader_id == bindparam("user_id"))
+    .order_by(Fruit.id.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -42,21 +53,18 @@ def get_lot(session: Session, lot_id: int) -> Lot | None:
 
 def list_lots(session: Session, most: int = 200) -> list[CountedLot]:
     """Lots from the newest on, each with its number of fruits."""
-    count = select(func.count()).where(Fruit.lot_id == Lot.id).scalar_subquery()
-    rows = session.execute(select(Lot, count).order_by(Lot.id.desc()).limit(most))
+    rows = session.execute(_COUNTED, {"most": most})
     return [CountedLot(lot, number) for lot, number in rows]
 
 
 def open_lots(session: Session, most: int = 50) -> Sequence[Lot]:
     """Lots that fruits are still added to, newest first."""
-    query = select(Lot).where(Lot.closed_at.is_(None)).order_by(Lot.id.desc()).limit(most)
-    return session.scalars(query).all()
+    return session.scalars(_NEWEST_OPEN, {"most": most}).all()
 
 
 def last_lot(session: Session, user_id: int) -> Lot | None:
     """The open lot of the fruit that a user sent last, within half a day; None without one."""
-    query = select(Fruit).where(Fruit.uploader_id == user_id).order_by(Fruit.id.desc()).limit(1)
-    fruit = session.scalar(query)
+    fruit = session.scalar(_LAST_SENT, {"user_id": user_id})
     if fruit is None or fruit.lot is None or fruit.lot.closed_at is not None:
         return None
     return fruit.lot if now() - fruit.created_at < _STILL_THE_SAME else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import User, now
@@ -19,6 +19,12 @@ LONGEST_WAIT = timedelta(days=7)
 """How long an answer may have waited on a tablet for the connection."""
 WITHOUT_CONSENT = timedelta(days=1)
 """How long results stay of those who do not allow that they are kept."""
+_ROUNDS = (
+    select(PracticeRound)
+    .where(PracticeRound.user_id == bindparam("user_id"))
+    .order_by(PracticeRound.id)
+)
+_CONSENT = select(User.consent_at).where(User.id == bindparam("user_id"))
 
 
 def get_learner(session: Session, user_id: int) -> Learner | None:
@@ -99,8 +105,7 @@ def get_round(session: Session, round_id: int, user_id: int) -> PracticeRound | 
 
 def list_rounds(session: Session, user_id: int) -> Sequence[PracticeRound]:
     """A user's rounds, oldest first."""
-    query = select(PracticeRound).where(PracticeRound.user_id == user_id)
-    return session.scalars(query.order_by(PracticeRound.id)).all()
+    return session.scalars(_ROUNDS, {"user_id": user_id}).all()
 
 
 def add_question(
@@ -217,4 +222,4 @@ def are_tests_begun(session: Session) -> bool:
 
 def consent_of(session: Session, user_id: int) -> bool:
     """Whether a user allows that results are kept and seen by experts."""
-    return session.get_one(User, user_id).consent_at is not None
+    return session.scalar(_CONSENT, {"user_id": user_id}) is not None

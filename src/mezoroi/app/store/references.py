@@ -4,29 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables_house import ReferenceFruit
 
 _MOST_AT_ONCE = 500
+_OF_RUN = ReferenceFruit.run_id == bindparam("run_id")
+_COUNTS = select(ReferenceFruit.grade, func.count()).where(_OF_RUN).group_by(ReferenceFruit.grade)
+_PAGE = (
+    select(ReferenceFruit)
+    .where(_OF_RUN)
+    .order_by(ReferenceFruit.id.desc())
+    .offset(bindparam("first"))
+    .limit(bindparam("most"))
+)
+_PAGE_OF_GRADE = _PAGE.where(ReferenceFruit.grade == bindparam("grade"))
+_OF_FRUIT = (
+    select(ReferenceFruit).where(_OF_RUN, ReferenceFruit.fruit_id == bindparam("fruit_id")).limit(1)
+)
 
 
 def count_by_grade(session: Session, run_id: int) -> dict[str | None, int]:
     """Number of a run's references by grade."""
-    query = select(ReferenceFruit.grade, func.count()).where(ReferenceFruit.run_id == run_id)
-    rows = session.execute(query.group_by(ReferenceFruit.grade))
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: row[1] for row in session.execute(_COUNTS, {"run_id": run_id})}
 
 
 def list_references(
     session: Session, run_id: int, grade: str | None, first: int, most: int
 ) -> Sequence[ReferenceFruit]:
     """A run's references, or those of a grade, newest first."""
-    query = select(ReferenceFruit).where(ReferenceFruit.run_id == run_id)
-    if grade is not None:
-        query = query.where(ReferenceFruit.grade == grade)
-    return session.scalars(query.order_by(ReferenceFruit.id.desc()).offset(first).limit(most)).all()
+    asked = {"run_id": run_id, "first": first, "most": most}
+    if grade is None:
+        return session.scalars(_PAGE, asked).all()
+    return session.scalars(_PAGE_OF_GRADE, {**asked, "grade": grade}).all()
 
 
 def get_reference(session: Session, reference_id: int) -> ReferenceFruit | None:
@@ -36,10 +47,7 @@ def get_reference(session: Session, reference_id: int) -> ReferenceFruit | None:
 
 def reference_of(session: Session, run_id: int, fruit_id: int) -> ReferenceFruit | None:
     """The reference that was made from a fruit, or None."""
-    query = select(ReferenceFruit).where(
-        ReferenceFruit.run_id == run_id, ReferenceFruit.fruit_id == fruit_id
-    )
-    return session.scalar(query.limit(1))
+    return session.scalar(_OF_FRUIT, {"run_id": run_id, "fruit_id": fruit_id})
 
 
 def of_fruits(session: Session, run_id: int) -> dict[int, list[ReferenceFruit]]:

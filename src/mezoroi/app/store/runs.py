@@ -14,6 +14,7 @@ from mezoroi.files import content_hash, read_json
 from mezoroi.standard import GradingStandard
 
 GRADER_JSON = "grader.json"
+_ACTIVE = select(Run).where(Run.active)
 
 
 def register_run(session: Session, folder: Path, *, activate: bool = False) -> Run:
@@ -54,7 +55,7 @@ def activate_run(session: Session, run: Run) -> None:
 
 def active_run(session: Session) -> Run | None:
     """The run that grades, or None before the first."""
-    return session.scalar(select(Run).where(Run.active))
+    return session.scalar(_ACTIVE)
 
 
 def list_runs(session: Session) -> Sequence[Run]:

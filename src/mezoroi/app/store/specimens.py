@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.roles import Role
@@ -30,6 +30,23 @@ FRUIT = "fruit-"
 """What the specimens of uploaded fruits begin with."""
 FROM_DATASET = "data/"
 """What those of a dataset begin with in a training, so that none is taken for an uploaded one."""
+_COUNT = select(func.count()).select_from(Specimen).where(Specimen.retired.is_(False))
+_OF_OTHER_RUN = Specimen.run_id.is_(None) | (Specimen.run_id != bindparam("run_id"))
+_UNPREPARED = select(Specimen).where(_OF_OTHER_RUN, Specimen.retired.is_(False))
+_COUNT_UNPREPARED = _COUNT.where(_OF_OTHER_RUN)
+_IN_OPEN_SESSIONS = (
+    select(CalibrationFruit.specimen_id)
+    .join(CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id)
+    .where(CalibrationSession.revealed_at.is_(None))
+)
+_AWAITED = _IN_OPEN_SESSIONS.join(
+    CalibrationGrader, CalibrationGrader.session_id == CalibrationSession.id
+).where(
+    CalibrationGrader.user_id == bindparam("user_id"),
+    CalibrationFruit.id.not_in(
+        select(CalibrationGrade.fruit_id).where(CalibrationGrade.user_id == bindparam("user_id"))
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +80,15 @@ def order_preparation(session: Session) -> bool:
     -------
     whether something was queued
     """
-    if jobs.count_open(session, jobs.PREPARE) or not _is_due(session):
+    if not is_preparation_due(session):
         return False
     jobs.add_job(session, jobs.PREPARE)
     return True
+
+
+def is_preparation_due(session: Session) -> bool:
+    """Whether `order_preparation` would queue something: to ask is no write."""
+    return not jobs.count_open(session, jobs.PREPARE) and _is_due(session)
 
 
 def is_waiting(session: Session) -> bool:
@@ -118,20 +140,18 @@ def note_fruits(session: Session) -> None:
 
 def unprepared(session: Session, run_id: int, most: int) -> Sequence[Specimen]:
     """Specimens that a run has not prepared."""
-    query = select(Specimen).where(_is_unprepared(run_id)).order_by(Specimen.id).limit(most)
-    return session.scalars(query).all()
+    query = _UNPREPARED.order_by(Specimen.id).limit(most)
+    return session.scalars(query, {"run_id": run_id}).all()
 
 
 def count_unprepared(session: Session, run_id: int) -> int:
     """How many specimens a run has not prepared."""
-    query = select(func.count()).select_from(Specimen).where(_is_unprepared(run_id))
-    return session.scalar(query) or 0
+    return session.scalar(_COUNT_UNPREPARED, {"run_id": run_id}) or 0
 
 
 def count_all(session: Session) -> int:
     """How many specimens there are."""
-    query = select(func.count()).select_from(Specimen).where(Specimen.retired.is_(False))
-    return session.scalar(query) or 0
+    return session.scalar(_COUNT) or 0
 
 
 def keep_prepared(
@@ -212,26 +232,12 @@ def known_specimens(session: Session, *, of_references: bool = False) -> list[Kn
 
 def in_open_sessions(session: Session) -> set[int]:
     """Specimens of calibration sessions that have not been revealed."""
-    query = select(CalibrationFruit.specimen_id).join(
-        CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id
-    )
-    return set(session.scalars(query.where(CalibrationSession.revealed_at.is_(None))))
+    return set(session.scalars(_IN_OPEN_SESSIONS))
 
 
 def awaited_from(session: Session, user_id: int) -> set[int]:
     """Specimens of open sessions that a user takes part in and has not graded there."""
-    graded = select(CalibrationGrade.fruit_id).where(CalibrationGrade.user_id == user_id)
-    query = (
-        select(CalibrationFruit.specimen_id)
-        .join(CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id)
-        .join(CalibrationGrader, CalibrationGrader.session_id == CalibrationSession.id)
-        .where(
-            CalibrationSession.revealed_at.is_(None),
-            CalibrationGrader.user_id == user_id,
-            CalibrationFruit.id.not_in(graded),
-        )
-    )
-    return set(session.scalars(query))
+    return set(session.scalars(_AWAITED, {"user_id": user_id}))
 
 
 def uploads_among(session: Session, ids: Iterable[int]) -> frozenset[int]:
@@ -287,11 +293,6 @@ def _found_again(
                 found[one.id] = fit[0]
                 own.remove(fit[0])
     return found
-
-
-def _is_unprepared(run_id: int) -> Any:
-    other = (Specimen.run_id.is_(None)) | (Specimen.run_id != run_id)
-    return other & Specimen.retired.is_(False)
 
 
 def _verdict_labels(session: Session) -> dict[int, dict[str, str]]:

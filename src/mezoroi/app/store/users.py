@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.passwords import hash_password, key_hash, new_key
@@ -20,6 +20,7 @@ IDLE, OLDEST = timedelta(hours=12), timedelta(days=30)
 """A login ends after this long without a page, and after this long at the latest."""
 _SEEN_STEP = timedelta(minutes=5)
 _FORGET_FAILURES = timedelta(days=1)
+_LOGIN = select(LoginSession).where(LoginSession.token_hash == bindparam("token_hash"))
 
 
 def add_user(
@@ -130,7 +131,7 @@ def start_login(session: Session, user: User) -> str:
 
 def login_of(session: Session, key: str) -> LoginSession | None:
     """The login of a cookie's key, with its user; None where it has ended."""
-    found = session.get(LoginSession, key_hash(key))
+    found = session.scalar(_LOGIN, {"token_hash": key_hash(key)})
     if found is None or not found.user.active:
         return None
     if found.seen_at < now() - IDLE or found.created_at < now() - OLDEST:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import bindparam, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.tables import Fruit, GradingRow, Run, User, Verdict
+
+_NAMES = select(User.id, User.full_name, User.name).where(
+    User.id.in_(bindparam("ids", expanding=True))
+)
+_RUNS = (
+    select(Run)
+    .where(select(GradingRow.id).where(GradingRow.run_id == Run.id).exists())
+    .order_by(Run.id.desc())
+)
 
 
 @dataclass(frozen=True)
@@ -95,11 +104,10 @@ def graded_counts(session: Session, chosen: Filter, run_id: int) -> dict[str, tu
 
 def experts(session: Session, ids: Sequence[int]) -> dict[int, str]:
     """Names of users by id."""
-    rows = session.execute(select(User.id, User.full_name, User.name).where(User.id.in_(ids)))
+    rows = session.execute(_NAMES, {"ids": list(ids)})
     return {key: full_name or name for key, full_name, name in rows}
 
 
 def all_runs(session: Session) -> Sequence[Run]:
     """Runs that graded anything, newest first."""
-    graded = select(GradingRow.id).where(GradingRow.run_id == Run.id)
-    return session.scalars(select(Run).where(graded.exists()).order_by(Run.id.desc())).all()
+    return session.scalars(_RUNS).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.store.fruits import refresh
@@ -12,12 +12,25 @@ from mezoroi.app.tables import GradingRow, Verdict, now
 from mezoroi.errors import MezoroiError
 
 ANSWERS = ("agree", "plausible", "wrong")
+_OF_GRADING = Verdict.grading_id == bindparam("grading_id")
+_OF_USER = Verdict.user_id == bindparam("user_id")
+_CURRENT = select(Verdict).where(_OF_GRADING, _OF_USER).order_by(Verdict.revision.desc()).limit(1)
+_HISTORY = select(Verdict).where(_OF_GRADING).order_by(Verdict.created_at, Verdict.id)
+_ANSWERED = select(Verdict).where(
+    Verdict.id.in_(
+        select(func.max(Verdict.id))
+        .where(_OF_USER, Verdict.grading_id.in_(bindparam("grading_ids", expanding=True)))
+        .group_by(Verdict.grading_id)
+    )
+)
+_NEWEST = select(Verdict).where(
+    Verdict.id.in_(select(func.max(Verdict.id)).where(_OF_GRADING).group_by(Verdict.user_id))
+)
 
 
 def current_verdict(session: Session, grading_id: int, user_id: int) -> Verdict | None:
     """A user's newest revision, or None."""
-    query = select(Verdict).where(Verdict.grading_id == grading_id, Verdict.user_id == user_id)
-    return session.scalar(query.order_by(Verdict.revision.desc()).limit(1))
+    return session.scalar(_CURRENT, {"grading_id": grading_id, "user_id": user_id})
 
 
 def give_verdict(
@@ -106,19 +119,13 @@ def look_first(session: Session, grading: GradingRow, user_id: int) -> None:
 
 def history(session: Session, grading_id: int) -> Sequence[Verdict]:
     """All revisions of a grading's verdicts, oldest first."""
-    query = select(Verdict).where(Verdict.grading_id == grading_id)
-    return session.scalars(query.order_by(Verdict.created_at, Verdict.id)).all()
+    return session.scalars(_HISTORY, {"grading_id": grading_id}).all()
 
 
 def answered(session: Session, grading_ids: Iterable[int], user_id: int) -> dict[int, Verdict]:
     """A user's newest revision by grading, of those they have answered or looked at."""
-    newest = (
-        select(func.max(Verdict.id))
-        .where(Verdict.user_id == user_id, Verdict.grading_id.in_(list(grading_ids)))
-        .group_by(Verdict.grading_id)
-    )
-    found = session.scalars(select(Verdict).where(Verdict.id.in_(newest)))
-    return {verdict.grading_id: verdict for verdict in found}
+    asked = {"grading_ids": list(grading_ids), "user_id": user_id}
+    return {verdict.grading_id: verdict for verdict in session.scalars(_ANSWERED, asked)}
 
 
 def _check_grade(grading: GradingRow, grade: str | None) -> None:
@@ -148,6 +155,5 @@ def keep_mask(session: Session, grading: GradingRow, user_id: int, mask: str) ->
 
 def painted(session: Session, grading_id: int) -> dict[int, Verdict]:
     """The newest revision of everyone who painted a mask on a grading's picture, by user."""
-    newest = select(func.max(Verdict.id)).where(Verdict.grading_id == grading_id)
-    query = select(Verdict).where(Verdict.id.in_(newest.group_by(Verdict.user_id)))
-    return {verdict.user_id: verdict for verdict in session.scalars(query) if verdict.mask}
+    newest = session.scalars(_NEWEST, {"grading_id": grading_id})
+    return {verdict.user_id: verdict for verdict in newest if verdict.mask}
