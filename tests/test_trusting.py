@@ -226,6 +226,10 @@ def test_reliability_of_another_model_is_refused_and_of_other_grades_left_out(
     grading = mz.Grader.load(other).grade(everything.observations[0].image.parent)
     assert grading.reliability is None
     assert "it was fitted for grades A, B" in grading.notes[-1]
+    path.write_text(json.dumps({**content, "format": 1}), encoding="utf-8")
+    grading = mz.Grader.load(other).grade(everything.observations[0].image.parent)
+    assert grading.reliability is None
+    assert "an earlier version of Mezoroi fitted it; fit it again" in grading.notes[-1]
     path.write_text(json.dumps({**content, "format": 99}), encoding="utf-8")
     with pytest.raises(MezoroiError, match="has format 99"):
         mz.Grader.load(other)
@@ -288,10 +292,16 @@ def test_the_verbs(
     (run / RELIABILITY_JSON).unlink(missing_ok=True)
     assert run_verb("reliability", "report", run) == 2
     assert f"{run} has no reliability yet: fit it with `mezoroi" in capsys.readouterr().err
-    assert run_verb("reliability", "fit", run, data, "--split", "calibration") == 2
-    assert "has no split `calibration`: name one of val" in capsys.readouterr().err
-    assert run_verb("reliability", "fit", run, data, "--clusters", "3", "--json") == 0
-    content = json.loads(capsys.readouterr().out)
+    assert run_verb("reliability", "fit", run, data, "--split", "test") == 2
+    assert "has no split `test`: name one of val" in capsys.readouterr().err
+    assert run_verb("reliability", "fit", run, data, "--split", "val", "--clusters", "2") == 0
+    assert capsys.readouterr().err == ""
+    options = ("--split", "calibration", "--clusters", "3", "--json")
+    assert run_verb("reliability", "fit", run, data, *options) == 0
+    told = capsys.readouterr()
+    assert "no fruits of calibration: fitted on val" in told.err
+    content = json.loads(told.out)
+    assert content["split"] == "val"
     assert content["observations"] == 28 and content["clusters"] == 3
     assert run_verb("reliability", "report", run) == 0
     assert "cluster 3:" in capsys.readouterr().out
@@ -300,7 +310,9 @@ def test_the_verbs(
     assert run_verb("reliability", "suspects", run, data, "--most", "2") == 0
     assert "grades are contradicted" in capsys.readouterr().out
     assert run_verb("evaluate", run, data, "--split", "val", "--adjust", "--json") == 0
-    scores = json.loads(capsys.readouterr().out)["reliability"]
+    told = capsys.readouterr()
+    assert "fitted on 28 of these 28 fruits and knows their errors" in told.err
+    scores = json.loads(told.out)["reliability"]
     assert scores["before"] == scores["after"] and scores["sets"]["promised"] == 0.9
     assert run_verb("grade", run, melons / "captures" / "melon-0001", "-o", tmp_path / "out") == 0
     assert "such cases were right" in (tmp_path / "out" / "report.html").read_text("utf-8")

@@ -175,6 +175,7 @@ def evaluate(
     from mezoroi.datasets import load_dataset
     from mezoroi.grader import Grader
     from mezoroi.outputs import evaluate_to_folder
+    from mezoroi.reliability_runs import notes_on_adjusting
     from mezoroi.report.evaluation import evaluation_text
     from mezoroi.workflow import with_splits_of
 
@@ -185,6 +186,8 @@ def evaluate(
     dataset = with_splits_of(grader, dataset)
     chosen = dataset if split == "all" else dataset.select(split)
     folder = out if out is not None else run / "evaluation" / split
+    if adjust and grader.reliability is not None:
+        console.notes(notes_on_adjusting(run, chosen))
     with console.progress() as report:
         scores = evaluate_to_folder(grader, chosen, folder, language.value, report, adjust)
     console.result(scores, evaluation_text(scores) + f"\n{folder / 'evaluation.json'}")

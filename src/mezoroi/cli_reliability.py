@@ -26,7 +26,10 @@ def fit(
     data: Data,
     split: Annotated[
         str | None,
-        typer.Option(help="calibration, val or test; default the first of these there is."),
+        typer.Option(
+            help="calibration, val or test; default, and where there is no calibration, "
+            "the first of these there is."
+        ),
     ] = None,
     method: Annotated[
         str | None,
@@ -66,6 +69,8 @@ def fit(
             seed=seed,
             progress=report,
         )
+    if split is not None and split != record.split:
+        console.notes([f"no fruits of {split}: fitted on {record.split}, held out in training too"])
     fitted = model.clusters
     right = sum(row["grade"] == row["given"] for row in record.observations)
     variance = float(fitted.explained_variance_ratio_.sum())

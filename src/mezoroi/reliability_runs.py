@@ -20,7 +20,7 @@ from mezoroi.report.reliability import ClusterExample, reliability_page, reliabi
 from mezoroi.retrieval.gallery import REFERENCES, Gallery
 from mezoroi.trusting import (
     EXAMPLES,
-    calibration_split,
+    chosen_split,
     clusters_for,
     examples,
     fit_on,
@@ -62,7 +62,7 @@ def fit_reliability_of_run(
         gallery = Gallery.open(folder, bundle.fingerprint)
     grader = Grader(bundle, gallery=gallery)
     dataset = with_splits_of(grader, dataset)
-    split = split or calibration_split(dataset)
+    split = chosen_split(dataset, split)
     fruits = sum(item.split == split for item in dataset)
     count = clusters_for(fruits) if n_clusters is None else n_clusters
     if kernel_scale != "median" and not 0 < kernel_scale < float("inf"):
@@ -73,6 +73,19 @@ def fit_reliability_of_run(
     model, record = fit_on(grader, dataset, split, method, clusters, coverage, progress)
     write_fitted(folder, model, record, dataset.select(split))
     return model, record
+
+
+def notes_on_adjusting(run_dir: str | Path, dataset: Dataset) -> list[str]:
+    """What to know of scores of a run's reliability on a dataset: whether it was fitted there."""
+    _, record = read_reliability(run_dir)
+    fitted = {row["id"] for row in record.observations}
+    known = sum(item.id in fitted for item in dataset)
+    if not known:
+        return []
+    return [
+        f"reliability was fitted on {known} of these {len(dataset)} fruits and knows their errors: "
+        "to learn what it is worth, evaluate a split that it has not seen"
+    ]
 
 
 def reliability_report(

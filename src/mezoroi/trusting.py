@@ -57,6 +57,16 @@ def calibration_split(dataset: Dataset) -> str:
     raise MezoroiError("the dataset has only training fruits: give others to fit reliability on")
 
 
+def chosen_split(dataset: Dataset, asked: str | None) -> str:
+    """The split that was asked for; `calibration_split` for None, and for a missing calibration.
+
+    A training holds out val and calibration alike, so that either serves to calibrate on.
+    """
+    if asked is None or (asked == "calibration" and asked not in dataset.splits):
+        return calibration_split(dataset)
+    return asked
+
+
 def answers_of(
     grader: Grader, dataset: Dataset, method: str, progress: Progress = silent
 ) -> Answers:
@@ -109,7 +119,8 @@ def fit_on(
     Parameters
     ----------
     dataset : with splits
-    split : whose observations to use; default `calibration_split`
+    split : whose observations to use; default `calibration_split`, as is ``calibration`` where
+        there is none
     method : of the maps; default the activation map, or Grad-CAM without class channels
     clusters : with the parameters to use; default the paper's, with `clusters_for` clusters
     coverage : that sets of grades promise, in (0, 1)
@@ -119,7 +130,7 @@ def fit_on(
     MezoroiError
         If `split` is train, too small or absent, or the method does not suit the grader.
     """
-    split = split or calibration_split(dataset)
+    split = chosen_split(dataset, split)
     if split == "train":
         raise MezoroiError(
             "the grader learned from train, there it is right too often: "

@@ -160,6 +160,25 @@ def test_a_map_unlike_all_others_is_beyond_the_validation_range():
     assert novelty.max() == pytest.approx(1) and shares.tolist() == [1.0] * 40
 
 
+def test_what_no_fitted_map_has_counts_as_novel_too():
+    """A pattern in which the fitted maps do not differ lies outside their components."""
+    maps, place = blobs(40)
+    fitted = SaliencyClusters(4, n_components=3).fit(maps, place, place)
+    stripes = maps[:1] + np.where(np.arange(16) % 2, 0.8, -0.8)
+    vectors, strange = as_vectors(maps), as_vectors(stripes)
+    within = (strange - fitted.mean_) @ fitted.components_.T - fitted.coordinates_
+    assert np.linalg.norm(within, axis=1).min() < 0.1 * np.linalg.norm(strange - vectors[:1])
+    assert fitted.predict(stripes) == fitted.labels_[:1]
+    assert fitted.novelty(stripes)[0] > 2
+    apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    whole = SaliencyClusters(4, n_components=39).fit(maps, place, place)
+    expected = np.sort(apart, axis=1)[:, :5].mean(axis=1)
+    assert whole.novelty_limit_ == pytest.approx(expected.max())
+    novelty = whole.held_out(np.ones(40, bool))[1]
+    assert novelty == pytest.approx(expected / expected.max())
+
+
 def test_held_out_shares_leave_the_map_itself_out():
     maps, place = blobs(8)
     right = np.array([True] * 4 + [False] * 4)

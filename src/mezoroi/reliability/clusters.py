@@ -59,8 +59,10 @@ class SaliencyClusters(BaseEstimator):
     prototypes_ : (Q, 64, 64) mean map of every cluster
     explained_variance_ratio_ : share of the variance that each component keeps
     kernel_scale_, eigenvalues_ : the scale used, and the leading eigenvalues of the affinity
+    vectors_ : (N, D) float32, the fitted maps
     mean_, components_, coordinates_ : of the PCA (D,), (K, D), (N, K)
-    novelty_limit_ : the largest mean distance of a fitted map to its nearest neighbours
+    novelty_limit_ : the largest mean distance of a fitted map to its nearest neighbours, as whole
+        maps
     """
 
     def __init__(
@@ -112,14 +114,13 @@ class SaliencyClusters(BaseEstimator):
             [vectors[self.labels_ == q].mean(axis=0) for q in range(self.n_clusters_)]
         ).reshape(-1, MAP_SIDE, MAP_SIDE)
         self._count(truth, given)
-        nearest = self._nearest(self.coordinates_, without_self=True)[1]
-        self.novelty_limit_ = float(nearest.mean(axis=1).max())
+        self.vectors_ = vectors.astype(np.float32)
+        self.novelty_limit_ = float(self._remoteness_of_fitted().max())
         return self
 
     def predict(self, maps: ArrayLike) -> NDArray[np.intp]:
         """(N,) cluster of every map: that of most of its `n_neighbors` nearest fitted maps."""
-        nearest, _ = self._nearest(self._coordinates(maps))
-        return self._vote(nearest)
+        return self._vote(self._nearest(self._coordinates(as_vectors(maps))))
 
     def reliability(self, maps: ArrayLike) -> Floats:
         """(N,) 1 - e_q of every map's cluster, in [0, 1]."""
@@ -128,14 +129,16 @@ class SaliencyClusters(BaseEstimator):
     def novelty(self, maps: ArrayLike) -> Floats:
         """(N,) mean distance to the nearest fitted maps, over the largest among these.
 
-        Above 1 a map lies beyond the validation range.
+        Above 1 a map lies beyond the validation range. Distances are of whole maps, as what no
+        fitted map has lies outside the components of the PCA.
         """
-        return self._novelty(self._nearest(self._coordinates(maps))[1])
+        return self.look_up(maps)[1]
 
     def look_up(self, maps: ArrayLike) -> tuple[NDArray[np.intp], Floats]:
         """`predict` and `novelty` at the cost of one."""
-        nearest, distances = self._nearest(self._coordinates(maps))
-        return self._vote(nearest), self._novelty(distances)
+        vectors = as_vectors(maps)
+        nearest = self._nearest(self._coordinates(vectors))
+        return self._vote(nearest), self._novelty(self._remoteness(vectors, nearest))
 
     def held_out(self, correct: ArrayLike) -> tuple[Floats, Floats]:
         """Share of right predictions and novelty of every fitted map, as if it was a new one.
@@ -154,7 +157,7 @@ class SaliencyClusters(BaseEstimator):
         total = np.bincount(self.labels_, minlength=self.n_clusters_)[self.labels_] - 1
         hits = np.bincount(self.labels_, right, minlength=self.n_clusters_)[self.labels_] - right
         shares = np.where(total > 0, hits / np.maximum(total, 1), right.mean())
-        return shares, self._novelty(self._nearest(self.coordinates_, without_self=True)[1])
+        return shares, self._novelty(self._remoteness_of_fitted())
 
     def adjust(
         self, maps: ArrayLike, predictions: ArrayLike, threshold: float = 0.75
@@ -278,34 +281,38 @@ class SaliencyClusters(BaseEstimator):
         self.reliability_ = right / total
         self.reliability_low_, self.reliability_high_ = wilson_interval(right, total)
 
-    def _coordinates(self, maps: ArrayLike) -> Floats:
+    def _coordinates(self, vectors: Floats) -> Floats:
         self._check_fitted()
-        return np.asarray((as_vectors(maps) - self.mean_) @ self.components_.T)
+        return np.asarray((vectors - self.mean_) @ self.components_.T)
 
-    def _nearest(
-        self, points: Floats, without_self: bool = False
-    ) -> tuple[NDArray[np.intp], Floats]:
-        """(N, k) fitted maps nearest to points, in order, and their distances."""
+    def _nearest(self, points: Floats, without_self: bool = False) -> NDArray[np.intp]:
+        """(N, k) fitted maps nearest to points among the components, in order."""
         count = min(self.n_neighbors, len(self.coordinates_) - without_self)
-        squares = (
-            (points**2).sum(axis=1)[:, None]
-            - 2 * points @ self.coordinates_.T
-            + (self.coordinates_**2).sum(axis=1)
-        )
+        squares = (self.coordinates_**2).sum(axis=1) - 2 * points @ self.coordinates_.T
         if without_self:
             np.fill_diagonal(squares, np.inf)
-        nearest = np.argsort(squares, axis=1, kind="stable")[:, : max(count, 1)]
-        found = np.take_along_axis(squares, nearest, axis=1)
-        return nearest, np.sqrt(np.where(np.isfinite(found), found, 0).clip(min=0))
+        return np.argsort(squares, axis=1, kind="stable")[:, : max(count, 1)]
+
+    def _remoteness(self, vectors: Floats, nearest: NDArray[np.intp]) -> Floats:
+        """(N,) mean distance of maps to those fitted ones (N, k)."""
+        distances = [
+            np.linalg.norm(vectors - self.vectors_[column], axis=1) for column in nearest.T
+        ]
+        return np.asarray(np.mean(distances, axis=0))
+
+    def _remoteness_of_fitted(self) -> Floats:
+        """(N,) as `_remoteness`, of every fitted map to the others."""
+        nearest = self._nearest(self.coordinates_, without_self=True)
+        return self._remoteness(self.vectors_.astype(np.float64), nearest)
 
     def _vote(self, nearest: NDArray[np.intp]) -> NDArray[np.intp]:
         votes = np.zeros((len(nearest), self.n_clusters_), dtype=np.intp)
         np.add.at(votes, (np.arange(len(nearest))[:, None], self.labels_[nearest]), 1)
         return votes.argmax(axis=1)
 
-    def _novelty(self, distances: Floats) -> Floats:
-        floor = 1e-12 * max(1.0, float(np.abs(self.coordinates_).max(initial=0)))
-        return np.asarray(distances.mean(axis=1) / max(self.novelty_limit_, floor))
+    def _novelty(self, remoteness: Floats) -> Floats:
+        floor = 1e-6 * max(1.0, float(np.abs(self.vectors_).max(initial=0)))  # of float32
+        return np.asarray(remoteness / max(self.novelty_limit_, floor))
 
 
 def as_vectors(maps: ArrayLike) -> Floats:

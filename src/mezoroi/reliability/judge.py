@@ -23,7 +23,7 @@ from mezoroi.reliability.saliency import (
     explained_maps,
     map_explainer,
 )
-from mezoroi.reliability.store import RELIABILITY_JSON, read_reliability
+from mezoroi.reliability.store import RELIABILITY_JSON, is_of_earlier_format, read_reliability
 from mezoroi.retrieval import Neighbour
 
 _PHOTO_SIDE = 200  # pixels: enough to see where in a photo the fruit is
@@ -84,6 +84,11 @@ def read_judge(folder: Path, bundle: Bundle) -> tuple[ReliabilityModel | None, s
     """
     if not (folder / RELIABILITY_JSON).exists():
         return None, None
+    if is_of_earlier_format(folder):
+        return None, (
+            "no reliability: an earlier version of Mezoroi fitted it; "
+            "fit it again with `mezoroi reliability fit`"
+        )
     model, record = read_reliability(folder)
     if record.fingerprint != bundle.fingerprint:
         raise MezoroiError(

@@ -20,10 +20,11 @@ from mezoroi.reliability.combination import Combination
 from mezoroi.reliability.conformal import ConformalSets
 from mezoroi.reliability.model import ReliabilityModel, summary_of
 
-FORMAT = 1
+FORMAT = 2
 RELIABILITY_JSON = "reliability.json"
 RELIABILITY_TENSORS = "reliability.safetensors"
 _ARRAYS = (
+    "vectors_",
     "mean_",
     "components_",
     "coordinates_",
@@ -88,6 +89,13 @@ def write_reliability(folder: Path, model: ReliabilityModel, record: Record) -> 
             "clusters": summary_of(model, record.grades),
         },
     )
+
+
+def is_of_earlier_format(folder: str | Path) -> bool:
+    """Whether an earlier version wrote the reliability of a run folder."""
+    content = read_json(Path(folder) / RELIABILITY_JSON, _REMEDY)
+    version = content.get("format") if isinstance(content, dict) else None
+    return isinstance(version, int) and version < FORMAT
 
 
 def read_reliability(folder: str | Path) -> tuple[ReliabilityModel, Record]:
