@@ -105,7 +105,8 @@ def test_the_second_reader_learned_from_the_training_fruits(
     seen = grader.predict(everything)
     labels = everything.labels
     blocks = (seen.early.shape[1] - 16, 16)  # sixteen shape statistics
-    by_hand = SecondReader.fit(seen.early[rows], labels[rows], 4, blocks)
+    both = np.concatenate([seen.early[rows], grader.predict(everything, mirrored=True).early[rows]])
+    by_hand = SecondReader.fit(both, np.tile(labels[rows], 2), 4, blocks)
     np.testing.assert_allclose(seen.reading, by_hand.read(seen.early), atol=1e-4)
     answers = answers_of(grader, everything, "activation-map")
     signal = plain_signals(answers, 1.0)["second reader"]

@@ -248,8 +248,8 @@ def _read_reader(path: Path, grades: int, network: GradingModel) -> SecondReader
     if not path.exists():
         return None
     tensors = _read_tensors(path)
-    width = float(tensors.pop("width", torch.tensor(torch.nan)))
-    reader = SecondReader(**{name: one.numpy() for name, one in tensors.items()}, width=width)
+    length = float(tensors.pop("length", torch.tensor(torch.nan)))
+    reader = SecondReader(**{name: one.numpy() for name, one in tensors.items()}, length=length)
     reader.check(sum(network.early_blocks), grades)
     return reader
 

@@ -218,9 +218,17 @@ class Grader:
         return self._make_gradings(seen), _embedded(seen)
 
     def predict(
-        self, dataset: Dataset, batch_size: int = 32, progress: Progress = silent
+        self,
+        dataset: Dataset,
+        batch_size: int = 32,
+        progress: Progress = silent,
+        mirrored: bool = False,
     ) -> Predictions:
         """Run the network over a dataset.
+
+        Parameters
+        ----------
+        mirrored : show it the mirror image of every picture
 
         Raises
         ------
@@ -234,7 +242,8 @@ class Grader:
         for start in range(0, len(dataset), batch_size):
             indices = list(range(start, min(start + batch_size, len(dataset))))
             chosen = None if outlines is None else outlines[indices]
-            parts.append(self._predict_batch(images.images(indices), chosen))
+            pixels = images.images(indices)
+            parts.append(self._predict_batch(pixels.flip(3) if mirrored else pixels, chosen))
             progress("grading", indices[-1] + 1, len(dataset))
         return Predictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 

@@ -114,15 +114,27 @@ def train(
         },
     )
     seen = Grader(bundle).predict(learning, progress=progress)
-    reader = SecondReader.fit(
-        seen.early, learning.labels, len(standard.grades), network.early_blocks, config.train.seed
-    )
+    reader = _fit_reader(bundle, learning, seen.early, progress)
     bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, seen), reader=reader)
     gallery = fill_references(bundle, learning, seen.embeddings, run_dir, progress)
     grader = Grader(bundle, gallery=gallery)
     reliability = fit_in_training(grader, dataset, run_dir, progress)
     write_bundle(bundle, run_dir)
     return Grader(bundle, gallery=gallery, reliability=reliability)
+
+
+def _fit_reader(
+    bundle: Bundle, learning: Dataset, early: np.ndarray, progress: Progress
+) -> SecondReader:
+    """The second reader of the training fruits and their mirror images."""
+    mirrored = Grader(bundle).predict(learning, progress=progress, mirrored=True).early
+    return SecondReader.fit(
+        np.concatenate([early, mirrored]),
+        np.tile(learning.labels, 2),
+        len(bundle.standard.grades),
+        bundle.network.early_blocks,
+        bundle.config.train.seed,
+    )
 
 
 def effective_standard(dataset: Dataset) -> GradingStandard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process.kernels import Matern
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.preprocessing import StandardScaler
 
@@ -27,12 +28,14 @@ def test_it_is_scikit_learns_kernel_ridge_on_standardised_features() -> None:
     scaler = StandardScaler().fit(features)
     known, unknown = (scaler.transform(one) / np.sqrt(5) for one in (features, new))
     distances = np.linalg.norm(known[:, None] - known, axis=2)
-    width = np.median(distances[np.triu_indices(60, 1)])
-    assert reader.width == pytest.approx(width)
+    length = np.median(distances[np.triu_indices(60, 1)])
+    assert reader.length == pytest.approx(length)
     one_hot = np.eye(3)[grades]
     shares = one_hot.mean(axis=0)
-    peer = KernelRidge(alpha=second_reader.RIDGE, kernel="rbf", gamma=width**-2)
-    expected = peer.fit(known, one_hot - shares).predict(unknown) + shares
+    kernel = Matern(length, nu=0.5)
+    peer = KernelRidge(alpha=second_reader.RIDGE, kernel="precomputed")
+    peer.fit(kernel(known), one_hot - shares)
+    expected = peer.predict(kernel(unknown, known)) + shares
     np.testing.assert_allclose(reader.read(new), expected, atol=1e-5)
     np.testing.assert_allclose(reader.read(new).sum(axis=1), 1, atol=1e-5)
     assert (reader.read(new).argmax(axis=1) == truth).mean() > 0.6

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve
 from scipy.spatial.distance import cdist, pdist
 
-RIDGE = 0.5
-"""Added to the kernel's diagonal, which is 1: half of a fruit's grade is taken for noise."""
+RIDGE = 0.2
+"""Added to the kernel's diagonal, which is 1, for what is noise in a fruit's grade."""
 MOST = 3000
-"""Training fruits that are kept: solving takes a second, and a grading 0.5 ms."""
+"""Rows of features that are kept: solving takes a second, and a grading 0.5 ms."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class SecondReader:
     is therefore a witness of its own.
 
     Features are standardised, and divided by the root of how many are in their block, so that
-    surface and outline weigh the same. Kernel exp(-(d / w)^2) of Euclidean distances d, with w the
-    median distance of two training fruits.
+    surface and outline weigh the same. Kernel exp(-d / l) of Euclidean distances d, with l the
+    median distance of two training fruits; it depends less on l than a Gaussian one does.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class SecondReader:
     fruits : (E, M) features of training fruits, scaled
     weights : (E, G) of their kernels, for each grade
     shares : (G,) share of each grade in training, the answer far away from all fruits
-    width : w
+    length : l
     """
 
     mean: NDArray[np.float32]
@@ -42,7 +42,7 @@ class SecondReader:
     fruits: NDArray[np.float32]
     weights: NDArray[np.float32]
     shares: NDArray[np.float32]
-    width: float
+    length: float
 
     @classmethod
     def fit(
@@ -53,7 +53,7 @@ class SecondReader:
         blocks: Sequence[int],
         seed: int = 0,
     ) -> SecondReader:
-        """Learn from training fruits; from `MOST` of them, drawn by `seed`, where there are more.
+        """Learn from training fruits; from `MOST` rows, drawn by `seed`, where there are more.
 
         Parameters
         ----------
@@ -81,11 +81,11 @@ class SecondReader:
         sizes = np.repeat(blocks, blocks)
         scale = np.where(known, 1 / np.where(known, deviation, 1), 0) / np.sqrt(sizes)
         fruits = (values - mean) * scale
-        width = float(np.median(pdist(fruits))) if len(fruits) > 1 else 0.0
-        width = width if width > 0 else 1.0
+        length = float(np.median(pdist(fruits))) if len(fruits) > 1 else 0.0
+        length = length if length > 0 else 1.0
         one_hot = np.eye(num_grades)[labels]
         shares = one_hot.mean(axis=0)
-        kernel = _kernel(fruits, fruits, width)
+        kernel = _kernel(fruits, fruits, length)
         weights = solve(kernel + RIDGE * np.eye(len(fruits)), one_hot - shares, assume_a="pos")
         return cls(
             _float32(mean),
@@ -93,7 +93,7 @@ class SecondReader:
             _float32(fruits),
             _float32(weights),
             _float32(shares),
-            width,
+            length,
         )
 
     def read(self, features: ArrayLike) -> NDArray[np.float64]:
@@ -102,7 +102,7 @@ class SecondReader:
         Rows sum to 1; as regression knows no limits, values may lie a little outside [0, 1].
         """
         fruits = (np.asarray(features, dtype=np.float64) - self.mean) * self.scale
-        return np.asarray(self.shares + _kernel(fruits, self.fruits, self.width) @ self.weights)
+        return np.asarray(self.shares + _kernel(fruits, self.fruits, self.length) @ self.weights)
 
     def check(self, features: int, grades: int) -> None:
         """Raise a RuntimeError if this does not read `features` numbers as chances of `grades`."""
@@ -118,8 +118,8 @@ class SecondReader:
             found = getattr(self, name).shape
             if found != shape:
                 raise RuntimeError(f"{name} of the second reader have shape {found}, not {shape}")
-        if not self.width > 0:
-            raise RuntimeError(f"the second reader's width is {self.width}, not above 0")
+        if not self.length > 0:
+            raise RuntimeError(f"the second reader's length is {self.length}, not above 0")
 
 
 def _float32(values: ArrayLike) -> NDArray[np.float32]:
@@ -127,6 +127,6 @@ def _float32(values: ArrayLike) -> NDArray[np.float32]:
 
 
 def _kernel(
-    fruits: NDArray[np.floating], others: NDArray[np.floating], width: float
+    fruits: NDArray[np.floating], others: NDArray[np.floating], length: float
 ) -> NDArray[np.float64]:
-    return np.asarray(np.exp(-cdist(fruits, others, "sqeuclidean") / width**2))
+    return np.asarray(np.exp(-cdist(fruits, others) / length))
