@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import mezoroi as mz
 from mezoroi.bundle import SECOND_READER
@@ -147,6 +148,21 @@ def test_runs_without_a_second_reader_grade_as_before(
     assert mz.Grader.load(earlier).grade(item).chance == pytest.approx(
         mz.Grader(old.bundle, gallery=old.gallery, reliability=model).grade(item).chance
     )
+
+
+def test_a_second_reader_of_an_earlier_kernel_is_left_out(
+    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    shutil.copytree(fitted_run, earlier)
+    tensors = load_file(earlier / SECOND_READER)
+    tensors["width"] = tensors.pop("length")
+    save_file(tensors, earlier / SECOND_READER)
+    assert np.isnan(mz.Grader.load(earlier).predict(everything).reading).all()
+    del tensors["width"]
+    save_file(tensors, earlier / SECOND_READER)
+    with pytest.raises(MezoroiError, match="length is nan, not above 0"):
+        mz.Grader.load(earlier)
 
 
 def test_a_grade_added_since_is_unknown_to_the_second_reader(

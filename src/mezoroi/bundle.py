@@ -244,10 +244,12 @@ def _read_prototypes(tensors: dict[str, Tensor], grades: int) -> Prototypes:
 
 
 def _read_reader(path: Path, grades: int, network: GradingModel) -> SecondReader | None:
-    """The second reader of a run; None for runs of earlier versions, which have none."""
+    """The second reader of a run; None for runs of earlier versions, which have none like it."""
     if not path.exists():
         return None
     tensors = _read_tensors(path)
+    if "width" in tensors:  # of a Gaussian kernel
+        return None
     length = float(tensors.pop("length", torch.tensor(torch.nan)))
     reader = SecondReader(**{name: one.numpy() for name, one in tensors.items()}, length=length)
     reader.check(sum(network.early_blocks), grades)

@@ -162,6 +162,25 @@ def test_adding_elsewhere_leaves_the_run_as_it_is(
         assert len(index) == 0
 
 
+def test_indexes_with_the_same_ids_keep_their_own_pictures(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    place, elsewhere = tmp_path / "other.sqlite", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("RGB", (64, 64), "red").save(elsewhere / "n1.png")
+    assert command("references", run, "add", photos / "n1.png") == 0
+    (kept,) = gallery_of(mz.Grader.load(run)).index.references(["n1.png"])
+    assert kept.thumbnail is not None
+    picture = (run / kept.thumbnail).read_bytes()
+    assert command("references", run, "add", elsewhere / "n1.png", "--index", place) == 0
+    with ReferenceIndex.open(place) as index:
+        (other,) = index.references(["n1.png"])
+    assert other.thumbnail is not None and (run / other.thumbnail).is_file()
+    assert command("references", run, "remove", "n1.png", "--index", place) == 0
+    assert not (run / other.thumbnail).exists()
+    assert (run / kept.thumbnail).read_bytes() == picture
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_grade_from_a_few_examples(run: Path, photos: Path, melons: Path, count: int) -> None:
     grader = mz.Grader.load(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -158,6 +159,8 @@ def test_the_run_folder_tells_its_epochs_and_settings(run_dir: Path, tiny: Make)
     rows = list(csv.DictReader((run_dir / "epochs.csv").open(encoding="utf-8")))
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
+    learned = json.loads((run_dir / "grader.json").read_text(encoding="utf-8"))["data"]["splits"]
+    assert {row["images"] for row in rows} == {str(list(learned.values()).count("train"))}
     assert finished_epochs(run_dir) == 2
     assert mz.make_config(file=run_dir / "config.yaml") == tiny()
     leftovers = [path.name for path in run_dir.rglob(".*")]

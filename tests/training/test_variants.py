@@ -162,7 +162,9 @@ def test_outline_grades_take_no_part_in_the_mutual_channel_loss(tiny: Make) -> N
 
 def test_the_margin_is_in_degrees(tiny: Make) -> None:
     head = make_head(tiny("loss.margin_degrees=15", "loss.scale=16").loss, 3, 8)
-    embedding = torch.rand(1, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(head.W, generator=generator)
+    embedding = torch.rand(1, 8, generator=generator) - 0.5
     embedding = torch.nn.functional.normalize(embedding, dim=1)
     weights = torch.nn.functional.normalize(head.W.detach(), dim=0)
     cosines = (embedding @ weights)[0].double()

@@ -19,7 +19,6 @@ from mezoroi.capture.sources import FruitInput
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
 from mezoroi.references import shown_part, with_gallery
-from mezoroi.retrieval.gallery import thumbnail_of
 
 if TYPE_CHECKING:
     from mezoroi.retrieval.reference import Reference
@@ -128,7 +127,10 @@ class References:
                 run.metrics = {**run.metrics, "prototypes": prototype_likeness(self.grader)}
 
     def _thumbnail(self, name: str) -> str | None:
-        path = self._folder / thumbnail_of(name)
+        gallery = self.grader.gallery
+        if gallery is None:
+            return None
+        path = self._folder / gallery.thumbnail_of(name)
         return self._blobs.keep_picture(path.read_bytes(), "jpg") if path.is_file() else None
 
 

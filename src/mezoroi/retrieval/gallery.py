@@ -28,17 +28,20 @@ class Gallery:
     ----------
     index : the references
     root : folder that their thumbnails' paths are relative to
+    pictures : where in it new ones go
     """
 
     index: ReferenceIndex
     root: Path
+    pictures: str = THUMBNAILS
 
     @classmethod
     def create(
         cls, root: Path, dim: int, fingerprint: str, place: str | Path | None = None
     ) -> Gallery:
         """An empty gallery in a run folder; `place` as in `ReferenceIndex.create`, if elsewhere."""
-        return cls(ReferenceIndex.create(place or root / REFERENCES, dim, fingerprint), root)
+        index = ReferenceIndex.create(place or root / REFERENCES, dim, fingerprint)
+        return cls(index, root, _pictures_of(place))
 
     @classmethod
     def open(cls, root: Path, fingerprint: str, place: str | Path | None = None) -> Gallery:
@@ -51,7 +54,7 @@ class Gallery:
         """
         index = ReferenceIndex.open(place or root / REFERENCES)
         index.check_fingerprint(fingerprint)
-        return cls(index, root)
+        return cls(index, root, _pictures_of(place))
 
     def add(
         self,
@@ -62,12 +65,12 @@ class Gallery:
     ) -> None:
         """Add fruits as `ReferenceIndex.add` does, with (H, W, 3) uint8 pictures of them."""
         taken = {reference.id for reference in self.index.references(ids)}
-        (self.root / THUMBNAILS).mkdir(parents=True, exist_ok=True)
+        (self.root / self.pictures).mkdir(parents=True, exist_ok=True)
         for name, picture in zip(ids, pictures, strict=True):
             if name not in taken:  # or its picture would change although the fruit is refused
-                _write_jpeg(self.root / thumbnail_of(name), picture)
+                _write_jpeg(self.root / self.thumbnail_of(name), picture)
         entries = [
-            {**entry, "thumbnail": thumbnail_of(name)}
+            {**entry, "thumbnail": self.thumbnail_of(name)}
             for name, entry in zip(ids, metadata, strict=True)
         ]
         self.index.add(ids, vectors, entries)
@@ -96,15 +99,27 @@ class Gallery:
             for row, values in zip(ids, similarity, strict=True)
         ]
 
+    def thumbnail_of(self, name: str) -> str:
+        """Path of a new fruit's picture, relative to the root: safe whatever the id is."""
+        return f"{self.pictures}/{_hashed(name)}.jpg"
+
     def _neighbour(self, reference: Reference, similarity: float) -> Neighbour:
         picture = reference.thumbnail
         path = None if picture is None else str(self.root.absolute() / picture)
         return Neighbour(reference.id, reference.grade, similarity, path)
 
 
-def thumbnail_of(name: str) -> str:
-    """Path of a fruit's picture, relative to the gallery's root: safe whatever the id is."""
-    return f"{THUMBNAILS}/{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:20]}.jpg"
+def _pictures_of(place: str | Path | None) -> str:
+    """Folder of the pictures of an index: one elsewhere may hold other fruits by the same ids."""
+    if place is None:
+        return THUMBNAILS
+    text = str(place)
+    return f"{THUMBNAILS}/{_hashed(text if '://' in text else str(Path(text).absolute()))}"
+
+
+def _hashed(text: str) -> str:
+    """A file's name for any text."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:20]
 
 
 def _write_jpeg(path: Path, picture: np.ndarray) -> None:

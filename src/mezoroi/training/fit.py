@@ -23,7 +23,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, write_text
 from mezoroi.training.data import GradingData
 from mezoroi.training.module import GradingModule
-from mezoroi.training.parts import PartLocalization
+from mezoroi.training.parts import PartLocalization, require_parts
 
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last", "best"
@@ -54,6 +54,7 @@ class EpochLog(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, str]] = []
+        self._seen_before = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.exists() and trainer.current_epoch > 0:
@@ -61,14 +62,21 @@ class EpochLog(Callback):
                 rows = list(csv.DictReader(stream))
             self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, GradingModule)
+        self._seen_before = pl_module.images_seen
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, GradingModule)
         values: dict[str, str] = {
             name: f"{float(trainer.callback_metrics[name]):.6g}"
             for name in ("train_loss", "val_loss", "val_acc")
             if name in trainer.callback_metrics
         }
         rate = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
-        self.rows.append({"epoch": str(trainer.current_epoch), **values, "lr": rate})
+        seen = str(pl_module.images_seen - self._seen_before)
+        epoch = str(trainer.current_epoch)
+        self.rows.append({"epoch": epoch, **values, "lr": rate, "images": seen})
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), extrasaction="ignore")
         writer.writeheader()
@@ -88,7 +96,8 @@ def fit(
     Raises
     ------
     MezoroiError
-        If there is nothing to resume, a checkpoint is damaged, or the disk is full.
+        If there is nothing to resume, a checkpoint is damaged, the disk is full, or no parts can be
+        exchanged as the settings ask for.
     """
     folder = run_dir / CHECKPOINTS
     checkpoint = _checkpoint_to_resume(folder) if resume else None
@@ -105,6 +114,7 @@ def fit(
     )
     callbacks: list[Callback] = [EpochLog(run_dir / EPOCHS_CSV), keeper, latest]
     if module.config.augment == "part-cutmix":
+        require_parts(module, data)
         callbacks.append(PartLocalization(run_dir))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, mode="min"))

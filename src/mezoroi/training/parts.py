@@ -85,18 +85,6 @@ class PartLocalization(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.boxes, self.record = state_dict["boxes"], state_dict["record"]
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, GradingModule)
-        settings = pl_module.config.parts
-        labels = _exchanging(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
-        if settings.skip_neighbours and not pl_module.ordered:
-            raise MezoroiError(
-                "parts.skip_neighbours leaves out neighbouring grades, but these have no order: "
-                "set it to false"
-            )
-        negatives = negative_classes(len(pl_module.surface_index), settings.skip_neighbours)
-        require_sets(labels, negatives, settings.positive_share)
-
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, GradingModule)
         settings, epoch = pl_module.config.parts, trainer.current_epoch
@@ -123,6 +111,21 @@ class PartLocalization(Callback):
         if self.record and self.record[-1]["epoch"] == trainer.current_epoch:
             self.record[-1]["images"] = pl_module.images_seen - self._passed_before
             write_json(self.folder / "parts.json", {"epochs": self.record})
+
+
+def require_parts(module: GradingModule, data: GradingData) -> None:
+    """Raise a MezoroiError, with a remedy, where training could not make sets of parts.
+
+    Before training, as preparing views takes minutes.
+    """
+    settings = module.config.parts
+    if settings.skip_neighbours and not module.ordered:
+        raise MezoroiError(
+            "parts.skip_neighbours leaves out neighbouring grades, but these have no order: "
+            "set it to false"
+        )
+    negatives = negative_classes(len(module.surface_index), settings.skip_neighbours)
+    require_sets(_exchanging(module, data), negatives, settings.positive_share)
 
 
 def fit_locator(module: GradingModule, data: GradingData) -> Locator:
