@@ -77,6 +77,12 @@ class LossConfig(_Section):
         description="weight of: no position shows a grade that takes precedence over the fruit's "
         "own; for ordered grades",
     )
+    mask_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of: class channels show a grade where an expert's mask does, and "
+        "nowhere else; for fruits with a mask, in steps without mixed images; 0: masks only score",
+    )
     sparsity_weight: float = Field(
         0.05, ge=0, description="weight of the class channels' mean: silence where there is no sign"
     )

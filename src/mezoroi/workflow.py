@@ -29,6 +29,7 @@ from mezoroi.references import fill_references
 from mezoroi.signs import sign_limits
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
+    FruitMasks,
     GradingData,
     GradingModule,
     InputSize,
@@ -84,7 +85,8 @@ def train(
     if network.outline_encoder is not None:
         network.outline_encoder.fit_scale(torch.from_numpy(learning.outline_matrix()))
     module = GradingModule(network, head, standard, config, size)
-    data = GradingData(learning, watching, network, size, config, progress)
+    masks = _teaching_masks(learning, standard, size, config)
+    data = GradingData(learning, watching, network, size, config, progress, masks)
     fit(module, data, config.train, run_dir, resume)
 
     network.eval().requires_grad_(False)
@@ -121,6 +123,16 @@ def train(
     reliability = fit_in_training(grader, dataset, run_dir, progress)
     write_bundle(bundle, run_dir)
     return Grader(bundle, gallery=gallery, reliability=reliability)
+
+
+def _teaching_masks(
+    learning: Dataset, standard: GradingStandard, size: InputSize, config: Config
+) -> FruitMasks | None:
+    """The masks that class channels learn from; None where none is to teach."""
+    if not config.loss.mask_weight or not config.model.channels_per_grade:
+        return None
+    masks = FruitMasks(learning, size.height, size.width, standard.surface_grades)
+    return masks if len(masks) else None
 
 
 def _fit_reader(

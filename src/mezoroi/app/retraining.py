@@ -14,6 +14,7 @@ from mezoroi.app.examples import Example, copy_to, each_once, of_dataset, of_fru
 from mezoroi.app.store.expert_grades import ExpertGraded
 from mezoroi.capture.images import is_panorama, read_image, read_size
 from mezoroi.capture.sources import FruitInput
+from mezoroi.config import Config
 from mezoroi.datasets import SPLITS, Dataset
 from mezoroi.datasets.loading import STANDARD_NAME
 from mezoroi.errors import MezoroiError
@@ -29,6 +30,15 @@ LEAST = 5
 SHARES: Mapping[str, float] = {"test": 0.2, "val": 0.1, "train": 0.7}
 _OF_FRUITS = {"calibration": "val"}
 MANIFEST = "manifest.csv"
+MASK_WEIGHT = 1.0
+"""Of what experts painted, where the grader in use has none."""
+
+
+def taught_by_masks(config: Config) -> Config:
+    """Settings of a training in which masks teach what class channels show."""
+    weight = config.loss.mask_weight or MASK_WEIGHT
+    loss = config.loss.model_copy(update={"mask_weight": weight})
+    return config.model_copy(update={"loss": loss})
 
 
 def write_dataset(

@@ -197,6 +197,10 @@ class Trainer:
         is_begun = (run_dir / "run.json").is_file()
         self.tell(job.id, "goes on where it was stopped" if is_begun else "training begins")
         config = Config.model_validate(content["config"])
+        painted = sum(item.mask is not None for item in dataset.select("train"))
+        if painted:
+            self.tell(job.id, f"maps also learn from {painted} masks")
+            config = retraining.taught_by_masks(config)
         new = mz.train(dataset, config, run_dir, resume=is_begun)
         watch.tell_epochs()
         earlier = {name for name in dataset.specimens if name.startswith(FROM_DATASET)}

@@ -19,14 +19,26 @@ from mezoroi.datasets import Dataset
 from mezoroi.models.grading_model import GradingModel
 from mezoroi.models.preprocess import fit_image, to_tensor
 from mezoroi.progress import Progress, silent
-from mezoroi.training.jitter import jitter
+from mezoroi.training.jitter import jitter, move_masks
+from mezoroi.training.masks import FruitMasks, in_cells
 
 
 class FruitImages(TorchDataset):
-    """Images of a dataset at network size, kept in memory while they fit into `megabytes`."""
+    """Images of a dataset at network size, kept in memory while they fit into `megabytes`.
 
-    def __init__(self, dataset: Dataset, height: int, width: int, megabytes: int) -> None:
+    With `masks` batches also hold these, as planes of pixels.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        height: int,
+        width: int,
+        megabytes: int,
+        masks: FruitMasks | None = None,
+    ) -> None:
         self.dataset = dataset
+        self.masks = masks
         self.size = (height, width)
         self.labels = torch.from_numpy(dataset.labels)
         self.outlines = torch.from_numpy(dataset.outline_matrix()) if dataset.has_outlines else None
@@ -52,30 +64,42 @@ class FruitImages(TorchDataset):
 
     def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
         indices = [index for index, _ in items]
-        return {"images": self.images(indices), **self.targets(indices), **_items(items)}
+        batch = {"images": self.images(indices), **self.targets(indices), **_items(items)}
+        if self.masks is not None:
+            batch["masks"] = self.masks.planes(indices)
+        return batch
 
     def targets(self, indices: list[int]) -> dict[str, Tensor]:
-        """Labels (N,) and, where the dataset has them, outlines (N, F)."""
+        """Labels (N,) and, where the dataset has them, outlines (N, F) and known masks (N, S)."""
         chosen = {"labels": self.labels[indices]}
+        if self.masks is not None:
+            chosen["known"] = self.masks.known[indices]
         if self.outlines is not None:
             chosen["outlines"] = self.outlines[indices]
         return chosen
 
 
 class CachedViews(TorchDataset):
-    """Outputs of the frozen stages, (V, N, C, H, W) float16, instead of images."""
+    """Outputs of the frozen stages, (V, N, C, H, W) float16, instead of images.
 
-    def __init__(self, images: FruitImages, views: Tensor) -> None:
+    With `masks`, (V, N, S, h, w), batches also hold these, in cells of the feature map.
+    """
+
+    def __init__(self, images: FruitImages, views: Tensor, masks: Tensor | None = None) -> None:
         self.source = images
         self.views = views
+        self.masks = masks
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
         indices = [index for index, _ in items]
-        chosen = self.views[[view for _, view in items], indices]
-        return {"hidden": chosen.float(), **self.source.targets(indices), **_items(items)}
+        views = [view for _, view in items]
+        batch = {"hidden": self.views[views, indices].float(), **self.source.targets(indices)}
+        if self.masks is not None:
+            batch["masks"] = self.masks[views, indices].float()
+        return {**batch, **_items(items)}
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -139,7 +163,9 @@ class GradingData(pl.LightningDataModule):
 
     Batches hold ``labels``, ``outlines`` where there are some, ``items`` (N, 2), the observations'
     and views' numbers, and either ``images`` in [0, 1] or ``hidden``, the output of the frozen
-    stages for an augmented view.
+    stages for an augmented view. Where training fruits have masks that are to teach, also ``masks``
+    (N, S, H, W), in pixels with images and in cells of the feature map with hidden views, and which
+    of them are ``known`` (N, S).
 
     Attributes
     ----------
@@ -155,12 +181,13 @@ class GradingData(pl.LightningDataModule):
         size: InputSize,
         config: Config,
         progress: Progress = silent,
+        masks: FruitMasks | None = None,
     ) -> None:
         super().__init__()
         self.size = size
         self.config = config
         megabytes = config.train.cache_megabytes
-        self.train_images = FruitImages(train, size.height, size.width, megabytes)
+        self.train_images = FruitImages(train, size.height, size.width, megabytes, masks)
         self.val_images = FruitImages(val, size.height, size.width, megabytes)
         self.objects: Tensor | None = None
         self._model = model
@@ -177,7 +204,7 @@ class GradingData(pl.LightningDataModule):
             return
         views = self._hidden_views(self.train_images, settings.cached_views, jittered=True)
         if views is not None:
-            self._train_set = CachedViews(self.train_images, views)
+            self._train_set = CachedViews(self.train_images, views, self._masks_in_cells(views))
         plain = self._hidden_views(self.val_images, 1, jittered=False)
         if plain is not None:
             self._val_set = CachedViews(self.val_images, plain)
@@ -252,6 +279,24 @@ class GradingData(pl.LightningDataModule):
                 if jittered:
                     self._progress("preparing views", min(start + size, len(images)), len(images))
         return views
+
+    def _masks_in_cells(self, views: Tensor) -> Tensor | None:
+        """(V, N, S, h, w) float16 masks of the views, moved as these were; None without masks."""
+        masks = self.train_images.masks
+        if masks is None:
+            return None
+        settings, stride = self.config.train, self._model.encoder.stride
+        kept = []
+        for view in range(len(views)):
+            rows = []
+            for start in range(0, len(self.train_images), settings.batch_size):
+                stop = min(start + settings.batch_size, len(self.train_images))
+                planes = masks.planes(range(start, stop))
+                seeds = seeded_generator(settings.seed, 1_000_000 + view, start)
+                moved = move_masks(planes, self.config.jitter, seeds, self.size.wraps)
+                rows.append(in_cells(moved, stride, self.size.wraps).half())
+            kept.append(torch.cat(rows))
+        return torch.stack(kept)
 
 
 def _items(items: list[tuple[int, int]]) -> dict[str, Tensor]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mezoroi.config import JitterConfig
+
+Draw = Callable[..., Tensor]
 
 
 def jitter(images: Tensor, config: JitterConfig, generator: torch.Generator, wraps: bool) -> Tensor:
@@ -23,20 +27,9 @@ def jitter(images: Tensor, config: JitterConfig, generator: torch.Generator, wra
     -------
     (N, 3, H, W) in [0, 1]
     """
-    count = len(images)
-
-    def draw(*shape: int) -> Tensor:
-        """Uniform in [-1, 1]."""
-        values = torch.rand(count, *shape, generator=generator) * 2 - 1
-        return values.to(images.device)
-
-    if config.flip:
-        mirrored = draw() > 0
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    if wraps:
-        images = turn(images, ((draw() + 1) / 2 * images.shape[3]).long())
-    if config.shift:
-        images = _shift(images, config.shift * draw(2), config.shift * draw(2), wraps)
+    draw = _draws(len(images), generator, images.device)
+    # Moves are drawn first: `move_masks` draws them alone.
+    images = _moved(images, config, draw, wraps)
     if config.blur:
         images = blur(images, config.blur * draw().abs())
     if config.light:
@@ -51,6 +44,33 @@ def jitter(images: Tensor, config: JitterConfig, generator: torch.Generator, wra
         grain = torch.randn(images.shape, generator=generator).to(images.device)
         images = images + config.noise * draw(1, 1, 1).abs() * grain
     return images.clamp(0, 1)
+
+
+def move_masks(
+    masks: Tensor, config: JitterConfig, generator: torch.Generator, wraps: bool
+) -> Tensor:
+    """Masks (N, S, H, W) moved as `jitter` moves their images with a generator in this state."""
+    return _moved(masks, config, _draws(len(masks), generator, masks.device), wraps)
+
+
+def _draws(count: int, generator: torch.Generator, device: torch.device) -> Draw:
+    def draw(*shape: int) -> Tensor:
+        """Uniform in [-1, 1], for each image."""
+        values = torch.rand(count, *shape, generator=generator) * 2 - 1
+        return values.to(device)
+
+    return draw
+
+
+def _moved(images: Tensor, config: JitterConfig, draw: Draw, wraps: bool) -> Tensor:
+    if config.flip:
+        mirrored = draw() > 0
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    if wraps:
+        images = turn(images, ((draw() + 1) / 2 * images.shape[3]).long())
+    if config.shift:
+        images = _shift(images, config.shift * draw(2), config.shift * draw(2), wraps)
+    return images
 
 
 def turn(images: Tensor, columns: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezoroi.config import Config
-from mezoroi.losses import MutualChannelLoss, precedence_loss
+from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss
 from mezoroi.maps import grade_evidence
 from mezoroi.models.grading_model import GradingModel, ModelOutput
 from mezoroi.standard import GradingStandard
 from mezoroi.training.data import InputSize, seeded_generator
-from mezoroi.training.jitter import jitter
+from mezoroi.training.jitter import jitter, move_masks
+from mezoroi.training.masks import in_cells
 from mezoroi.training.mixing import (
     MixedBatch,
     Parts,
@@ -116,11 +117,17 @@ class GradingModule(pl.LightningModule):
         return loss
 
     def jittered(self, batch: dict[str, Tensor], seeds: torch.Generator) -> dict[str, Tensor]:
-        """A batch with its images augmented; hidden views are already."""
+        """A batch with its images augmented, and masks in cells; hidden views are already."""
         if "images" not in batch:
             return batch
-        images = jitter(batch["images"], self.config.jitter, seeds, self.size.wraps)
-        return {**batch, "images": images}
+        settings, wraps = self.config.jitter, self.size.wraps
+        changed = {}
+        if "masks" in batch:
+            same = torch.Generator()
+            same.set_state(seeds.get_state())
+            moved = move_masks(batch["masks"], settings, same, wraps)
+            changed["masks"] = in_cells(moved, self.model.encoder.stride, wraps)
+        return {**batch, "images": jitter(batch["images"], settings, seeds, wraps), **changed}
 
     def losses(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """All losses, weighted, of a batch that is already augmented, as a scalar."""
@@ -128,7 +135,10 @@ class GradingModule(pl.LightningModule):
         labels = batch["labels"]
         loss: Tensor = self.head(output.embedding.float(), labels)
         if self.mutual_channel is not None:
-            loss = loss + self._mutual_channel_loss(output, labels)
+            loss = loss + self._mutual_channel_loss(output, labels, batch.get("known"))
+            if "masks" in batch:
+                weight = self.config.loss.mask_weight
+                loss = loss + weight * self._mask_loss(output, batch["masks"], batch["known"])
         return loss
 
     def mixed_losses(self, mixed: MixedBatch, batch_index: int) -> Tensor:
@@ -260,8 +270,23 @@ class GradingModule(pl.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _mutual_channel_loss(self, output: ModelOutput, labels: Tensor) -> Tensor:
-        """What the class channels cost, on fruits whose grade is judged on the surface."""
+    def _mask_loss(self, output: ModelOutput, masks: Tensor, known: Tensor) -> Tensor:
+        """What the class channels cost where an expert's mask (N, S, h, w) says what they show."""
+        chosen = known.any(dim=1)
+        if not bool(chosen.any()):
+            return output.class_channels.sum() * 0.0
+        channels = output.class_channels[chosen].float()
+        evidence = grade_evidence(channels, self.model.channels_per_grade)
+        return mask_loss(evidence, masks[chosen], known[chosen])
+
+    def _mutual_channel_loss(
+        self, output: ModelOutput, labels: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """What the class channels cost, on fruits whose grade is judged on the surface.
+
+        Precedence is asked only of fruits without a known mask (N, S): beside what an expert marked
+        a fruit shows no grade, not one that is possible.
+        """
         assert self.mutual_channel is not None
         surface = self.surface_index[labels]
         chosen = surface >= 0
@@ -270,9 +295,11 @@ class GradingModule(pl.LightningModule):
         channels = output.class_channels[chosen].float()
         weights = self.config.loss
         loss: Tensor = self.mutual_channel(channels, surface[chosen])
-        if weights.precedence_weight:
-            evidence = grade_evidence(channels, self.model.channels_per_grade)
-            possible = self.possible[surface[chosen]]
+        unmarked = slice(None) if known is None else ~known[chosen].any(dim=1)
+        ranked = channels[unmarked]
+        if weights.precedence_weight and len(ranked):
+            evidence = grade_evidence(ranked, self.model.channels_per_grade)
+            possible = self.possible[surface[chosen][unmarked]]
             loss = loss + weights.precedence_weight * precedence_loss(evidence, possible)
         return loss + weights.sparsity_weight * channels.mean()
 
