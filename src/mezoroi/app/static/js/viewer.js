@@ -21,8 +21,7 @@ export function startViewer(viewer) {
   const fade = () => { canvas.style.opacity = slider.value / 100; };
   const draw = async () => {
     const picture = viewer.querySelector("[data-map]:checked")?.value || "";
-    await drawMap(canvas, picture);
-    viewer.dataset.shown = picture;
+    if (await drawMap(canvas, picture)) viewer.dataset.shown = picture;
   };
   slider.addEventListener("input", fade);
   for (const input of chosen) input.addEventListener("change", draw);
@@ -31,15 +30,20 @@ export function startViewer(viewer) {
   draw();
 }
 
+// False where the map does not come: the network is down, or nobody is logged in any more.
 export async function drawMap(canvas, picture) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!picture) {
     context.clearRect(0, 0, canvas.width, canvas.height);
-    return;
+    return true;
   }
   const image = new Image();
   image.src = `/pictures/${picture}`;
-  await image.decode();
+  try {
+    await image.decode();
+  } catch {
+    return false;
+  }
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
   context.imageSmoothingEnabled = true;
@@ -48,6 +52,7 @@ export async function drawMap(canvas, picture) {
   const pixels = context.getImageData(0, 0, width, height);
   colour(pixels.data, width, height);
   context.putImageData(pixels, 0, 0);
+  return true;
 }
 
 function colour(data, width, height) {
