@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from mezoroi.app.store import expert_grades, jobs, runs, verdicts
 from mezoroi.app.store.expert_grades import ExpertGraded
 from mezoroi.app.tables import Fruit, GradingRow, Job, User
 from mezoroi.app.trainer import Trainer
+from mezoroi.bundle import read_bundle
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 from tests.app.conftest import App, work
@@ -146,10 +148,12 @@ def judged(own_run_app: App, melons: Path) -> App:
     work(app.services)
     with app.services.database.write() as session:
         admin = session.query(User).filter_by(name="admin").one()
+        painted = app.services.blobs.keep_picture(mask_png({"B": np.eye(64, 128) > 0}), "png")
         for row in session.query(GradingRow).all():
             own = truth[row.fruit_id]
             answer = "agree" if own == row.grade else "wrong"
-            verdicts.give_verdict(session, row, admin.id, answer, own_grade=own)
+            mask = painted if own == "B" else None
+            verdicts.give_verdict(session, row, admin.id, answer, own_grade=own, mask=mask)
     return app
 
 
@@ -190,11 +194,14 @@ def test_a_grader_is_trained_compared_switched_to_and_back(judged: App, server_e
     done = job_of(app)
     assert (done.id, done.state, done.error) == (waiting.id, "done", None), done.detail
     assert done.step == "comparing" and "epoch 2" in done.log
+    assert re.search(r"maps also learn from [1-9]\d* masks", done.log)
 
     with app.services.database.read() as session:
         new, old = runs.list_runs(session)
         assert old.active and not new.active
         assert new.standard.content["grades"].keys() == old.standard.content["grades"].keys()
+    settings = [read_bundle(run.folder).config.loss.mask_weight for run in (old, new)]
+    assert settings == [0, retraining.MASK_WEIGHT]
     compared = new.metrics["compared"]
     assert compared["run_id"] == old.id
     assert compared["fruits"] == sum(row["fruits"] for row in compared["per_grade"].values()) == 4
@@ -289,7 +296,7 @@ def test_the_background_starts_the_process_and_notes_its_end(app: App) -> None:
     app.client(Role.ADMIN).post("/graders/train")
     background = Background(app.services.settings, app.services.database)
     background.start()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180  # its process has low priority
     while job_of(app).state in jobs.OPEN and time.monotonic() < until:
         time.sleep(0.2)
     background.stop()
