@@ -101,8 +101,8 @@ def test_a_second_reader_of_another_run(run: Run, copied: Path, photo: Path) -> 
         {name: one for name, one in stored.items() if name != "shares"},
         {**stored, "mean": stored["mean"][:5].contiguous()},
         {**stored, "weights": stored["weights"][:, :2].contiguous()},
-        {**stored, "width": -stored["width"]},
-        {name: one for name, one in stored.items() if name != "width"},
+        {**stored, "length": -stored["length"]},
+        {name: one for name, one in stored.items() if name != "length"},
     ):
         save_file(broken, copied / READER)
         outcome = run("grade", copied, photo, "-o", copied.parent / "out")
