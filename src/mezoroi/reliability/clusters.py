@@ -311,7 +311,8 @@ class SaliencyClusters(BaseEstimator):
         return votes.argmax(axis=1)
 
     def _novelty(self, remoteness: Floats) -> Floats:
-        floor = 1e-6 * max(1.0, float(np.abs(self.vectors_).max(initial=0)))  # of float32
+        # Of equal maps, which are their own mean, float32's rounding must not pass for a distance.
+        floor = 1e-6 * max(1.0, float(np.abs(self.mean_).max()))
         return np.asarray(remoteness / max(self.novelty_limit_, floor))
 
 
