@@ -214,7 +214,6 @@ def test_unusual_photos_can_be_learned(run: Run, tmp_path: Path) -> None:
     assert mz.Grader.load(tmp_path / "実行").grade(paths["cmyk"]).grade in ("良", "悪")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
 def test_a_name_that_is_no_unicode_is_graded(run: Run, run_dir: Path, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/p\xff.png"
     Image.fromarray(pixels()).save(tmp_path / "p.png")

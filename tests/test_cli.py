@@ -275,7 +275,6 @@ def test_the_installed_command_fails_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.endswith(expected) and "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a locale that cannot write Japanese")
 def test_a_terminal_that_cannot_write_japanese_is_no_obstacle(tmp_path: Path) -> None:
     code = "from mezoroi.cli import main; main(['make-melons', 'メロン', '--per-grade', '1'])"
     done = subprocess.run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -16,6 +15,7 @@ from mezoroi.metrics.grading import grading_report
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.metrics.maps import iou_per_map
 from mezoroi.metrics.trivial import trivial_maps
+from mezoroi.models.preprocess import fit_mask
 from mezoroi.progress import Progress, silent
 
 SECONDARY = "secondary"
@@ -88,8 +88,7 @@ def score_maps(
         cells = torch.from_numpy(predictions.maps[index : index + 1, [surface.index(item.grade)]])
         chosen.append(index)
         maps.append(upsample_maps(cells, *size, wraps)[0, 0].numpy())
-        shrunk = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-        masks.append(shrunk > 0.5)
+        masks.append(fit_mask(mask, *size))
     if not chosen:
         return None
     truth = np.stack(masks)

@@ -24,7 +24,7 @@ from mezoroi.models.preprocess import fit_image
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.clusters import SaliencyClusters
 from mezoroi.reliability.confidence import Answers
-from mezoroi.reliability.judge import MapMaker, fitted_mask, fruit_in_photo, neighbour_grades
+from mezoroi.reliability.judge import MapMaker, fruit_in_photo, neighbour_grades
 from mezoroi.reliability.model import COVERAGE, ReliabilityModel, fit_reliability
 from mezoroi.reliability.reasons import background_share
 from mezoroi.reliability.saliency import ACTIVATION, default_method
@@ -178,7 +178,7 @@ def _background(
             photo = read_image(dataset.observations[row].image)
             fruit = fruit_in_photo(photo)
             if fruit is not None:
-                mask = fitted_mask(fruit, fit_image(photo, size.height, size.width))
+                mask = fit_image(photo, size.height, size.width).fit_mask(fruit)
                 found.append(background_share(answers.maps[row], mask))
         known = [share for share in found if share == share]
         shares.append(float(np.mean(known)) if known else float("nan"))

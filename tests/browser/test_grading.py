@@ -63,18 +63,17 @@ def filmed_turn(path: Path) -> Path:
     return path
 
 
+OVERLAY_SUM = """() => {
+  const canvas = document.querySelector("[data-overlay]");
+  const { width, height } = canvas;
+  const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
+  return pixels.data.reduce((sum, value) => sum + value, 0);
+}"""
+
+
 def overlay_sum(visit: Visit) -> int:
     """How much is drawn on the overlay."""
-    return int(
-        visit.page.evaluate(
-            """() => {
-              const canvas = document.querySelector("[data-overlay]");
-              const { width, height } = canvas;
-              const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
-              return pixels.data.reduce((sum, value) => sum + value, 0);
-            }"""
-        )
-    )
+    return int(visit.page.evaluate(OVERLAY_SUM))
 
 
 @BOTH
@@ -177,6 +176,22 @@ def test_a_filmed_turn_is_unrolled_and_graded(visit: Visits, tmp_path: Path) -> 
     expect(page.locator(".silhouette .mean")).to_be_visible()
     page.wait_for_selector("[data-viewer][data-shown]")
     tablet.look("film")
+
+
+def test_a_map_that_does_not_come_leaves_no_other_in_its_place(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="newcomer")
+    send(tablet, surfaces(melons)[3])
+    page = tablet.page
+    page.wait_for_selector("[data-viewer][data-shown]")
+    choices = page.locator("[data-map]").all()
+    pictures = [choice.get_attribute("value") for choice in choices]
+    shown = page.locator("[data-viewer]").get_attribute("data-shown")
+    assert shown and overlay_sum(tablet) > 0
+    page.context.clear_cookies()  # the login ends
+    other = next(n for n, picture in enumerate(pictures) if picture not in ("", shown))
+    choices[other].check(force=True)
+    page.wait_for_function(f"({OVERLAY_SUM})() === 0")
+    expect(page.locator("[data-viewer]")).to_have_attribute("data-shown", shown)
 
 
 def test_a_grade_differs_although_the_chart_is_fair(visit: Visits, melons: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mezoroi.models import Encoder, GradingModel, OutlineEncoder
 from mezoroi.models.grading_model import OUTLINE_RESOLUTION
-from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.models.preprocess import fit_image, fit_mask, to_tensor
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(64, 64), (64, 128), (48, 96)]))
@@ -58,6 +58,21 @@ def test_shrinking_averages_areas() -> None:
     image = np.zeros((128, 128, 3), np.uint8)
     image[::2] = 200  # a fine pattern must not alias to black or white
     assert np.abs(fit_image(image, 64, 64).pixels.astype(int) - 100).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (64, 128), (300, 301), (20, 10)])
+def test_a_mask_lies_where_its_image_does(shape: tuple[int, int]) -> None:
+    rows, columns = np.indices(shape)
+    mask = (rows > shape[0] / 4) & (columns < shape[1] / 2)
+    fitted = fit_image(np.repeat(255 * mask.astype(np.uint8)[..., None], 3, axis=2), 64, 128)
+    found = fit_mask(mask, 64, 128)
+    np.testing.assert_array_equal(fitted.fit_mask(mask), found)
+    inside = fitted.crop(found)
+    assert inside.sum() == found.sum() > 0
+    bright = fitted.crop(fitted.pixels[..., 0])
+    sure = np.abs(bright.astype(int) - 128) > 8
+    assert sure.mean() > 0.9
+    np.testing.assert_array_equal(inside[sure], bright[sure] > 128)
 
 
 def test_outlines_are_standardised_by_the_training_ones() -> None:

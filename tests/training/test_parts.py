@@ -316,7 +316,11 @@ def test_without_negative_sets_no_margin_is_measured(
     assert seen == {3 * len(complete_splits(two, 0).select("train"))}
 
 
-def test_kinds_have_no_neighbours(photos: Path, tiny: Make, tmp_path: Path) -> None:
+def test_kinds_have_no_neighbours(
+    photos: Path, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is said before views are prepared, for minutes."""
+    monkeypatch.delattr(GradingData, "setup")
     dataset = mz.load_dataset(photos)
     kinds = mz.GradingStandard.from_grades(["a", "b", "c"], ordered=False)
     config = tiny(*ADAPTIVE, "parts.skip_neighbours=true")

@@ -35,7 +35,7 @@ MASK_WEIGHT = 1.0
 
 
 def taught_by_masks(config: Config) -> Config:
-    """Settings of a training in which masks teach what class channels show."""
+    """`config` with a `loss.mask_weight` above 0: its own, else `MASK_WEIGHT`."""
     weight = config.loss.mask_weight or MASK_WEIGHT
     loss = config.loss.model_copy(update={"mask_weight": weight})
     return config.model_copy(update={"loss": loss})

@@ -198,7 +198,7 @@ class Trainer:
         self.tell(job.id, "goes on where it was stopped" if is_begun else "training begins")
         config = Config.model_validate(content["config"])
         painted = sum(item.mask is not None for item in dataset.select("train"))
-        if painted:
+        if painted and config.model.channels_per_grade:
             self.tell(job.id, f"maps also learn from {painted} masks")
             config = retraining.taught_by_masks(config)
         new = mz.train(dataset, config, run_dir, resume=is_begun)

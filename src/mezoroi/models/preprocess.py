@@ -34,22 +34,17 @@ class FittedImage:
         """The part of a plane (…, H, W) at network size that shows the image."""
         return plane[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def fit_mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask (h, w) of the image, of any size, as `fit_mask` fits one of the image's size."""
+        box = (self.top, self.left, self.height, self.width)
+        return _in_box(mask, self.pixels.shape[:2], box)
+
 
 def fit_image(image: np.ndarray, height: int, width: int) -> FittedImage:
     """Shrink or enlarge (h, w, 3) uint8 to (height, width), keeping its proportions."""
     rows, columns = image.shape[:2]
-    scale = min(height / rows, width / columns)
-    box_height = min(height, max(1, round(rows * scale)))
-    box_width = min(width, max(1, round(columns * scale)))
-    if abs(columns / rows * height / width - 1) <= _STRETCH:
-        box_height, box_width = height, width
-    shrinks = box_height < rows or box_width < columns
-    resized = cv2.resize(
-        image,
-        (box_width, box_height),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    )
-    top, left = (height - box_height) // 2, (width - box_width) // 2
+    top, left, box_height, box_width = _box(rows, columns, height, width)
+    resized = _resized(image, box_height, box_width)
     if (box_height, box_width) != (height, width):
         resized = cv2.copyMakeBorder(
             resized,
@@ -60,6 +55,39 @@ def fit_image(image: np.ndarray, height: int, width: int) -> FittedImage:
             cv2.BORDER_REPLICATE,
         )
     return FittedImage(resized, top, left, box_height, box_width)
+
+
+def fit_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height, width) bool of a mask (h, w), where `fit_image` puts its image.
+
+    A pixel is in it when more than half of what it shows is; nothing is in the border.
+    """
+    rows, columns = mask.shape
+    return _in_box(mask, (height, width), _box(rows, columns, height, width))
+
+
+def _box(rows: int, columns: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of what an image of (rows, columns) fills."""
+    scale = min(height / rows, width / columns)
+    box_height = min(height, max(1, round(rows * scale)))
+    box_width = min(width, max(1, round(columns * scale)))
+    if abs(columns / rows * height / width - 1) <= _STRETCH:
+        box_height, box_width = height, width
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def _in_box(mask: np.ndarray, size: tuple[int, ...], box: tuple[int, int, int, int]) -> np.ndarray:
+    top, left, height, width = box
+    plane = np.zeros(size, dtype=bool)
+    filled = _resized(mask.astype(np.float32), height, width)
+    plane[top : top + height, left : left + width] = filled > 0.5
+    return plane
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    shrinks = height < image.shape[0] or width < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
 
 
 def to_tensor(images: Sequence[np.ndarray]) -> Tensor:

@@ -120,17 +120,7 @@ def covered_part(fruit: FruitInput, fitted: FittedImage) -> NDArray[np.bool_] | 
     """Where an unrolled fruit was seen, (H, W) at network size; None where that is not known."""
     if fruit.coverage is None:
         return None
-    return fitted_mask(fruit.coverage, fitted)
-
-
-def fitted_mask(mask: NDArray[np.bool_], fitted: FittedImage) -> NDArray[np.bool_]:
-    """A mask of an image as a mask (H, W) of the fitted image; nothing is in its border."""
-    plane = np.zeros(fitted.pixels.shape[:2], dtype=bool)
-    size = (fitted.width, fitted.height)
-    filled = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
-    rows = slice(fitted.top, fitted.top + fitted.height)
-    plane[rows, fitted.left : fitted.left + fitted.width] = filled
-    return plane
+    return fitted.fit_mask(fruit.coverage)
 
 
 def fruit_in_photo(photo: NDArray[np.uint8]) -> NDArray[np.bool_] | None:

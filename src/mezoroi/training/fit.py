@@ -54,17 +54,12 @@ class EpochLog(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, str]] = []
-        self._seen_before = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.exists() and trainer.current_epoch > 0:
             with self.path.open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))
             self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, GradingModule)
-        self._seen_before = pl_module.images_seen
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, GradingModule)
@@ -74,9 +69,8 @@ class EpochLog(Callback):
             if name in trainer.callback_metrics
         }
         rate = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
-        seen = str(pl_module.images_seen - self._seen_before)
-        epoch = str(trainer.current_epoch)
-        self.rows.append({"epoch": epoch, **values, "lr": rate, "images": seen})
+        epoch, images = str(trainer.current_epoch), str(pl_module.images_in_epoch)
+        self.rows.append({"epoch": epoch, **values, "lr": rate, "images": images})
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), extrasaction="ignore")
         writer.writeheader()

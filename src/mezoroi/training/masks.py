@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezoroi.datasets import Dataset
-from mezoroi.models.preprocess import fit_image
+from mezoroi.models.preprocess import fit_mask
 
 
 class FruitMasks:
@@ -18,7 +18,8 @@ class FruitMasks:
 
     Parameters
     ----------
-    grades : at most 8, those that class channels show
+    height, width : of the network's input in pixels
+    grades : those that class channels show
 
     Attributes
     ----------
@@ -31,23 +32,15 @@ class FruitMasks:
     """
 
     def __init__(self, dataset: Dataset, height: int, width: int, grades: Sequence[str]) -> None:
-        if len(grades) > 8:
-            raise ValueError(f"{len(grades)} grades do not fit into the bits of a byte")
-        self.grades = tuple(grades)
         self.size = (height, width)
         self.known = torch.zeros(len(dataset), len(grades), dtype=torch.bool)
-        self._bits: dict[int, np.ndarray] = {}
+        self._packed: dict[tuple[int, int], np.ndarray] = {}
         for index, item in enumerate(dataset):
-            if item.mask is None:
-                continue
-            bits = np.zeros(self.size, dtype=np.uint8)
-            for bit, grade in enumerate(grades):
+            for number, grade in enumerate(grades):
                 mask = dataset.mask_of(item, grade)
                 if mask is not None:
-                    plane = fit_image(np.where(mask, 255, 0).astype(np.uint8), height, width).pixels
-                    bits |= (plane > 128).astype(np.uint8) << bit
-                    self.known[index, bit] = True
-            self._bits[index] = bits
+                    self.known[index, number] = True
+                    self._packed[index, number] = np.packbits(fit_mask(mask, height, width))
 
     def __len__(self) -> int:
         """Number of fruits with a mask of at least one of the grades."""
@@ -55,12 +48,12 @@ class FruitMasks:
 
     def planes(self, indices: Sequence[int]) -> Tensor:
         """(N, S, H, W) float32, 1 where a fruit shows a grade; 0 where that is not known."""
-        planes = torch.zeros(len(indices), len(self.grades), *self.size)
+        height, width = self.size
+        planes = torch.zeros(len(indices), self.known.shape[1], height, width)
         for row, index in enumerate(indices):
-            if index in self._bits:
-                bits = self._bits[index]
-                for bit in range(len(self.grades)):
-                    planes[row, bit] = torch.from_numpy((bits >> bit) & 1)
+            for number in self.known[index].nonzero()[:, 0].tolist():
+                bits = np.unpackbits(self._packed[index, number], count=height * width)
+                planes[row, number] = torch.from_numpy(bits.reshape(height, width))
         return planes
 
 

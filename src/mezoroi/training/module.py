@@ -44,6 +44,7 @@ class GradingModule(pl.LightningModule):
     ordered : whether the grades have an order
     parts : of the training images, where parts are exchanged; set by `PartLocalization`
     images_seen : images that passed the network in training steps, mixed ones included
+    images_in_epoch : of these, in the present epoch or the one that has just ended
     """
 
     surface_index: Tensor
@@ -63,7 +64,7 @@ class GradingModule(pl.LightningModule):
         self.config = config
         self.size = size
         self.parts: Parts | None = None
-        self.images_seen = 0
+        self.images_seen = self.images_in_epoch = 0
         self.ordered = standard.ordered
         surface = {grade: i for i, grade in enumerate(standard.surface_grades)}
         self.register_buffer(
@@ -87,6 +88,7 @@ class GradingModule(pl.LightningModule):
             stage.requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
+        self.images_in_epoch = 0
         # Lightning keeps the modes it finds, and preparing cached views left the model evaluating.
         self.train()
         # A few hundred fruits, some with swapped tiles, are no better statistics than ImageNet's.
@@ -107,11 +109,11 @@ class GradingModule(pl.LightningModule):
             batch = self.jittered(batch, seeds)
             mixed = self._mix_batch(batch, draws)
         if mixed is not None:
-            loss = self.mixed_losses(mixed, batch_index)
-            self.images_seen += len(mixed.labels)
+            loss, passed = self.mixed_losses(mixed, batch_index), len(mixed.labels)
         else:
-            loss = self.losses(batch, batch_index)
-            self.images_seen += len(batch["labels"])
+            loss, passed = self.losses(batch, batch_index), len(batch["labels"])
+        self.images_seen += passed
+        self.images_in_epoch += passed
         count = len(batch["labels"])
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
         return loss

@@ -77,7 +77,6 @@ class PartLocalization(Callback):
         self.folder = run_dir / PARTS_FOLDER
         self.boxes: Tensor | None = None
         self.record: list[dict[str, Any]] = []
-        self._passed_before = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"boxes": self.boxes, "record": self.record}
@@ -104,12 +103,11 @@ class PartLocalization(Callback):
             pl_module.parts = Parts(data, self.boxes, margins)
             found |= {"m1": margins.m1.tolist(), "m2": margins.m2.tolist()}
         self.record.append(found)
-        self._passed_before = pl_module.images_seen
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, GradingModule)
         if self.record and self.record[-1]["epoch"] == trainer.current_epoch:
-            self.record[-1]["images"] = pl_module.images_seen - self._passed_before
+            self.record[-1]["images"] = pl_module.images_in_epoch
             write_json(self.folder / "parts.json", {"epochs": self.record})
 
 

@@ -6,6 +6,5 @@ const LEAST_WIDTH = 640;
 export async function startOverlay(canvas) {
   const scale = Math.max(1, LEAST_WIDTH / canvas.width);
   [canvas.width, canvas.height] = [canvas.width, canvas.height].map((side) => Math.round(side * scale));
-  await drawMap(canvas, canvas.dataset.overlayMap);
-  canvas.dataset.drawn = "true";
+  if (await drawMap(canvas, canvas.dataset.overlayMap)) canvas.dataset.drawn = "true";
 }

@@ -30,22 +30,22 @@ export function startViewer(viewer) {
   draw();
 }
 
-// False where the map does not come: the network is down, or nobody is logged in any more.
+// False where the map does not come (the network is down, nobody is logged in any more), which leaves
+// no other grade's map under its name; and where another was asked for meanwhile.
 export async function drawMap(canvas, picture) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  canvas.dataset.asked = picture;
   if (!picture) {
     context.clearRect(0, 0, canvas.width, canvas.height);
     return true;
   }
   const image = new Image();
   image.src = `/pictures/${picture}`;
-  try {
-    await image.decode();
-  } catch {
-    return false;
-  }
+  const isThere = await image.decode().then(() => true, () => false);
+  if (canvas.dataset.asked !== picture) return false;
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
+  if (!isThere) return false;
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, width, height);
