@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.bench import explain_melons, explain_real, explain_speed
+from mezoroi.bench import explain_masks, explain_melons, explain_real, explain_speed
 from mezoroi.bench.explain import PARTS, run_explain_bench
 from mezoroi.bench.explain_checks import check_method
 from mezoroi.bench.explain_own import own_table, score_own_maps
@@ -173,6 +175,24 @@ def test_a_melon_cell(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> 
     settings = explain_melons.melon_settings("activation-map", 0, config, 8)
     cell = ledger.find(settings)
     assert cell is not None and len(cell["iou"]) == 6 and cell["milliseconds"] > 0
+
+
+def test_a_cell_of_masks_that_teach(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain_masks, "REPEATS", (0,))
+    monkeypatch.setattr(explain_masks, "MASKS", (0, 2))
+    config: Config = tiny("train.epochs=1")
+    ledger = Ledger(tmp_path / "masks.jsonl")
+    explain_masks.run_masks(tmp_path, ledger, config=config, per_grade=8)
+    cells = [ledger.find(explain_masks.masks_settings(n, 0, config, 8)) for n in (0, 2)]
+    assert all(cell is not None and cell["maps"]["masks"] == 6 for cell in cells)
+    settings = [yaml.safe_load(p.read_text()) for p in tmp_path.glob("explain-runs/*/config.yaml")]
+    assert sorted(one["loss"]["mask_weight"] for one in settings) == [0, 1]
+    melons = explain_melons.made_melons(tmp_path, 8, lambda *_: None)
+    split = explain_melons.split_melons(melons, 8, 0)
+    few = explain_masks.with_few_masks(split, 2, 0)
+    kept = Counter((o.split, o.grade) for o in few if o.mask is not None)
+    assert {kept["train", grade] for grade in "ABD"} == {2} and kept["val", "A"] == 0
+    assert [o.mask for o in few.select("test")] == [o.mask for o in split.select("test")]
 
 
 def test_the_speed_part_measures_against_the_peers(monkeypatch: pytest.MonkeyPatch) -> None:

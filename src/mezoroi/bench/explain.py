@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mezoroi.bench.explain_ceiling import run_ceiling
+from mezoroi.bench.explain_masks import run_masks
 from mezoroi.bench.explain_melons import run_melons
 from mezoroi.bench.explain_page import explain_page
 from mezoroi.bench.explain_real import run_real
@@ -14,7 +15,7 @@ from mezoroi.bench.pages import page_of, write_page
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
-PARTS = ("ceiling", "speed", "melons", "real", "exact")
+PARTS = ("ceiling", "speed", "melons", "masks", "real", "exact")
 
 
 def run_explain_bench(
@@ -35,6 +36,8 @@ def run_explain_bench(
         run_speed(ledgers["speed"])
     if part in ("all", "melons"):
         run_melons(work, ledgers["melons"], progress)
+    if part in ("all", "masks"):
+        run_masks(work, ledgers["masks"], progress)
     if part in ("all", "real"):
         run_real(shared, work, ledgers["real"], progress)
     if part in ("all", "exact"):

@@ -63,6 +63,17 @@ def run_melons(
     config, per_grade : of graders and melons; smaller ones are for trying the bench
     """
     config = config or Config()
+    melons = made_melons(work, per_grade, progress)
+    plan = [(repeat, row) for repeat in REPEATS for row in (TRIVIAL, *EXPLAINERS)]
+    for number, (repeat, row) in enumerate(plan):
+        settings = melon_settings(row, repeat, config, per_grade)
+        split = split_melons(melons, per_grade, repeat)
+        ledger.compute(settings, partial(_cell, row, repeat, split, config, work, progress))
+        progress("explained melon cells", number + 1, len(plan))
+
+
+def made_melons(work: Path, per_grade: int, progress: Progress) -> Dataset:
+    """The melons of the table, made once; without splits."""
     folder = work / "melons" / ("train" if per_grade == PER_GRADE else f"train-{per_grade}")
     write_melons(
         folder,
@@ -71,14 +82,13 @@ def run_melons(
         progress=lambda done: progress("making melons", done, 4 * per_grade),
     )
     dataset = load_dataset(folder)
-    melons = replace(dataset, observations=tuple(replace(one, split=None) for one in dataset))
+    return replace(dataset, observations=tuple(replace(one, split=None) for one in dataset))
+
+
+def split_melons(melons: Dataset, per_grade: int, repeat: int) -> Dataset:
+    """`melons` of which `TEST_PER_GRADE`, or a quarter of fewer, are test."""
     held_out = min(TEST_PER_GRADE, max(1, per_grade // 4))
-    plan = [(repeat, row) for repeat in REPEATS for row in (TRIVIAL, *EXPLAINERS)]
-    for number, (repeat, row) in enumerate(plan):
-        settings = melon_settings(row, repeat, config, per_grade)
-        split = complete_splits(hold_out_per_grade(melons, held_out, repeat), repeat)
-        ledger.compute(settings, partial(_cell, row, repeat, split, config, work, progress))
-        progress("explained melon cells", number + 1, len(plan))
+    return complete_splits(hold_out_per_grade(melons, held_out, repeat), repeat)
 
 
 def _cell(

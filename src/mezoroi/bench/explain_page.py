@@ -12,6 +12,7 @@ import torch
 
 from mezoroi.bench import explain_melons, explain_real
 from mezoroi.bench.explain_ceiling import ceiling_settings
+from mezoroi.bench.explain_masks import masks_section
 from mezoroi.bench.explain_speed import EXACT_IMAGES, exact_settings, speed_settings
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.melons import PER_GRADE, REPEATS, TEST_PER_GRADE
@@ -37,6 +38,7 @@ def explain_page(ledgers: Mapping[str, Ledger]) -> str:
             f"{'GPU' if torch.cuda.is_available() else 'CPU only'}. "
             "Intervals are 95 % bootstrap intervals by specimen.\n",
             _melon_section(ledgers["melons"]),
+            masks_section(ledgers["masks"]),
             _real_section(ledgers["real"]),
             _ceiling_section(ledgers["ceiling"]),
             _speed_section(ledgers["speed"]),
