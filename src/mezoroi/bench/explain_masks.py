@@ -130,7 +130,7 @@ def _masks_name(count: int | None) -> str:
     return "all" if count is None else str(count)
 
 
-def _masks_row(name: str, cells: Sequence[Cell]) -> list[str]:
+def _masks_row(name: str, cells: Sequence[Mapping[str, Any]]) -> list[str]:
     if not cells:
         return [name, MISSING, MISSING, MISSING]
     each = [cell["maps"]["mean_iou"]["value"] for cell in cells]
