@@ -15,8 +15,10 @@ from safetensors.numpy import load_file, save_file
 import mezoroi as mz
 from mezoroi.bundle import SECOND_READER
 from mezoroi.cli import main
+from mezoroi.datasets.melons import write_melons
 from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import true_grades
+from mezoroi.files import content_hash
 from mezoroi.models import SecondReader
 from mezoroi.references import add_grade
 from mezoroi.reliability import SaliencyClusters, fit_reliability
@@ -24,10 +26,14 @@ from mezoroi.reliability.adjustment import AdjustmentTrial
 from mezoroi.reliability.clusters import as_vectors
 from mezoroi.reliability.model import plain_signals
 from mezoroi.reliability.store import RELIABILITY_JSON, read_reliability, write_reliability
-from mezoroi.reliability_runs import fit_reliability_of_run
+from mezoroi.reliability_runs import (
+    fit_reliability_of_run,
+    notes_on_adjusting,
+    reliability_report,
+)
 from mezoroi.report.reliability import counts_text
 from mezoroi.trust_scores import class_accuracies, find_suspects
-from mezoroi.trusting import answers_of, clusters_for, fit_on
+from mezoroi.trusting import EXAMPLES, answers_of, clusters_for, examples, fit_on
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +44,33 @@ def everything(dataset: mz.Dataset) -> mz.Dataset:
 
 
 @pytest.fixture(scope="module")
-def fitted_run(
-    run_dir: Path, everything: mz.Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def fresh_melons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """28 melons that the grader never saw."""
+    folder = tmp_path_factory.mktemp("fresh") / "melons"
+    write_melons(folder, 7, seed=6, height=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fresh(fresh_melons: Path) -> mz.Dataset:
+    dataset = mz.load_dataset(fresh_melons)
+    return dataset.with_splits({item.id: "calibration" for item in dataset})
+
+
+@pytest.fixture(scope="module")
+def fitted_run(run_dir: Path, fresh: mz.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted") / "melon"
     shutil.copytree(run_dir, folder)
-    fit_reliability_of_run(folder, everything, n_clusters=3)
+    fit_reliability_of_run(folder, fresh, n_clusters=3)
     return folder
 
 
 def test_a_grading_says_how_far_to_trust_it(
-    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+    fitted_run: Path, fresh: mz.Dataset, tmp_path: Path
 ) -> None:
     grader = mz.Grader.load(fitted_run, device="cpu")
     model, record = read_reliability(fitted_run)
-    item = everything.observations[0]
+    item = fresh.observations[0]
     grading = grader.grade(item.image.parent)
     row = record.observations[0]
     assert row["id"] == item.id
@@ -132,33 +150,33 @@ def test_a_grading_hears_the_second_reader(grader: mz.Grader, everything: mz.Dat
 
 
 def test_runs_without_a_second_reader_grade_as_before(
-    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+    fitted_run: Path, fresh: mz.Dataset, tmp_path: Path
 ) -> None:
     earlier = tmp_path / "earlier"
     shutil.copytree(fitted_run, earlier)
     (earlier / SECOND_READER).unlink()
     old = mz.Grader.load(earlier, device="cpu")
-    assert np.isnan(old.predict(everything).reading).all()
-    model, record = fit_on(old, everything, clusters=SaliencyClusters(3))
+    assert np.isnan(old.predict(fresh).reading).all()
+    model, record = fit_on(old, fresh, clusters=SaliencyClusters(3))
     assert "second reader" not in model.combination.names
     write_reliability(earlier, model, record)
     # With that file the run is one of an earlier version, and a reader beside it changes nothing.
     shutil.copy(fitted_run / SECOND_READER, earlier / SECOND_READER)
-    item = everything.observations[3].image.parent
+    item = fresh.observations[3].image.parent
     assert mz.Grader.load(earlier).grade(item).chance == pytest.approx(
         mz.Grader(old.bundle, gallery=old.gallery, reliability=model).grade(item).chance
     )
 
 
 def test_a_second_reader_of_an_earlier_kernel_is_left_out(
-    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+    fitted_run: Path, fresh: mz.Dataset, tmp_path: Path
 ) -> None:
     earlier = tmp_path / "earlier"
     shutil.copytree(fitted_run, earlier)
     tensors = load_file(earlier / SECOND_READER)
     tensors["width"] = tensors.pop("length")
     save_file(tensors, earlier / SECOND_READER)
-    assert np.isnan(mz.Grader.load(earlier).predict(everything).reading).all()
+    assert np.isnan(mz.Grader.load(earlier).predict(fresh).reading).all()
     del tensors["width"]
     save_file(tensors, earlier / SECOND_READER)
     with pytest.raises(MezoroiError, match="length is nan, not above 0"):
@@ -202,7 +220,7 @@ def test_a_cluster_that_was_mostly_wrong_adjusts_gradings(
     binary = replace(answers, given=answers.given % 2, logits=answers.logits[:, :2])
     binary = binary.subset(np.tile(np.arange(28), 4))
     truth = (binary.given + 1) % 2
-    groups = np.repeat(np.arange(4), 28)
+    groups = np.arange(112)
     model = fit_reliability(binary, truth, groups, "activation-map", SaliencyClusters(2))
     assert model.adjusts and model.trial == AdjustmentTrial(112, 0)
     judged = model.judge(binary, grader.standard.grades, [None] * 112)
@@ -230,7 +248,7 @@ def test_a_doubtful_map_beside_the_fruit_looked_at_the_background(
 
 
 def test_reliability_of_another_model_is_refused_and_of_other_grades_left_out(
-    fitted_run: Path, everything: mz.Dataset, tmp_path: Path
+    fitted_run: Path, fresh: mz.Dataset, tmp_path: Path
 ) -> None:
     other = tmp_path / "run"
     shutil.copytree(fitted_run, other)
@@ -240,11 +258,11 @@ def test_reliability_of_another_model_is_refused_and_of_other_grades_left_out(
     with pytest.raises(MezoroiError, match="is of another model: fit it again"):
         mz.Grader.load(other)
     path.write_text(json.dumps({**content, "grades": ["A", "B"]}), encoding="utf-8")
-    grading = mz.Grader.load(other).grade(everything.observations[0].image.parent)
+    grading = mz.Grader.load(other).grade(fresh.observations[0].image.parent)
     assert grading.reliability is None
     assert "it was fitted for grades A, B" in grading.notes[-1]
     path.write_text(json.dumps({**content, "format": 1}), encoding="utf-8")
-    grading = mz.Grader.load(other).grade(everything.observations[0].image.parent)
+    grading = mz.Grader.load(other).grade(fresh.observations[0].image.parent)
     assert grading.reliability is None
     assert "an earlier version of Mezoroi fitted it; fit it again" in grading.notes[-1]
     path.write_text(json.dumps({**content, "format": 99}), encoding="utf-8")
@@ -268,18 +286,18 @@ def test_what_cannot_be_fitted_on_is_refused(grader: mz.Grader, everything: mz.D
 
 
 def test_suspects_are_fruits_graded_otherwise_most_doubtful_first(
-    fitted_run: Path, everything: mz.Dataset
+    fitted_run: Path, fresh: mz.Dataset
 ) -> None:
     grader = mz.Grader.load(fitted_run, device="cpu")
-    found = find_suspects(grader, everything)
-    wrong = grader.predict(everything).grades != true_grades(grader, everything)
+    found = find_suspects(grader, fresh)
+    wrong = grader.predict(fresh).grades != true_grades(grader, fresh)
     assert {one.id for one in found} == {
-        item.id for item, bad in zip(everything, wrong, strict=True) if bad
+        item.id for item, bad in zip(fresh, wrong, strict=True) if bad
     }
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
     with pytest.raises(MezoroiError, match="has no reliability yet"):
-        find_suspects(mz.Grader(grader.bundle), everything)
+        find_suspects(mz.Grader(grader.bundle), fresh)
 
 
 def test_counts_of_two_grades_are_named_as_the_paper_does() -> None:
@@ -295,8 +313,9 @@ def run_verb(*words: str | Path) -> int:
 
 
 def test_the_verbs(
-    run_dir: Path, melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path, fresh_melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    melons = fresh_melons
     run, data = tmp_path / "run", tmp_path / "calibration.csv"
     shutil.copytree(run_dir, run)
     lines = (melons / "manifest.csv").read_text(encoding="utf-8").splitlines()
@@ -341,3 +360,98 @@ def test_the_verbs(
     assert ("ask an expert, unreliable because" in line) == grading["ask_expert"]
     assert run_verb("reliability", "fit", run, data, "--clusters", "none") == 2
     assert capsys.readouterr().err == "error: --clusters is none: give a number or eigengap\n"
+    assert run_verb("reliability", "fit", run, data, "--coverage", "1.5") == 2
+    assert "coverage is 1.5: use a share between 0 and 1" in capsys.readouterr().err
+    assert run_verb("reliability", "fit", run, data, "--clusters", "29") == 2
+    assert "28 fruits in val do not make 29 clusters" in capsys.readouterr().err
+
+
+def test_fruits_that_the_grader_learned_from_are_left_out_whatever_their_split(
+    run_dir: Path, dataset: mz.Dataset, fresh: mz.Dataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    splits = mz.Grader.load(run, device="cpu").bundle.data["splits"]
+    learned = [item for item in dataset if splits[item.id] == "train"]
+    renamed = [replace(item, id=f"again-{item.id}", split="calibration") for item in learned]
+    with pytest.raises(
+        MezoroiError, match=f"learned from all {len(learned)} fruits of calibration"
+    ):
+        fit_reliability_of_run(run, replace(dataset, observations=tuple(renamed)))
+    mixed = replace(fresh, observations=(*fresh.observations, *renamed[:6]))
+    _, record = fit_reliability_of_run(run, mixed, n_clusters=2)
+    assert record.left_out == 6
+    assert {row["id"] for row in record.observations} == {item.id for item in fresh}
+    assert read_reliability(run)[1] == record
+
+
+def test_a_copy_under_another_name_is_no_neighbour_and_known_to_have_been_fitted_on(
+    fitted_run: Path, dataset: mz.Dataset, fresh: mz.Dataset
+) -> None:
+    grader = mz.Grader.load(fitted_run, device="cpu")
+    learned = {item.id for item in grader.gallery.index.references()}
+    first = next(item for item in dataset if item.id in learned)
+    copy = replace(dataset, observations=(replace(first, id="copy", specimen="copy"),))
+    own = grader.gallery.neighbours(grader.predict(copy).embeddings, 9)[0]
+    assert own[0].id == first.id
+    heard = answers_of(grader, copy, "activation-map").neighbours[0]
+    grades = [grader.standard.grades.index(one.grade) for one in own[1:9]]
+    assert heard.tolist() == grades
+    copies = replace(fresh, observations=tuple(replace(o, id=f"x-{o.id}") for o in fresh))
+    assert "fitted on 28 of these 28" in notes_on_adjusting(fitted_run, copies)[0]
+    assert notes_on_adjusting(fitted_run, dataset) == []
+
+
+def test_pictures_of_an_earlier_fit_do_not_stay(
+    fitted_run: Path, fresh: mz.Dataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    half = replace(fresh, observations=fresh.observations[::2])
+    _, record = fit_reliability_of_run(run, half, n_clusters=2)
+    shown = {path.name for path in (run / EXAMPLES).iterdir()}
+    assert shown == {row["file"] for row in examples(record)}
+    assert shown <= {f"{content_hash(item.image)}.jpg" for item in half}
+
+
+def test_after_a_grade_was_added_reliability_can_be_fitted_anew_and_judges_it(
+    run_dir: Path, fresh: mz.Dataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    example = fresh.observations[0].image.parent
+    add_grade(mz.Grader.load(run, device="cpu"), run, "E", [example])
+    standard = mz.Grader.load(run, device="cpu").standard
+    rows = tuple(replace(o, grade="E") if n < 2 else o for n, o in enumerate(fresh))
+    fit_reliability_of_run(run, replace(fresh, standard=standard, observations=rows))
+    grader = mz.Grader.load(run, device="cpu")
+    seen = grader.predict(fresh)
+    assert seen.logits.shape == (28, 5)
+    np.testing.assert_allclose(
+        seen.logits, grader.bundle.config.loss.scale * seen.similarity, rtol=1e-5
+    )
+    grading = grader.grade(example)
+    assert grading.grade == "E" and grading.reliability is not None
+    assert grading.chance is not None and 0 <= grading.chance <= 1
+
+
+def test_the_report_refuses_the_reliability_of_another_model(
+    fitted_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    model, record = read_reliability(run)
+    write_reliability(run, model, replace(record, fingerprint="another"))
+    with pytest.raises(MezoroiError, match="of another model: fit it again"):
+        reliability_report(run, tmp_path / "page.html")
+
+
+def test_scoring_reliability_that_is_not_there_is_refused_before_anything_is_computed(
+    run_dir: Path, melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    (run / RELIABILITY_JSON).unlink(missing_ok=True)
+    assert run_verb("evaluate", run, melons, "--split", "all", "--adjust") == 2
+    assert "no reliability yet: fit it" in capsys.readouterr().err
+    assert not (run / "evaluation").exists()

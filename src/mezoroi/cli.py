@@ -177,6 +177,7 @@ def evaluate(
     from mezoroi.outputs import evaluate_to_folder
     from mezoroi.reliability_runs import notes_on_adjusting
     from mezoroi.report.evaluation import evaluation_text
+    from mezoroi.trust_scores import fitted_reliability
     from mezoroi.workflow import with_splits_of
 
     console = Console(as_json)
@@ -186,7 +187,8 @@ def evaluate(
     dataset = with_splits_of(grader, dataset)
     chosen = dataset if split == "all" else dataset.select(split)
     folder = out if out is not None else run / "evaluation" / split
-    if adjust and grader.reliability is not None:
+    if adjust:
+        fitted_reliability(grader)
         console.notes(notes_on_adjusting(run, chosen))
     with console.progress() as report:
         scores = evaluate_to_folder(grader, chosen, folder, language.value, report, adjust)

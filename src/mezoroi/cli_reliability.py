@@ -71,6 +71,8 @@ def fit(
         )
     if split is not None and split != record.split:
         console.notes([f"no fruits of {split}: fitted on {record.split}, held out in training too"])
+    if record.left_out:
+        console.notes([f"left out {record.left_out} fruits that the grader learned from"])
     fitted = model.clusters
     right = sum(row["grade"] == row["given"] for row in record.observations)
     variance = float(fitted.explained_variance_ratio_.sum())
@@ -81,6 +83,7 @@ def fit(
             "split": record.split,
             "method": model.method,
             "observations": len(record.observations),
+            "left_out": record.left_out,
             "right": right,
             "clusters": fitted.n_clusters_,
             "variance_kept": variance,

@@ -38,7 +38,7 @@ class Predictions:
     Attributes
     ----------
     similarity : (N, G)
-    logits : (N, G) scores of the trained head, without a margin
+    logits : (N, G) as `Runner.logits`
     embeddings : (N, D)
     features : (N, K) mean pooled feature map
     maps : (N, S, h, w) activation maps, one value per cell of the feature map; S = 0 for a model

@@ -89,6 +89,8 @@ def grading_line(grading: Grading) -> str:
             f", reliability {grading.reliability:.2f} ({right} of {grading.reliability_cases}, "
             f"cluster {grading.reliability_cluster})"
         )
+    if len(grading.grade_set) > 1:
+        line += f", {' or '.join(grading.grade_set)} ({grading.grade_set_coverage:.0%})"
     if grading.reliability_reason is not None:
         line += f"; ask an expert, unreliable because {grading.reliability_reason['en']}"
     return line
@@ -248,6 +250,7 @@ def _report_item(result: Grading | GradingFailure) -> ReportItem:
         is_unlike_all=result.is_unlike_all,
         map_grade=result.map_grade if result.map_differs else None,
         reliability=result.reliability,
+        reliability_interval=result.reliability_interval,
         reliability_cases=result.reliability_cases,
         reliability_reason=result.reliability_reason,
         cluster_map=result.cluster_map,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from mezoroi.bundle import read_bundle
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
+from mezoroi.files import content_hash, write_text
 from mezoroi.grader import Grader
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.clusters import SaliencyClusters
@@ -63,23 +64,54 @@ def fit_reliability_of_run(
     grader = Grader(bundle, gallery=gallery)
     dataset = with_splits_of(grader, dataset)
     split = chosen_split(dataset, split)
+    asked = sum(item.split == split for item in dataset)
+    dataset = without_learned(grader, dataset, split)
     fruits = sum(item.split == split for item in dataset)
     count = clusters_for(fruits) if n_clusters is None else n_clusters
     if kernel_scale != "median" and not 0 < kernel_scale < float("inf"):
         raise MezoroiError(f"the kernel scale is {kernel_scale}: use one above 0, or median")
     if count != "eigengap" and count < 1:
         raise MezoroiError(f"{count} clusters: ask for 1 or more, or eigengap")
+    if not 0 < coverage < 1:
+        raise MezoroiError(f"coverage is {coverage}: use a share between 0 and 1, such as 0.9")
     clusters = SaliencyClusters(count, kernel_scale=kernel_scale, random_state=seed)
     model, record = fit_on(grader, dataset, split, method, clusters, coverage, progress)
+    record = replace(record, left_out=asked - fruits)
     write_fitted(folder, model, record, dataset.select(split))
     return model, record
+
+
+def without_learned(grader: Grader, dataset: Dataset, split: str) -> Dataset:
+    """`dataset` with fruits of `split` that the grader learned from counted as train.
+
+    They are recognised by their content: a manifest may call a training fruit anything.
+
+    Raises
+    ------
+    MezoroiError
+        If the grader learned from all of them.
+    """
+    data = grader.bundle.data
+    learned = {data["content"][name] for name, own in data["splits"].items() if own == "train"}
+    chosen = [item for item in dataset if item.split == split]
+    known = [item.id for item in chosen if content_hash(item.image) in learned]
+    if split == "train" or not known:
+        return dataset
+    if len(known) == len(chosen):
+        raise MezoroiError(
+            f"the grader learned from all {len(chosen)} fruits of {split}, there it is right too "
+            "often: give fruits that it has not seen"
+        )
+    return dataset.with_splits(
+        {item.id: "train" if item.id in set(known) else str(item.split) for item in dataset}
+    )
 
 
 def notes_on_adjusting(run_dir: str | Path, dataset: Dataset) -> list[str]:
     """What to know of scores of a run's reliability on a dataset: whether it was fitted there."""
     _, record = read_reliability(run_dir)
-    fitted = {row["id"] for row in record.observations}
-    known = sum(item.id in fitted for item in dataset)
+    fitted = {row.get("content") for row in record.observations}
+    known = sum(content_hash(item.image) in fitted for item in dataset)
     if not known:
         return []
     return [
@@ -109,6 +141,11 @@ def reliability_report(
             f"{folder} has no reliability yet: fit it with `mezoroi reliability fit {folder} DATA`"
         )
     model, record = read_reliability(folder)
+    if record.fingerprint != bundle.fingerprint:
+        raise MezoroiError(
+            f"the reliability in {folder} is of another model: "
+            "fit it again with `mezoroi reliability fit`"
+        )
     fitted = model.clusters
     shown = examples(record)
     by_cluster = {

@@ -112,7 +112,13 @@ class Runner:
         return grade_evidence(output.class_channels, channels)
 
     def logits(self, output: ModelOutput) -> Tensor:
-        """(N, G) scores of the trained head, without a margin."""
+        """(N, G) scores of the trained head, without a margin.
+
+        The head knows nothing of a grade that was added without training: then they are scaled
+        similarities, which the scores of ArcFace are too.
+        """
+        if self.bundle.added_grades:
+            return self.bundle.config.loss.scale * self.similarity(output.embedding)
         scores: Tensor = self.bundle.head.get_logits(output.embedding)  # type: ignore[operator]
         return scores
 

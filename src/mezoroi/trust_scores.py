@@ -65,7 +65,7 @@ def reliability_scores(
     MezoroiError
         If the grader has no fitted reliability.
     """
-    model = _model_of(grader)
+    model = fitted_reliability(grader)
     answers = answers_of(grader, dataset, model.method, progress)
     truth = true_grades(grader, dataset)
     adjusted = model.adjust(answers)
@@ -119,7 +119,7 @@ def find_suspects(grader: Grader, dataset: Dataset, progress: Progress = silent)
     Only fruits that the grader grades otherwise than the expert. Of fruits that it learned from it
     repeats the expert's mistakes more than of others.
     """
-    model = _model_of(grader)
+    model = fitted_reliability(grader)
     answers = answers_of(grader, dataset, model.method, progress)
     return _suspects(grader, dataset, answers, model)
 
@@ -144,7 +144,8 @@ def _suspects(
     ]
 
 
-def _model_of(grader: Grader) -> ReliabilityModel:
+def fitted_reliability(grader: Grader) -> ReliabilityModel:
+    """The reliability of a grader; a MezoroiError where none was fitted."""
     if grader.reliability is None:
         raise MezoroiError(
             "this run has no reliability yet: fit it with `mezoroi reliability fit RUN DATA`"

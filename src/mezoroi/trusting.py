@@ -16,7 +16,7 @@ from mezoroi.capture.images import read_image
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import true_grades
-from mezoroi.files import write_bytes
+from mezoroi.files import content_hash, write_bytes
 from mezoroi.grader import Grader, Predictions
 from mezoroi.grading_maker import NEIGHBOURS
 from mezoroi.maps import upsample_maps
@@ -42,6 +42,7 @@ _PER_CLUSTER = 10
 _BATCH = 32
 _THUMBNAIL = 200
 _SEARCHED = 4
+_SAME_PICTURE = 1 - 1e-5
 
 
 def clusters_for(count: int) -> int:
@@ -147,15 +148,26 @@ def fit_on(
             f"{len(chosen)} fruits in {split} are too few to know how reliable a grader is: "
             f"give at least {LEAST}, better 200"
         )
-    method = method or default_method(grader.bundle)
     clusters = clusters or SaliencyClusters(clusters_for(len(chosen)))
+    if clusters.n_clusters != "eigengap" and clusters.n_clusters > len(chosen):
+        raise MezoroiError(
+            f"{len(chosen)} fruits in {split} do not make {clusters.n_clusters} clusters: "
+            "give more fruits or ask for fewer clusters"
+        )
+    method = method or default_method(grader.bundle)
     answers = answers_of(grader, chosen, method, progress)
     truth = true_grades(grader, chosen)
     model = fit_reliability(answers, truth, chosen.specimens, method, clusters, coverage)
     model = replace(model, background=_background(grader, chosen, model, answers, progress))
     grades = grader.standard.grades
     observations = tuple(
-        {"id": item.id, "grade": item.grade, "given": grades[given], "cluster": int(q) + 1}
+        {
+            "id": item.id,
+            "content": content_hash(item.image),
+            "grade": item.grade,
+            "given": grades[given],
+            "cluster": int(q) + 1,
+        }
         for item, given, q in zip(chosen, answers.given, model.clusters.labels_, strict=True)
     )
     return model, Record(grader.bundle.fingerprint, grades, split, observations)
@@ -188,17 +200,25 @@ def _background(
 
 def write_fitted(folder: Path, model: ReliabilityModel, record: Record, dataset: Dataset) -> None:
     """Write a fitted reliability into a run folder, with pictures of examples of every cluster."""
-    write_reliability(folder, model, record)
     images = {item.id: item.image for item in dataset}
-    for row in examples(record):
+    shown = examples(record)
+    for row in shown:
         picture = read_image(images[row["id"]], max_side=_THUMBNAIL)
         stream = io.BytesIO()
         Image.fromarray(picture).save(stream, "JPEG", quality=85)
         write_bytes(folder / EXAMPLES / row["file"], stream.getvalue())
+    write_reliability(folder, model, record)
+    wanted = {row["file"] for row in shown}
+    for path in (folder / EXAMPLES).glob("*.jpg"):
+        if path.name not in wanted:
+            path.unlink()
 
 
 def examples(record: Record) -> list[dict[str, Any]]:
-    """Up to four wrong and four right fruits of every cluster, each with its picture's name."""
+    """Up to four wrong and four right fruits of every cluster, each with its picture's name.
+
+    Pictures are named by what they show, so that those of another fit are never taken for these.
+    """
     chosen = []
     for right in (False, True):
         seen: dict[int, int] = {}
@@ -207,7 +227,7 @@ def examples(record: Record) -> list[dict[str, Any]]:
             if (row["grade"] == row["given"]) != right or seen.get(cluster, 0) >= EXAMPLES_SHOWN:
                 continue
             seen[cluster] = seen.get(cluster, 0) + 1
-            chosen.append({**row, "file": f"{number:05d}.jpg"})
+            chosen.append({**row, "file": f"{row.get('content', f'{number:05d}')}.jpg"})
     return chosen
 
 
@@ -231,12 +251,16 @@ def fit_in_training(
 def _others(
     grader: Grader, dataset: Dataset, predictions: Predictions
 ) -> Sequence[Sequence[Neighbour]]:
-    """Each fruit's most similar references that are of other specimens."""
+    """Each fruit's most similar references that are of other specimens, by name and by picture."""
     specimen = {item.id: item.specimen for item in dataset}
     if grader.gallery is None:
         return [[] for _ in range(len(dataset))]
     found = grader.gallery.neighbours(predictions.embeddings, 2 * NEIGHBOURS)
     return [
-        [one for one in row if specimen.get(one.id) != item.specimen][:NEIGHBOURS]
+        [
+            one
+            for one in row
+            if specimen.get(one.id) != item.specimen and one.similarity < _SAME_PICTURE
+        ][:NEIGHBOURS]
         for item, row in zip(dataset, found, strict=True)
     ]

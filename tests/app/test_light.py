@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mezoroi.app.drawing import describe
 from mezoroi.app.light import FEWEST_PICTURES, deviations, light_of, training_light
+from mezoroi.app.reading import Upload
 from mezoroi.app.roles import Role
 from mezoroi.app.store import fruits, runs, silhouettes
 from mezoroi.app.tables import Fruit, GradingRow
 from mezoroi.app.views import result_view
+from mezoroi.capture.sources import FruitInput
+from mezoroi.grading import Grading
 from mezoroi.retrieval.gallery import THUMBNAILS
+from mezoroi.standard import GradingStandard
 from tests.app.conftest import App, work
 from tests.app.filled import add, judge
 
@@ -99,8 +105,52 @@ def test_why_an_expert_should_look_is_said_in_the_users_language(app: App) -> No
         grading.result = {**grading.result, **more}
     client = app.client(Role.NEWCOMER)
     page = client.get(f"/fruits/{number}", headers={"accept-language": "en"}).text
-    assert "A new kind." in page and "in 90 % of cases" in page
-    assert "見慣れない果実です。" in client.get(f"/fruits/{number}").text
+    assert "Please ask an expert. Unreliable because: A new kind." in page
+    assert "in 90 % of cases" in page
+    japanese = client.get(f"/fruits/{number}").text
+    assert "熟練者に確かめてください。当てにできない理由：見慣れない果実です。" in japanese
+
+
+def test_four_right_of_four_are_few_examples_and_not_ten_of_ten(app: App) -> None:
+    number = add(app.services, "A", reliability=1.0)
+    more = {"sureness": "few", "reliability_cases": 4, "reliability_interval": [0.51, 1.0]}
+    with app.services.database.write() as session:
+        grading = fruits.newest_grading(session, number)
+        assert grading is not None
+        grading.result = {**grading.result, **more}
+    client = app.client(Role.NEWCOMER)
+    page = client.get(f"/fruits/{number}", headers={"accept-language": "en"}).text
+    assert "Few examples: 4 of 4 such cases were right" in page and "0.51–1.00" in page
+    japanese = client.get(f"/fruits/{number}").text
+    assert "例が少ない" in japanese and "似た例 4 玉のうち 4 玉で正解" in japanese
+
+
+def test_an_adjusted_grade_is_ahead_of_nothing_and_its_cluster_is_shown(
+    app: App, melons: Path
+) -> None:
+    path = sorted(melons.glob("captures/*/surface.png"))[0]
+    surface = np.asarray(Image.open(path).convert("RGB"))
+    standard = GradingStandard.melon()
+    similarity = {"A": 0.9, "B": 0.2, "C": 0.1, "D": 0.0}
+    usual = Grading("a.png", "A", similarity, dict.fromkeys(similarity, 0.5), {}, None, None,
+                    surface, standard)  # fmt: skip
+    clustered = replace(
+        usual,
+        grade="B",
+        adjusted_from="A",
+        reliability=0.8,
+        reliability_cases=20,
+        cluster_map=np.full(surface.shape[:2], 0.5, np.float32),
+    )
+    blobs = app.services.blobs
+    upload = Upload(FruitInput("a.png", surface), None, None)
+    found = describe(clustered, upload, blobs, shown_name="a.png")
+    assert found["gap"] is None and found["is_clear"] is None and found["sureness"] == "fairly"
+    shown = found["pictures"]["cluster_map"]
+    assert max(shown["width"], shown["height"]) <= 640
+    seen = describe(usual, upload, blobs, shown_name="a.png")
+    assert seen["gap"] == pytest.approx(0.7) and seen["is_clear"] is True
+    assert seen["sureness"] is None and seen["pictures"]["cluster_map"] is None
 
 
 def test_the_mean_outline_is_that_of_fruits_that_experts_graded_so(app: App) -> None:

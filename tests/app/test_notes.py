@@ -20,6 +20,7 @@ SOURCES = (
     "app/retraining.py",
     "app/training_data.py",
     "datasets/repeats.py",
+    "reliability/judge.py",
 )
 
 
@@ -42,6 +43,12 @@ SOURCES = (
             "melon (1).jpg has 20000 x 9000 pixels, more than 100000000: take a smaller picture",
             "melon (1).jpg は 20000 x 9000 画素で、上限（100000000）を超えています。"
             "小さめに撮ってください。",
+        ),
+        (
+            "no reliability: it was fitted for grades A, B; "
+            "fit it again with `mezoroi reliability fit`",
+            "信頼度は出ません。等級 A, B について求めたものなので、"
+            "`mezoroi reliability fit` で求め直してください。",
         ),
         ("12 train, 3 val, 4 test", "学習 12 玉、確認 3 玉、テスト 4 玉"),
         (

@@ -163,3 +163,27 @@ def test_the_label_that_all_witnesses_contradict_comes_first():
     assert doubts(answers, labels, 1.0).score[7] == pytest.approx(
         np.mean([found.model[7], found.neighbours[7]])
     )
+
+
+def test_a_specimen_has_one_vote_on_adjusting():
+    maps = np.random.default_rng(0).random((40, 8, 8))
+    truth, given = np.ones(40, int), np.zeros(40, int)
+    each = try_adjustment(SaliencyClusters(1), maps, truth, given, np.arange(40))
+    assert (each.corrected, each.spoiled, each.helps) == (40, 0, True)
+    few = try_adjustment(SaliencyClusters(1), maps, truth, given, np.repeat(np.arange(4), 10))
+    assert (few.corrected, few.spoiled, few.helps) == (4, 0, False)
+
+
+def test_a_signal_that_may_not_speak_against_is_left_out_instead():
+    generator = np.random.default_rng(3)
+    good = generator.random(200)
+    right = generator.random(200) < good
+    signals = {"good": good, "saliency cluster": ~right + 0.1 * generator.random(200)}
+    free = Combination.fit(signals, right)
+    assert dict(zip(free.names, free.weights, strict=True))["saliency cluster"] < 0
+    held = Combination.fit(signals, right, never_against={"saliency cluster"})
+    alone = Combination.fit({"good": good}, right)
+    assert held.names == ("good",) and held.weights == alone.weights
+    np.testing.assert_array_equal(held.chance(signals), alone.chance(signals))
+    upward = {"good": good, "saliency cluster": right + 0.1 * generator.random(200)}
+    assert len(Combination.fit(upward, right, never_against={"saliency cluster"}).names) == 2

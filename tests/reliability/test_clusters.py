@@ -248,3 +248,52 @@ def test_it_is_a_scikit_learn_estimator(rng_state):
     first, second = (clone(asked).fit(maps, place, place) for _ in range(2))
     assert first.labels_.tolist() == second.labels_.tolist()
     assert (maps == kept).all() and rng_state() == before
+
+
+def test_maps_of_one_specimen_do_not_vouch_for_each_other():
+    generator = np.random.default_rng(0)
+    specimens = generator.random((24, 8, 8))
+    maps = np.repeat(specimens, 6, axis=0) + 0.01 * generator.random((144, 8, 8))
+    groups = np.repeat(np.arange(24), 6)
+    truth = generator.integers(2, size=144)
+    fitted = SaliencyClusters(4).fit(maps, truth, np.zeros(144, int), groups)
+    new = generator.random((40, 8, 8))
+    blind = SaliencyClusters(4).fit(maps, truth, np.zeros(144, int))
+    assert (blind.novelty(new) > 1).all()
+    assert (fitted.novelty(new) > 1).mean() < 0.3
+    right = truth == 0
+    shares, novelty = fitted.held_out(right, groups)
+    assert novelty.max() == pytest.approx(1)
+    for row in (0, 7, 143):
+        others = (fitted.labels_ == fitted.labels_[row]) & (groups != groups[row])
+        assert shares[row] == pytest.approx(right[others].mean())
+
+
+def test_a_specimen_alone_is_judged_by_its_own_maps():
+    maps = np.random.default_rng(1).random((12, 8, 8))
+    alone = SaliencyClusters(2).fit(maps, np.zeros(12, int), np.zeros(12, int), np.zeros(12))
+    plain = SaliencyClusters(2).fit(maps, np.zeros(12, int), np.zeros(12, int))
+    assert alone.novelty_limit_ == plain.novelty_limit_
+
+
+def test_one_map_alone_is_a_cluster():
+    maps = np.random.default_rng(1).random((1, 8, 8))
+    fitted = SaliencyClusters(1).fit(maps, [0], [0])
+    assert fitted.predict(maps).tolist() == [0] and fitted.novelty_limit_ == 0
+
+
+def test_equal_maps_are_never_parted():
+    kinds = np.random.default_rng(2).random((3, 8, 8))
+    fitted = SaliencyClusters(8).fit(
+        np.repeat(kinds, 20, axis=0), np.zeros(60, int), np.zeros(60, int)
+    )
+    assert fitted.n_clusters_ == 3
+    assert np.bincount(fitted.labels_).tolist() == [20, 20, 20]
+
+
+def test_a_longer_name_fits_into_adjusted_predictions():
+    maps, _ = blobs(40, places=1)
+    truth = np.array(["not ready"] * 40)
+    given = np.array(["ready"] * 40)
+    fitted = SaliencyClusters(1).fit(maps, truth, given)
+    assert fitted.adjust(maps[:2], np.array(["ready", "ready"])).tolist() == ["not ready"] * 2

@@ -16,9 +16,12 @@ from mezoroi.app.blobs import Blobs
 from mezoroi.app.reading import Silhouette, Upload
 from mezoroi.capture.sources import PHOTO_SIDE
 from mezoroi.grading import Grading
-from mezoroi.report.html import CLEAR_GAP, FAIRLY_SURE, SURE, decision_gap
+from mezoroi.report.html import CLEAR_GAP, decision_gap
+from mezoroi.report.overlay import overlay
+from mezoroi.report.sureness import sureness
 
 THUMBNAIL_SIDE = 320
+_CLUSTER_SIDE = 640
 _QUALITY = 88
 _DIGITS = 4
 
@@ -33,34 +36,31 @@ def describe(grading: Grading, upload: Upload, blobs: Blobs, *, shown_name: str)
     Returns
     -------
     `Grading.to_dict` with ``pictures`` (names of blobs with their sizes: ``surface``,
-    ``thumbnail``, ``photo`` or None, ``maps`` by grade), ``gap`` and ``is_clear`` of the decision,
-    ``sureness`` (``sure``, ``fairly``, ``unsure`` or None), ``silhouette``; each neighbour has a
-    ``picture``
+    ``thumbnail``, ``photo`` and ``cluster_map``, or None, ``maps`` by grade), ``gap`` and
+    ``is_clear`` of the decision, ``sureness`` (its words, or None), ``silhouette``; each neighbour
+    has a ``picture``
     """
     path = grading.source
     content = grading.to_dict()
-    gap = decision_gap(grading.similarity)
+    # An adjusted grade is not the most similar one, so that nothing is ahead of anything.
+    gap = decision_gap(grading.similarity) if grading.adjusted_from is None else math.nan
+    found = sureness(grading.reliability, grading.reliability_cases)
     return content | {
         "source": shown_name,
         "notes": [note.replace(path, shown_name) for note in grading.notes],
         "neighbours": [_neighbour(entry, blobs) for entry in content["neighbours"]],
         "gap": None if math.isnan(gap) else gap,
         "is_clear": None if math.isnan(gap) or grading.is_unlike_all else gap >= CLEAR_GAP,
-        "sureness": _sureness(grading.reliability),
+        "sureness": None if found is None else found.words,
         "silhouette": _silhouette(upload.silhouette),
         "pictures": {
             "surface": _photo(grading.surface, PHOTO_SIDE, blobs),
             "thumbnail": _photo(grading.surface, THUMBNAIL_SIDE, blobs),
             "photo": None if upload.photo is None else _photo(upload.photo, PHOTO_SIDE, blobs),
+            "cluster_map": _cluster_map(grading, blobs),
             "maps": {grade: _map(item, blobs) for grade, item in grading.activation_maps.items()},
         },
     }
-
-
-def _sureness(reliability: float | None) -> str | None:
-    if reliability is None or math.isnan(reliability):
-        return None
-    return "sure" if reliability >= SURE else "fairly" if reliability >= FAIRLY_SURE else "unsure"
 
 
 def _neighbour(entry: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
@@ -84,6 +84,14 @@ def _photo(image: NDArray[np.uint8], longest: int, blobs: Blobs) -> dict[str, An
         "width": image.shape[1],
         "height": image.shape[0],
     }
+
+
+def _cluster_map(grading: Grading, blobs: Blobs) -> dict[str, Any] | None:
+    """The fruit under the mean map of those that were judged by the same places."""
+    if grading.cluster_map is None:
+        return None
+    picture = overlay(grading.surface, grading.cluster_map, contour=None, legend=False)
+    return _photo(picture, _CLUSTER_SIDE, blobs)
 
 
 def _map(values: NDArray[np.float32], blobs: Blobs) -> str:

@@ -14,6 +14,7 @@ from mezoroi.app.roles import Role
 from mezoroi.app.store.silhouettes import MeanSilhouette
 from mezoroi.app.tables import GradingRow, User, Verdict
 from mezoroi.report.radar import radar_svg, similarity_table_html
+from mezoroi.report.sureness import Sureness, sureness
 from mezoroi.standard import GradingStandard
 
 NEIGHBOURS_SHOWN = 4
@@ -38,7 +39,8 @@ class ResultView:
     grades : the standard's, in order; a grade's place gives its colour
     title, description : of the decided grade
     second, gap : the next best grade and the difference of the similarities
-    of_ten : how many of ten such cases were right, or None
+    sureness : words, and how many of how many such cases were right, or None
+    reliability_interval : its 95 % interval, or None
     reason : why an expert should look, or None
     grade_set, coverage : grades that cannot be excluded, and in which share of cases they hold the
         right one, or None
@@ -66,8 +68,8 @@ class ResultView:
     not_judged: Sequence[str]
     adjusted_from: str | None
     reliability: float | None
-    sureness: str | None
-    of_ten: int | None
+    reliability_interval: Sequence[float] | None
+    sureness: Sureness | None
     reason: str | None
     ask_expert: bool
     grade_set: Sequence[str]
@@ -105,7 +107,6 @@ def result_view(
     judged = {grade: value for grade, value in similarity.items() if not math.isnan(value)}
     ranked = sorted(judged, key=lambda grade: -judged[grade])
     chart = (similarity, thresholds, standard)
-    reliability = result["reliability"]
     return ResultView(
         id=row.id,
         run_id=row.run_id,
@@ -124,9 +125,9 @@ def result_view(
         map_differs=result["map_differs"],
         not_judged=result["not_judged"],
         adjusted_from=result["adjusted_from"],
-        reliability=reliability,
-        sureness=result["sureness"],
-        of_ten=None if reliability is None else int(10 * reliability + 1e-9),
+        reliability=result["reliability"],
+        reliability_interval=result.get("reliability_interval"),
+        sureness=sureness(result["reliability"], result.get("reliability_cases")),
         reason=(result.get("reliability_reason") or {}).get(language),
         ask_expert=bool(result.get("ask_expert")),
         grade_set=result.get("grade_set") or [],

@@ -79,13 +79,21 @@ class SaliencyClusters(BaseEstimator):
         self.n_neighbors = n_neighbors
         self.random_state = random_state
 
-    def fit(self, maps: ArrayLike, labels: ArrayLike, predictions: ArrayLike) -> SaliencyClusters:
+    def fit(
+        self,
+        maps: ArrayLike,
+        labels: ArrayLike,
+        predictions: ArrayLike,
+        groups: ArrayLike | None = None,
+    ) -> SaliencyClusters:
         """Cluster the maps of a validation set and count the errors in every cluster.
 
         Parameters
         ----------
         maps : (N, H, W) saliency maps of the predicted classes
         labels, predictions : (N,) true and predicted classes
+        groups : (N,) specimen of each; maps of one specimen are alike, so that they say nothing
+            about how far new ones may lie. Default: every map is of its own
 
         Raises
         ------
@@ -109,13 +117,13 @@ class SaliencyClusters(BaseEstimator):
                 "give more validation maps or ask for fewer clusters"
             )
         self._project(vectors)
-        self._cluster()
+        self._cluster(len(np.unique(vectors, axis=0)))
         self.prototypes_ = np.stack(
             [vectors[self.labels_ == q].mean(axis=0) for q in range(self.n_clusters_)]
         ).reshape(-1, MAP_SIDE, MAP_SIDE)
         self._count(truth, given)
         self.vectors_ = vectors.astype(np.float32)
-        self.novelty_limit_ = float(self._remoteness_of_fitted().max())
+        self.novelty_limit_ = float(self._remoteness_of_fitted(groups).max())
         return self
 
     def predict(self, maps: ArrayLike) -> NDArray[np.intp]:
@@ -138,26 +146,32 @@ class SaliencyClusters(BaseEstimator):
         """`predict` and `novelty` at the cost of one."""
         vectors = as_vectors(maps)
         nearest = self._nearest(self._coordinates(vectors))
-        return self._vote(nearest), self._novelty(self._remoteness(vectors, nearest))
+        return self._vote(nearest), self._novelty(self._distances(vectors, nearest).mean(axis=1))
 
-    def held_out(self, correct: ArrayLike) -> tuple[Floats, Floats]:
+    def held_out(
+        self, correct: ArrayLike, groups: ArrayLike | None = None
+    ) -> tuple[Floats, Floats]:
         """Share of right predictions and novelty of every fitted map, as if it was a new one.
 
         Parameters
         ----------
         correct : (N,) bool, whether the fitted predictions were right
+        groups : as in `fit`
 
         Returns
         -------
-        (N,) share among the other maps of the cluster, over all maps where there are none; and (N,)
-        novelty by the other maps
+        (N,) share among the cluster's maps of other specimens, over all maps where there are none;
+        and (N,) novelty by the maps of other specimens
         """
         self._check_fitted()
         right = np.asarray(correct, dtype=float)
-        total = np.bincount(self.labels_, minlength=self.n_clusters_)[self.labels_] - 1
-        hits = np.bincount(self.labels_, right, minlength=self.n_clusters_)[self.labels_] - right
+        own = _codes(groups, len(right))
+        # Of the whole cluster, less what is of the same specimen in it.
+        part = np.unique(self.labels_ * (own.max() + 1) + own, return_inverse=True)[1]
+        total = np.bincount(self.labels_)[self.labels_] - np.bincount(part)[part]
+        hits = np.bincount(self.labels_, right)[self.labels_] - np.bincount(part, right)[part]
         shares = np.where(total > 0, hits / np.maximum(total, 1), right.mean())
-        return shares, self._novelty(self._remoteness_of_fitted())
+        return shares, self._novelty(self._remoteness_of_fitted(groups))
 
     def adjust(
         self, maps: ArrayLike, predictions: ArrayLike, threshold: float = 0.75
@@ -179,7 +193,7 @@ class SaliencyClusters(BaseEstimator):
 
         Returns
         -------
-        (N,) of the predictions' type
+        (N,) of the predictions' type, wide enough for every class
         """
         return self.adjust_in(self.predict(maps), predictions, threshold)
 
@@ -197,7 +211,7 @@ class SaliencyClusters(BaseEstimator):
             )
         place = np.searchsorted(self.classes_, given).clip(max=len(self.classes_) - 1)
         known = self.classes_[place] == given
-        adjusted = given.copy()
+        adjusted = given.astype(np.result_type(given, self.classes_))  # longer names need room
         adjusted[known] = self.classes_[table[numbers[known], place[known]]]
         return adjusted
 
@@ -242,12 +256,11 @@ class SaliencyClusters(BaseEstimator):
         self.coordinates_ = scores[:, :rank]
         self.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_[:rank])
 
-    def _cluster(self) -> None:
+    def _cluster(self, different: int) -> None:
         distances = scaled_distances(self.coordinates_)
         scale = median_scale(distances) if self.kernel_scale == "median" else self.kernel_scale
         self.kernel_scale_ = float(scale)
         matrix = normalised_affinity(gaussian_affinity(distances, self.kernel_scale_))
-        different = len(np.unique(self.coordinates_, axis=0))
         asked = MOST_BY_EIGENGAP + 1 if self.n_clusters == "eigengap" else int(self.n_clusters)
         values, vectors = leading_eigenvectors(matrix, min(asked, len(matrix)))
         count = eigengap(values) if self.n_clusters == "eigengap" else asked
@@ -285,25 +298,28 @@ class SaliencyClusters(BaseEstimator):
         self._check_fitted()
         return np.asarray((vectors - self.mean_) @ self.components_.T)
 
-    def _nearest(self, points: Floats, without_self: bool = False) -> NDArray[np.intp]:
-        """(N, k) fitted maps nearest to points among the components, in order."""
-        count = min(self.n_neighbors, len(self.coordinates_) - without_self)
+    def _nearest(self, points: Floats, barred: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+        """(N, k) fitted maps nearest to points among the components, in order; barred ones last."""
         squares = (self.coordinates_**2).sum(axis=1) - 2 * points @ self.coordinates_.T
-        if without_self:
-            np.fill_diagonal(squares, np.inf)
-        return np.argsort(squares, axis=1, kind="stable")[:, : max(count, 1)]
+        if barred is not None:
+            squares[barred] = np.inf
+        return np.argsort(squares, axis=1, kind="stable")[:, : self.n_neighbors]
 
-    def _remoteness(self, vectors: Floats, nearest: NDArray[np.intp]) -> Floats:
-        """(N,) mean distance of maps to those fitted ones (N, k)."""
-        distances = [
-            np.linalg.norm(vectors - self.vectors_[column], axis=1) for column in nearest.T
-        ]
-        return np.asarray(np.mean(distances, axis=0))
+    def _distances(self, vectors: Floats, nearest: NDArray[np.intp]) -> Floats:
+        """(N, k) of maps to those fitted ones."""
+        columns = [np.linalg.norm(vectors - self.vectors_[column], axis=1) for column in nearest.T]
+        return np.stack(columns, axis=1)
 
-    def _remoteness_of_fitted(self) -> Floats:
-        """(N,) as `_remoteness`, of every fitted map to the others."""
-        nearest = self._nearest(self.coordinates_, without_self=True)
-        return self._remoteness(self.vectors_.astype(np.float64), nearest)
+    def _remoteness_of_fitted(self, groups: ArrayLike | None) -> Floats:
+        """(N,) mean distance of every fitted map to the nearest ones of other specimens."""
+        own = _codes(groups, len(self.vectors_))
+        if len(own) == 1:
+            return np.zeros(1)
+        same = own[:, None] == own
+        nearest = self._nearest(self.coordinates_, same)
+        distances = self._distances(self.vectors_.astype(np.float64), nearest)
+        distances[np.take_along_axis(same, nearest, axis=1)] = np.nan
+        return np.asarray(np.nanmean(distances, axis=1))
 
     def _vote(self, nearest: NDArray[np.intp]) -> NDArray[np.intp]:
         votes = np.zeros((len(nearest), self.n_clusters_), dtype=np.intp)
@@ -335,6 +351,15 @@ def as_vectors(maps: ArrayLike) -> Floats:
     for number, plane in enumerate(planes):
         vectors[number] = cv2.resize(plane, (MAP_SIDE, MAP_SIDE), interpolation=method).ravel()
     return vectors
+
+
+def _codes(groups: ArrayLike | None, count: int) -> NDArray[np.intp]:
+    """(N,) number of each map's specimen; every map's own where there is but one specimen."""
+    if groups is not None:
+        names, codes = np.unique(np.asarray(groups), return_inverse=True)
+        if len(names) > 1:
+            return codes
+    return np.arange(count)
 
 
 def _is_count(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,15 @@ class Combination:
     intercept: float
 
     @classmethod
-    def fit(cls, signals: Mapping[str, ArrayLike], correct: ArrayLike) -> Combination:
+    def fit(
+        cls,
+        signals: Mapping[str, ArrayLike],
+        correct: ArrayLike,
+        never_against: Collection[str] = (),
+    ) -> Combination:
         """Fit to signals (N,) by name and whether each answer was right.
+
+        A signal of `never_against` that would get a negative weight is left out instead.
 
         Where all answers were right, or all wrong, the signals get no weight and the chance is
         (right + 1) / (N + 2).
@@ -55,6 +62,14 @@ class Combination:
             scaled = np.nan_to_num((table - mean) / deviation)
             model = LogisticRegression().fit(scaled, right)
             weights, intercept = model.coef_[0], float(model.intercept_[0])
+            wrong_way = {
+                name
+                for name, weight in zip(names, weights, strict=True)
+                if weight < 0 and name in never_against
+            }
+            if wrong_way and len(wrong_way) < len(names):
+                rest = {name: one for name, one in known.items() if name not in wrong_way}
+                return cls.fit(rest, right, never_against)
         return cls(names, _tuple(mean), _tuple(deviation), _tuple(weights), intercept)
 
     def chance(self, signals: Mapping[str, ArrayLike]) -> Floats:

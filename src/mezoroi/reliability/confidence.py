@@ -23,7 +23,7 @@ class Answers:
     ----------
     given : (N,) index of the grade decided, in the grader's standard
     similarity : (N, G); NaN for a grade that was not judged
-    logits : (N, G) scores of the trained head
+    logits : (N, G) as `Runner.logits`
     neighbours : (N, k) index of the grade of the most similar reference fruits, -1 where unknown;
         k = 0 without references
     maps : (N, H, W) saliency maps of the grades decided

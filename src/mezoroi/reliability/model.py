@@ -208,23 +208,25 @@ def fit_reliability(
     Parameters
     ----------
     labels : (N,) index of the expert's grade
-    groups : (N,) specimen of each
+    groups : (N,) specimen of each; what others of its specimen tell is never used to judge one
     method : of the maps
     clusters : not fitted; their parameters are used
     coverage : that sets of grades promise
     """
     truth = np.asarray(labels)
     right = answers.given == truth
-    clusters = clusters.fit(answers.maps, truth, answers.given)
+    clusters = clusters.fit(answers.maps, truth, answers.given, groups)
     temperature = fit_temperature(answers.logits, truth)
-    own_share, novelty = clusters.held_out(right)
+    own_share, novelty = clusters.held_out(right, groups)
     signals = plain_signals(answers, temperature) | _cluster_signals(own_share, novelty)
     return ReliabilityModel(
         method=method,
         clusters=clusters,
         temperature=temperature,
         conformal=ConformalSets.fit(probabilities(answers.logits, temperature), truth, coverage),
-        combination=Combination.fit(signals, right),
+        # A fruit that was right leaves its cluster a lower share behind, one that was wrong a
+        # higher one: where clusters tell nothing else, that would be learned.
+        combination=Combination.fit(signals, right, never_against={"saliency cluster"}),
         trial=try_adjustment(clusters, answers.maps, truth, answers.given, groups),
     )
 

@@ -47,13 +47,16 @@ class Record:
     fingerprint : of the bundle whose maps these are
     grades : of the standard at the time
     split : whose observations were used
-    observations : ``id``, ``grade``, ``given`` and ``cluster`` (from 1) of each
+    observations : ``id``, ``content`` (hash of the picture), ``grade``, ``given`` and ``cluster``
+        (from 1) of each
+    left_out : fruits of the split that were not used, as the grader had learned from them
     """
 
     fingerprint: str
     grades: tuple[str, ...]
     split: str
     observations: tuple[Mapping[str, Any], ...]
+    left_out: int = 0
 
 
 def write_reliability(folder: Path, model: ReliabilityModel, record: Record) -> None:
@@ -118,6 +121,7 @@ def read_reliability(folder: str | Path) -> tuple[ReliabilityModel, Record]:
             tuple(content["grades"]),
             content["split"],
             tuple(content["observations"]),
+            int(content.get("left_out", 0)),
         )
     except FileNotFoundError as error:
         raise MezoroiError(

@@ -26,6 +26,7 @@ from mezoroi.report.radar import (
     texts_in,
 )
 from mezoroi.report.radar_axes import figure
+from mezoroi.report.sureness import sureness
 from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import MAX_GRADES, GradingStandard
 
@@ -33,7 +34,6 @@ _FONT_PLACE = "/* embedded font */"
 CLEAR_GAP = 0.1  # cosine between the two best grades from which a decision is called clear
 PHOTO_WIDTH, LAYER_WIDTH = 1024, 512  # pixels; larger images are scaled down to keep the file small
 NEIGHBOURS_SHOWN = 4
-SURE, FAIRLY_SURE = 0.9, 0.7  # reliability from which it is put into these words
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class ReportItem:
     is_unlike_all : True if it resembles none
     map_grade : the grade the activation maps point at, or None
     reliability : in [0, 1], or None if unknown
+    reliability_interval : its 95 % interval, or None
     reliability_cases : fruits it was counted on, or None
     reliability_reason : a sentence in ``ja`` and ``en`` where an expert should be asked, else None
     cluster_map : (h, w) in [0, 1], mean map of the fruits judged by the same places, or None
@@ -72,6 +73,7 @@ class ReportItem:
     is_unlike_all: bool = False
     map_grade: str | None = None
     reliability: float | None = None
+    reliability_interval: tuple[float, float] | None = None
     reliability_cases: int | None = None
     reliability_reason: Mapping[str, str] | None = None
     cluster_map: NDArray[Any] | None = None
@@ -178,7 +180,7 @@ def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str,
         "map_grade": item.map_grade,
         "map_differs": None not in (item.map_grade, item.grade) and item.map_grade != item.grade,
         "on_outline": on_outline,
-        "reliability": _reliability(item.reliability, item.reliability_cases),
+        "reliability": _reliability(item),
         "reason": item.reliability_reason,
         "adjusted_from": item.adjusted_from,
         "grade_set": item.grade_set if len(item.grade_set) > 1 else (),
@@ -225,16 +227,17 @@ def _cluster_picture(item: ReportItem) -> str | None:
     return as_data_uri(picture, "WEBP", quality=80)
 
 
-def _reliability(value: float | None, cases: int | None) -> dict[str, Any] | None:
-    if value is None or math.isnan(value):
+def _reliability(item: ReportItem) -> dict[str, Any] | None:
+    found = sureness(item.reliability, item.reliability_cases)
+    if found is None:
         return None
-    if not 0 <= value <= 1:
-        raise MezoroiError(f"reliability is {value}: it lies in 0 to 1")
-    words = "sure" if value >= SURE else "fairly" if value >= FAIRLY_SURE else "unsure"
-    right, of = int(10 * value + 1e-9), 10
-    if cases is not None and cases < of:  # "8 of 10" of six fruits would be made up
-        right, of = round(value * cases), cases
-    return {"words": words, "right": right, "of": of, "figure": f"{value:.2f}", "cases": cases}
+    interval = item.reliability_interval
+    return {
+        **vars(found),
+        "figure": f"{item.reliability:.2f}",
+        "interval": None if interval is None else f"{interval[0]:.2f}–{interval[1]:.2f}",
+        "cases": item.reliability_cases,
+    }
 
 
 def _layers(item: ReportItem, standard: GradingStandard) -> list[dict[str, Any]]:

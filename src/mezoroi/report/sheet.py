@@ -22,7 +22,7 @@ _TEXTS = {
     "ja": {
         "title": "{name}　判定 {decided}　等級 {grade} の根拠",
         "photo": "写真",
-        "expert": "写真（線: 専門家の印）",
+        "expert": "写真（線: 熟練者の印）",
         "differs": "判定は {decided} ですが、着目箇所は {map_grade} を示しています。",
         "legend": "明るいほど等級 {grade} を支持。目盛は方法ごとに全果実で共通。",
     },
