@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from mezoroi.errors import MezoroiError
 
 SURE, FAIRLY_SURE = 0.9, 0.7  # reliability from which it is put into these words
-_CASES = 10
+_FEW = 10
+_COUNTED = 30  # "5 of 10" beside a reason that says 8 of 14 would contradict it
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Sureness:
     Attributes
     ----------
     words : ``sure``, ``fairly``, ``unsure``; ``few`` where it was counted on fewer than ten fruits
-    right, of : so many of so many such cases were right
+    right, of : so many of so many such cases were right: as counted where that is easily grasped,
+        else of ten
     """
 
     words: str
@@ -43,7 +45,7 @@ def sureness(reliability: float | None, cases: int | None) -> Sureness | None:
         return None
     if not 0 <= reliability <= 1:
         raise MezoroiError(f"reliability is {reliability}: it lies in 0 to 1")
-    if cases is not None and cases < _CASES:  # "8 of 10" of six fruits would be made up
-        return Sureness("few", round(reliability * cases), cases)
     words = "sure" if reliability >= SURE else "fairly" if reliability >= FAIRLY_SURE else "unsure"
-    return Sureness(words, int(_CASES * reliability + 1e-9), _CASES)
+    if cases is not None and cases < _COUNTED:
+        return Sureness("few" if cases < _FEW else words, round(reliability * cases), cases)
+    return Sureness(words, int(10 * reliability + 1e-9), 10)
