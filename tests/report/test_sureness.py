@@ -31,5 +31,5 @@ def test_it_says_no_more_than_was_counted(
 
 
 def test_what_is_no_share_is_refused() -> None:
-    with pytest.raises(MezoroiError, match="reliability is 1.5: it lies in 0 to 1"):
+    with pytest.raises(MezoroiError, match=r"reliability is 1\.5: it lies in 0 to 1"):
         sureness(1.5, 20)
