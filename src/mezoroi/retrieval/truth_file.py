@@ -70,12 +70,14 @@ class TruthFile:
                     f"{path} has format {version}, this version reads {FORMAT}: "
                     "fill the references anew with this version"
                 )
-            about = dict(self.db.execute("SELECT key, value FROM about"))
+            with self._unwritten():
+                about = dict(self.db.execute("SELECT key, value FROM about"))
+                # SQLite notices a file cut short only where it reads past the end.
+                is_cut_short = self._head.is_cut_short()
+            if is_cut_short:
+                raise MezoroiError(f"{path} is truncated: {REMEDY}")
             self.dim = int(about["dim"])
             self.fingerprint = str(about["fingerprint"])
-            # SQLite notices a file cut short only where it reads past the end.
-            if self._head.is_cut_short():
-                raise MezoroiError(f"{path} is truncated: {REMEDY}")
 
     def close(self) -> None:
         self.db.close()
@@ -97,13 +99,9 @@ class TruthFile:
         """Differs from its earlier value when another connection has written since."""
         stamp = self._head.stamp()
         if stamp is None or stamp != self._stamp:
-            with self.readable():
-                self.db.execute("BEGIN")  # nobody writes to the file meanwhile
-                try:
-                    (self._changes,) = self.db.execute("PRAGMA data_version").fetchone()
-                    self._stamp = self._head.stamp()
-                finally:
-                    self.db.execute("COMMIT")
+            with self.readable(), self._unwritten():
+                (self._changes,) = self.db.execute("PRAGMA data_version").fetchone()
+                self._stamp = self._head.stamp()
         return self._changes
 
     def rows_in(self, query: str, values: Iterable[Any]) -> Iterator[Any]:
@@ -124,6 +122,16 @@ class TruthFile:
                     self.db.execute("ROLLBACK")
                 raise
             self.db.execute("COMMIT")
+
+    @contextmanager
+    def _unwritten(self) -> Iterator[None]:
+        """Nobody writes to the file from the first statement within to the end."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self.db.in_transaction:
+                self.db.execute("COMMIT")
 
     @contextmanager
     def readable(self) -> Iterator[None]:
