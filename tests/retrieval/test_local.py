@@ -220,6 +220,14 @@ def _set(path: Path, statement: str) -> None:
     db.close()
 
 
+def test_a_kept_fruit_survives_a_power_cut(filled: Path) -> None:
+    """The folder, from which the journal has gone, is waited for, too."""
+    with ReferenceIndex.open(filled) as index:
+        db = index._store.truth._file.db  # type: ignore[attr-defined]
+        assert db.execute("PRAGMA synchronous").fetchone() == (3,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
 def test_two_programs_see_each_others_changes(
     filled: Path, vectors: np.ndarray, ids: list[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import mezoroi as mz
 from mezoroi import cli
 from mezoroi.maps import distance_weights
 from mezoroi.references import add_grade, add_references, find_new, gallery_of, with_gallery
-from mezoroi.retrieval import ReferenceIndex
-from mezoroi.searching import search_to_folder
+from mezoroi.retrieval import Gallery, ReferenceIndex
+from mezoroi.searching import Found, search_to_folder
 
 
 @pytest.fixture
@@ -252,6 +253,54 @@ def test_search_draws_a_sheet(grader: mz.Grader, photos: Path, tmp_path: Path) -
     assert {item.grade for item in only.neighbours} == {"D"}  # type: ignore[union-attr]
     with pytest.raises(mz.MezoroiError, match="passes the filter"):
         search_to_folder(grader, [photos / "n1.png"], tmp_path, where={"orchard": "none"})
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+def test_a_fruit_is_found_without_its_picture(
+    run: Path, photos: Path, tmp_path: Path, harm: Callable[[Path], Any]
+) -> None:
+    add_references(mz.Grader.load(run), find_new(mz.Grader.load(run), [photos], {"grade": "A"}))
+    grader = mz.Grader.load(run)
+    (reference,) = gallery_of(grader).index.references(["new/n1.png"])
+    harm(run / str(reference.thumbnail))
+    (found,) = search_to_folder(grader, [photos / "n1.png"], tmp_path / "out", k=3)
+    assert isinstance(found, Found)
+    assert found.neighbours[0].id == "new/n1.png"
+    is_there = (run / str(reference.thumbnail)).exists()
+    assert (found.neighbours[0].thumbnail is not None) == is_there
+
+
+def test_removing_leaves_a_users_own_files_alone(tmp_path: Path) -> None:
+    run, picture = tmp_path / "run", np.zeros((8, 8, 3), dtype=np.uint8)
+    gallery = Gallery.create(run, 2, "model")
+    own = [tmp_path / "own.jpg", run / "chart.png", run / "reference-thumbnails"]
+    for path in own[:2]:
+        path.write_bytes(b"mine")
+    named = [str(own[0]), "../own.jpg", "reference-thumbnails/../chart.png", str(own[2])]
+    ids = [str(number) for number in range(len(named))]
+    gallery.index.add(ids, np.eye(4, 2) + 1, [{"thumbnail": name} for name in named])
+    gallery.add(["a"], np.ones((1, 2)), [picture], [{}])
+    kept = run / gallery.thumbnail_of("a")
+    assert kept.is_file()
+    gallery.remove(["a", *ids])
+    assert all(path.exists() for path in own)
+    assert not kept.exists()
+
+
+def test_a_picture_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = Gallery.create(tmp_path, 2, "model")
+
+    def write_half(path: Path, content: bytes) -> int:
+        path.open("wb").write(content[: len(content) // 2])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(mz.MezoroiError, match="No space left"):
+        gallery.add(["a"], np.ones((1, 2)), [np.zeros((8, 8, 3), dtype=np.uint8)], [{}])
+    assert not list((tmp_path / "reference-thumbnails").iterdir())
+    assert len(gallery.index) == 0
 
 
 def test_shared_maps_weigh_what_two_fruits_have_in_common() -> None:

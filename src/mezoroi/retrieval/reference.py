@@ -51,7 +51,7 @@ class Neighbour:
     id : of the reference
     grade : its grade, or None where unknown
     similarity : cosine of the two embeddings, in [-1, 1]
-    thumbnail : path of its picture, or None
+    thumbnail : path of its picture; None where it has none, or that is gone
     """
 
     id: str

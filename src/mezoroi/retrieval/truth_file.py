@@ -175,7 +175,9 @@ def create_truth_file(path: Path, dim: int, fingerprint: str) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     # The lock of `ReferenceIndex` keeps threads apart.
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")
+    # FULL would leave the journal's removal to the file system: a journal that comes back after a
+    # power cut undoes what was reported as kept.
+    db.execute("PRAGMA synchronous = EXTRA")
     db.execute(f"PRAGMA cache_size = {-_CACHE_BYTES // 1024}")
     return db
 
