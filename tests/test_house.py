@@ -13,6 +13,7 @@ ROOT = Path(mezoroi.__file__).parent
 HOUSE = (
     "errors",
     "progress",
+    "cells",
     "files",
     "standard",
     "config",

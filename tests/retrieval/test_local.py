@@ -325,15 +325,6 @@ def test_closing_one_index_leaves_the_locks_of_another(filled: Path) -> None:
     assert (status.st_dev, status.st_ino) not in file_head._shared
 
 
-def test_a_closed_index_says_so(filled: Path) -> None:
-    index = ReferenceIndex.open(filled)
-    index.search(np.ones((1, DIM)), 1)
-    index.close()
-    index.close()
-    with pytest.raises(MezoroiError, match="closed"):
-        index.search(np.ones((1, DIM)), 1)
-
-
 def test_a_fruit_removed_while_it_is_found_is_left_out(
     filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

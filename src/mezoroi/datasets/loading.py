@@ -13,6 +13,7 @@ from mezoroi.capture.images import (
     read_image,
     read_outline,
 )
+from mezoroi.cells import as_day
 from mezoroi.datasets import masks
 from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
 from mezoroi.datasets.folders import IMAGES_FOLDER, MASKS_FOLDER, folder_rows
@@ -150,6 +151,10 @@ def _observation(
     except MezoroiError as error:
         problems.append(_located(row, error))
     grade = _grade(row, standard, problems)
+    try:
+        as_day(row.extra.get("date"))
+    except MezoroiError as error:
+        problems.append(_located(row, error))
     if row.split and row.split not in SPLITS:
         problems.append(f"{row.where}: unknown split `{row.split}`: use {', '.join(SPLITS)}")
     mask = row.mask

@@ -145,9 +145,14 @@ class TruthFile:
                 f"{self.path} cannot be used ({error}): check free space and permissions, "
                 "and that no other program holds it"
             ) from error
+        except MezoroiError:
+            raise
+        except UnicodeEncodeError as error:  # what was given is wrong, not the file
+            raise MezoroiError(
+                f"{str(error.object)[:60]!r} is not Unicode text, which {self.path} cannot keep: "
+                "write it in UTF-8"
+            ) from error
         except (sqlite3.DatabaseError, KeyError, ValueError) as error:
-            if isinstance(error, MezoroiError):
-                raise
             raise MezoroiError(f"{self.path} is damaged ({error}): {REMEDY}") from error
 
 
