@@ -40,6 +40,7 @@ HOUSE = (
     "grading_maker",
     "grader",
     "evaluation",
+    "new_references",
     "references",
     "trusting",
     "trust_scores",

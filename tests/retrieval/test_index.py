@@ -13,7 +13,6 @@ from mezoroi import MezoroiError
 from mezoroi.retrieval import Reference, ReferenceIndex
 from tests.retrieval.conftest import COUNT, DIM, MODEL
 
-
 STRAY = b"north \xff".decode("utf-8", "surrogateescape")
 """A name of bytes that are no UTF-8, as Python reads it."""
 

@@ -1,8 +1,9 @@
 """Manifests: one CSV or Parquet row per observation, and the table of several graders' labels.
 
 Columns of a manifest: ``image, grade`` and, where wanted, ``specimen, split, mask, session,
-outline``; all others are kept in `Observation.extra`, of which ``date`` must be one. Paths are relative to the manifest. Columns
-of ``graders.csv`` (or ``.parquet``) beside it: ``image, grader, grade``.
+outline``; all others are kept in `Observation.extra`, and a ``date`` among them is checked. Paths
+are relative to the manifest. Columns of ``graders.csv`` (or ``.parquet``) beside it: ``image,
+grader, grade``.
 """
 
 from __future__ import annotations

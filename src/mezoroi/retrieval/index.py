@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mezoroi.errors import MezoroiError
+from mezoroi.progress import Progress, silent
 from mezoroi.retrieval.local import LocalStore, create_local
 from mezoroi.retrieval.reference import (
     Filter,
@@ -51,7 +52,7 @@ class Store(Protocol):
     def search(
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]: ...
-    def rebuild(self) -> Any: ...
+    def rebuild(self, progress: Progress) -> Any: ...
     def close(self) -> None: ...
 
 
@@ -248,10 +249,10 @@ class ReferenceIndex:
         with self._opened() as store:
             return store.references(ids, chosen)
 
-    def rebuild(self) -> None:
+    def rebuild(self, progress: Progress = silent) -> None:
         """Drop what was removed for good, and make the search structure anew."""
         with self._opened() as store:
-            store.rebuild()
+            store.rebuild(progress)
 
     @contextmanager
     def _opened(self) -> Iterator[Store]:

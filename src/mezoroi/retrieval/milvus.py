@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mezoroi.errors import MezoroiError
+from mezoroi.progress import Progress
 from mezoroi.retrieval.reference import Filter, Reference
 
 if TYPE_CHECKING:
@@ -218,10 +219,12 @@ class MilvusStore:
         )
         return ids, similarity.reshape(len(found), width)
 
-    def rebuild(self) -> None:
+    def rebuild(self, progress: Progress) -> None:
         """Milvus keeps its index up to date by itself; this asks it to finish now."""
+        progress("indexing", 0, 1)
         with _answering(self.place):
             self._client.flush(self._collection, timeout=_LOAD_SECONDS)
+        progress("indexing", 1, 1)
 
     def _take_back(self, ids: Sequence[str]) -> None:
         for part in _parts(ids):
