@@ -63,6 +63,55 @@ def test_resnet_layers_are_what_the_paper_takes() -> None:
     assert (conv5 < 0).any()
 
 
+@pytest.mark.parametrize(
+    ("backbone", "activation"),
+    [
+        ("legacy_seresnet18", "layer4.1.relu"),
+        ("seresnet18", "layer4.1.act2"),
+        ("regnetx_002", "s4.b7.act3"),
+    ],
+)
+def test_the_last_map_is_pooled_before_its_own_activation(backbone: str, activation: str) -> None:
+    """Not before that of squeeze-and-excitation, which is defined after it."""
+    extractor = MultiLayerFeatures(backbone, "none").eval()
+    network = extractor.network
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # so that no block only passes its input on
+            nn.init.constant_(module.weight, 2.0)
+    entered: list[torch.Tensor] = []
+    network.get_submodule(activation).register_forward_pre_hook(
+        lambda _module, inputs: entered.append(inputs[0].clone())
+    )
+    batch = extractor.prepare(images())
+    with torch.no_grad():
+        features = extractor(batch)
+    total = entered[-1]
+    conv5, gap = (one_layer(features, extractor.dims, name) for name in ("conv5", "GAP"))
+    torch.testing.assert_close(conv5, total.mean(dim=(2, 3)))
+    torch.testing.assert_close(gap, total.relu().mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "dims"),
+    [
+        ("inception_v3", 107, {"conv2": 192, "conv3": 288, "conv4": 768, "conv5": 2048}),
+        ("swin_tiny_patch4_window7_224", 224, {"conv2": 96, "conv3": 192, "conv4": 384}),
+        ("convnext_atto", 64, {"conv2": 40, "conv3": 80, "conv4": 160, "conv5": 320}),
+    ],
+)
+def test_stages_that_no_activation_ends_are_taken_as_they_are(
+    backbone: str, size: int, dims: dict[str, int]
+) -> None:
+    extractor = MultiLayerFeatures(backbone, "none").eval()
+    assert dims.items() <= extractor.dims.items()
+    batch = extractor.prepare(images(size))
+    with torch.no_grad():
+        features = extractor(batch)
+        _, maps = extractor.network.forward_intermediates(batch)
+    conv5 = one_layer(features, extractor.dims, "conv5")
+    torch.testing.assert_close(conv5, maps[-1].mean(dim=(2, 3)))
+
+
 def test_leaves_no_hook_behind_even_after_an_error() -> None:
     extractor = MultiLayerFeatures("resnet18", "none").eval()
     with pytest.raises(RuntimeError):
@@ -93,6 +142,8 @@ def test_normalized_addition_by_hand() -> None:
         ("no_such_net", "none", "unknown backbone"),
         ("resnet18", "package", "only `efficientnet_lite0` has packaged weights"),
         ("resnet18", "missing.pth", "do not exist"),
+        ("vit_tiny_patch16_224", "none", "has no stages: choose a convolutional one"),
+        ("mixer_s32_224", "none", "has no stages: choose a convolutional one"),
     ],
 )
 def test_unusable_backbones(backbone: str, weights: str, reason: str) -> None:
