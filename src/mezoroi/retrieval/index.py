@@ -109,7 +109,8 @@ class ReferenceIndex:
         ------
         MezoroiError
             If it is missing, damaged, no reference index or of another version, or the server
-            does not answer within 5 seconds.
+            does not answer within 5 seconds. Once it has, a large collection may take up to 2
+            minutes to load.
         """
         if _is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
