@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mezoroi import MezoroiError
@@ -238,3 +242,71 @@ def test_bad_use_is_one_line(
 def test_not_fitted() -> None:
     with pytest.raises(MezoroiError, match="not fitted"):
         FeatureTuner(3, 2).transform(np.ones((1, 3)))
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> FeatureTuner:
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
+    features = np.random.default_rng(1).normal(size=(20, 5))
+    tuner = FeatureTuner(5, 2, 6, dim=4, loss="cosface", schedule="quick", seed=3)
+    return tuner.fit(features, np.arange(20) % 2)
+
+
+def test_saved_and_loaded_it_transforms_alike(fitted: FeatureTuner, tmp_path: Path) -> None:
+    features = np.random.default_rng(2).normal(size=(7, 5))
+    fitted.save(tmp_path / "tuner.safetensors")
+    loaded = FeatureTuner.load(tmp_path / "tuner.safetensors")
+    np.testing.assert_array_equal(loaded.transform(features), fitted.transform(features))
+    names = ("in_features", "num_classes", "layers", "dim", "loss", "schedule", "seed", "losses_")
+    assert {name: getattr(loaded, name) for name in names} == {
+        name: getattr(fitted, name) for name in names
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"tuner.safetensors"}
+
+
+def _stated(path: Path, **changes: Any) -> None:
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        about = {**json.loads(file.metadata()["mezoroi.feature-tuner"]), **changes}
+    save_file(tensors, path, {"mezoroi.feature-tuner": json.dumps(about)})
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: path.write_bytes(b"PK no weights"), "no saved FeatureTuner"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "no saved FeatureTuner"),
+        (lambda path: save_file(load_file(path), path), "no saved FeatureTuner"),
+        (lambda path: _stated(path, parameters={"in_features": 6}), "no saved FeatureTuner"),
+        (lambda path: _stated(path, format=2), "format 2"),
+    ],
+)
+def test_an_unusable_file_is_one_line(
+    fitted: FeatureTuner, tmp_path: Path, harm: Callable[[Path], Any], reason: str
+) -> None:
+    path = tmp_path / "tuner.safetensors"
+    fitted.save(path)
+    harm(path)
+    with pytest.raises(MezoroiError, match=reason) as error:
+        FeatureTuner.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_fitted_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(MezoroiError, match="not fitted"):
+        FeatureTuner(3, 2).save(tmp_path / "tuner.safetensors")
+
+
+def test_the_papers_margin_and_scale_reach_the_loss() -> None:
+    """CosFace by its formula: the own cosine less 0.45, all times 60, cross-entropy."""
+    generator = torch.Generator().manual_seed(0)
+    tuner = FeatureTuner(5, 3, dim=4, loss="cosface")
+    head = tuner._head(generator)
+    vectors = torch.randn(6, 4, generator=generator)
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    unit = nn.functional.normalize
+    cosines = unit(vectors, dim=1) @ unit(head.W, dim=0)
+    cosines[torch.arange(6), labels] -= 0.45
+    expected = nn.functional.cross_entropy(60 * cosines, labels)
+    torch.testing.assert_close(head(vectors, labels), expected)
