@@ -13,6 +13,7 @@ ROOT = Path(mezoroi.__file__).parent
 HOUSE = (
     "errors",
     "progress",
+    "cells",
     "files",
     "standard",
     "config",
@@ -39,6 +40,7 @@ HOUSE = (
     "grading_maker",
     "grader",
     "evaluation",
+    "new_references",
     "references",
     "trusting",
     "trust_scores",

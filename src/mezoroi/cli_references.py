@@ -96,6 +96,8 @@ def references(
     grade: Grade = None,
     orchard: Orchard = None,
     date: Annotated[str | None, typer.Option(help="Only of this day; likewise.")] = None,
+    since: Annotated[str | None, typer.Option(help="list: only from this day on.")] = None,
+    until: Annotated[str | None, typer.Option(help="list: only up to this day.")] = None,
     index: Index = None,
     as_json: AsJson = False,
 ) -> None:
@@ -106,7 +108,11 @@ def references(
     given = items or []
     if action in (Action.add, Action.remove, Action.add_grade) and not given:
         raise MezoroiError(f"`{action.value}` needs to know what: see mezoroi references --help")
-    known = _given(grade=grade, orchard=orchard, date=date)
+    known: dict[str, Any] = _given(grade=grade, orchard=orchard, date=date)
+    if since is not None or until is not None:
+        if action is not Action.list or date is not None:
+            raise MezoroiError("--since and --until are for `list`, without --date: leave them out")
+        known["date"] = (since, until)
     grader = Grader.load(run, references=None if action is Action.add else index)
     with console.progress() as report:
         if action is Action.add:
@@ -114,7 +120,7 @@ def references(
         elif action is Action.add_grade:
             _add_grade(console, grader, run, given)
         else:
-            _manage(console, grader, action, given, known)
+            _manage(console, grader, action, given, known, report)
 
 
 def _add(
@@ -127,9 +133,10 @@ def _add(
     report: Report,
 ) -> None:
     from mezoroi import references as rooms
+    from mezoroi.new_references import find_new
 
     grader = rooms.with_gallery(grader, run, place)
-    fruits = rooms.find_new(grader, sources, known)
+    fruits = find_new(grader, sources, known)
     failures = rooms.add_references(grader, fruits, report)
     total = len(rooms.gallery_of(grader).index)
     lines = [f"{item.source}: {item.error}" for item in failures]
@@ -163,7 +170,12 @@ def _add_grade(console: Console, grader: Grader, run: Path, items: list[str]) ->
 
 
 def _manage(
-    console: Console, grader: Grader, action: Action, ids: list[str], known: dict[str, Any]
+    console: Console,
+    grader: Grader,
+    action: Action,
+    ids: list[str],
+    known: dict[str, Any],
+    report: Report,
 ) -> None:
     from mezoroi.references import gallery_of
 
@@ -180,7 +192,7 @@ def _manage(
     if action is Action.remove:
         gallery.remove(ids)
     else:
-        gallery.index.rebuild()
+        gallery.index.rebuild(report)
     total = len(gallery.index)
     done = "removed" if action is Action.remove else "rebuilt"
     console.result({"references": total}, f"{done}; {total} references in {gallery.index.place}")

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block succeeds.
 
     The parent folder is made if needed. After an error the temporary file is removed and whatever
     stood at `path` before is untouched.
+
+    Parameters
+    ----------
+    durable : wait until the disk has it; without, a power cut may leave a file that is not whole
 
     Raises
     ------
@@ -43,8 +47,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:

@@ -206,6 +206,10 @@ class Grader:
         """
         return _embedded(self._runner.see(fruits))
 
+    def check_outline(self, fruit: FruitInput) -> None:
+        """Raise a MezoroiError if a fruit's outline lacks what the grader was trained with."""
+        self._runner.check_outline(fruit)
+
     def grade_and_embed(self, fruits: Sequence[FruitInput]) -> tuple[list[Grading], Embedded]:
         """`grade_read` of every fruit, and `embed` of all, for one pass of the network.
 

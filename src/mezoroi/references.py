@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,37 +14,21 @@ import torch.nn.functional as F
 from mezoroi.bundle import Bundle, Prototypes, no_limits, write_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
-from mezoroi.datasets import Dataset, Observation, load_dataset
-from mezoroi.datasets.manifest import TABLE_SUFFIXES
+from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
 from mezoroi.grading import GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image
+from mezoroi.new_references import NewReference, as_unicode, known_of
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval import Gallery, ReferenceIndex
 from mezoroi.retrieval.gallery import REFERENCES
+from mezoroi.retrieval.reference import check_ids
 from mezoroi.standard import GradeDescription, GradingStandard
 
 MOST_EXAMPLES = 5
 _BATCH = 16
 _FILL_BATCH = 128
-_KEPT_COLUMNS = ("date", "orchard")
-
-
-@dataclass(frozen=True)
-class NewReference:
-    """A fruit to be added.
-
-    Attributes
-    ----------
-    id : unique among the references
-    source : as `read_fruit` takes it
-    metadata : ``grade``, ``date`` and ``orchard``, where known
-    """
-
-    id: str
-    source: Path
-    metadata: Mapping[str, Any]
 
 
 def fill_references(
@@ -67,59 +50,14 @@ def fill_references(
         items = dataset.observations[start : start + _FILL_BATCH]
         images = (read_image(item.image, max_side=2 * max(size)) for item in items)
         gallery.add(
-            [item.id for item in items],
+            [as_unicode(item.id) for item in items],
             embeddings[start : start + _FILL_BATCH],
             [shown_part(fit_image(image, *size)) for image in images],
-            [{**_columns(item.extra), **_shown(item), "grade": item.grade} for item in items],
+            [known_of(item) for item in items],
         )
         progress("filling references", start + len(items), len(dataset))
     gallery.index.rebuild()
     return gallery
-
-
-def find_new(
-    grader: Grader, sources: Sequence[str | Path], metadata: Mapping[str, Any]
-) -> list[NewReference]:
-    """The fruits below `sources`, each with what is known of it.
-
-    A manifest, or a folder with a folder for each of several grades, brings its grades; all others
-    get `metadata`, whose values count before those of a manifest.
-
-    Raises
-    ------
-    MezoroiError
-        If a source holds no fruit, a manifest is faulty, or a grade is not in the standard.
-    """
-    known = set(grader.standard.grades)
-    grade = metadata.get("grade")
-    if grade is not None and grade not in known:
-        raise MezoroiError(
-            f"unknown grade `{grade}`: the standard has {', '.join(grader.standard.grades)}; "
-            "`add-grade` adds one"
-        )
-    found: list[NewReference] = []
-    for path in map(Path, sources):
-        folders = {item.name for item in path.iterdir() if item.is_dir()} if path.is_dir() else ()
-        if path.suffix.lower() in TABLE_SUFFIXES or (folders and known.issuperset(folders)):
-            dataset = load_dataset(path, trainable=False)
-            foreign = set(dataset.standard.grades) - known
-            if foreign:
-                raise MezoroiError(
-                    f"{path} has grade `{min(foreign)}`: the standard has "
-                    f"{', '.join(grader.standard.grades)}; `add-grade` adds one"
-                )
-            found += [
-                NewReference(
-                    item.id, item.image, {**_columns(item.extra), "grade": item.grade, **metadata}
-                )
-                for item in dataset
-            ]
-        else:
-            found += [
-                NewReference(_relative(each, path), each, metadata)
-                for each in find_sources([path], grader.bundle.input_kind)
-            ]
-    return found
 
 
 def add_references(
@@ -129,16 +67,10 @@ def add_references(
 
     Returns
     -------
-    the fruits that could not be read, or whose id is taken; all others are added
+    the fruits that could not be read, or whose id is taken or given twice; all others are added
     """
     gallery = gallery_of(grader)
-    taken = {item.id for item in gallery.index.references([fruit.id for fruit in fruits])}
-    failures = [
-        GradingFailure(str(fruit.source), f"`{fruit.id}` is in the references already")
-        for fruit in fruits
-        if fruit.id in taken
-    ]
-    new = list({fruit.id: fruit for fruit in fruits if fruit.id not in taken}.values())
+    new, failures = _told_apart(gallery, fruits)
     batches = [new[start : start + _BATCH] for start in range(0, len(new), _BATCH)]
     done = 0
     # Not beside the network, whose threads wait for each other.
@@ -177,7 +109,8 @@ def add_grade(
     Raises
     ------
     MezoroiError
-        If the grade exists, there are not 1 to 5 examples, or one cannot be read.
+        If the grade exists, there are not 1 to 5 examples, two have one name, or one cannot be
+        read.
     """
     standard = _with_grade(grader.standard, grade)
     found = find_sources(sources, grader.bundle.input_kind)
@@ -185,6 +118,8 @@ def add_grade(
         raise MezoroiError(
             f"{len(found)} examples of `{grade}`: give 1 to {MOST_EXAMPLES}, or train with all"
         )
+    entries = [NewReference(f"{grade}/{path.name}", path, {"grade": grade}) for path in found]
+    _check_names(entries)
     fruits = [read_fruit(path, grader.bundle.input_kind) for path in found]
     seen = grader.embed(fruits)
     old = grader.bundle.prototypes
@@ -204,7 +139,6 @@ def add_grade(
             exemplars=torch.cat([prototypes.exemplars, seen.embeddings]),
             exemplar_grades=torch.cat([prototypes.exemplar_grades, members]),
         )
-    entries = [NewReference(f"{grade}/{path.name}", path, {"grade": grade}) for path in found]
     # Before the grade: after an interruption the same command finds them added and goes on.
     add_references(grader, entries)
     bundle = replace(
@@ -262,18 +196,56 @@ def shown_part(fitted: FittedImage) -> np.ndarray:
     return fitted.pixels[rows, fitted.left : fitted.left + fitted.width]
 
 
+def _told_apart(
+    gallery: Gallery, fruits: Sequence[NewReference]
+) -> tuple[list[NewReference], list[GradingFailure]]:
+    """The fruits that can be added by their ids, and the others."""
+    ids = [fruit.id for fruit in fruits if as_unicode(fruit.id) == fruit.id]
+    taken = {item.id for item in gallery.index.references(ids)}
+    new: dict[str, NewReference] = {}
+    failures = []
+    for fruit in fruits:
+        problem = fruit.problem
+        if problem is None and fruit.id in taken:
+            problem = f"`{fruit.id}` is in the references already"
+        elif problem is None and fruit.id in new:
+            problem = f"id `{fruit.id}` is given twice, first for {new[fruit.id].source}: rename it"
+        elif problem is None and as_unicode(fruit.id) != fruit.id:
+            problem = f"`{as_unicode(fruit.id)}` is not Unicode text: rename the file"
+        if problem is None:
+            new[fruit.id] = fruit
+        else:
+            failures.append(GradingFailure(str(fruit.source), problem))
+    return list(new.values()), failures
+
+
 def _read(
     grader: Grader, batch: Sequence[NewReference], readers: ThreadPoolExecutor
 ) -> tuple[list[tuple[NewReference, FruitInput]], list[GradingFailure]]:
     def read_one(entry: NewReference) -> FruitInput | GradingFailure:
         try:
-            return read_fruit(entry.source, grader.bundle.input_kind)
+            fruit = read_fruit(entry.source, grader.bundle.input_kind)
+            if entry.outline is not None:
+                fruit = replace(fruit, outline=entry.outline)
+            grader.check_outline(fruit)
+            return fruit
         except MezoroiError as error:
             return GradingFailure(str(entry.source), str(error))
 
     found = list(zip(batch, readers.map(read_one, batch), strict=True))
     read = [(entry, fruit) for entry, fruit in found if isinstance(fruit, FruitInput)]
     return read, [failure for _, failure in found if isinstance(failure, GradingFailure)]
+
+
+def _check_names(examples: Sequence[NewReference]) -> None:
+    """Refuse examples that would not all become references."""
+    names = [example.source.name for example in examples]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise MezoroiError(
+            f"two examples are called `{twice}`: rename one, or give their capture folders"
+        )
+    check_ids([example.id for example in examples])
 
 
 def _few_shot_threshold(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -301,18 +273,3 @@ def _with_grade(standard: GradingStandard, grade: str) -> GradingStandard:
         precedence=(grade, *standard.precedence),
         descriptions={**standard.descriptions, grade: GradeDescription({}, {})},
     )
-
-
-def _columns(extra: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: extra[name] for name in _KEPT_COLUMNS if extra.get(name) not in (None, "")}
-
-
-def _shown(item: Observation) -> dict[str, Any]:
-    """What a person needs besides the picture: which fruit it is, and its shape."""
-    outline = {} if item.outline is None else {"outline": dict(item.outline)}
-    return {"specimen": item.specimen, **outline}
-
-
-def _relative(path: Path, base: Path) -> str:
-    """Path below the folder that was given, with that folder's name."""
-    return path.name if path == base else f"{base.name}/{path.relative_to(base).as_posix()}"

@@ -141,7 +141,10 @@ def _pair_maps(
 
 
 def _picture(item: Neighbour) -> np.ndarray | None:
-    """A neighbour's thumbnail; None where it has none any more."""
-    if item.thumbnail is None or not Path(item.thumbnail).is_file():
+    """A neighbour's thumbnail; None where it has none, or a damaged one: the fruit is found."""
+    if item.thumbnail is None:
         return None
-    return read_image(item.thumbnail)
+    try:
+        return read_image(item.thumbnail)
+    except MezoroiError:
+        return None

@@ -351,3 +351,26 @@ def test_tomatoes() -> None:
     assert dataset.standard.grades == tuple("ABCD")
     assert len(set(dataset.specimens)) == 82
     assert not dataset.is_panorama
+
+
+def test_dates_are_checked_with_everything_else(root: Path) -> None:
+    rows = ["photos/0.png,A,2026/7/31", "photos/1.png,A,soon", "photos/2.png,B,", "photos/x.png,B,"]
+    path = write_manifest(root, *rows, header="image,grade,date")
+    first, second = problems_of(path, trainable=False)
+    assert first == "manifest.csv row 3: `soon` is no date: write it as 2026-07-31"
+    assert "x.png" in second
+
+
+def test_dates_of_excel_and_of_parquet_are_read(root: Path) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "image": ["photos/0.png", "photos/1.png", "photos/2.png", "photos/3.png"],
+            "grade": list("ABAB"),
+            "date": [pd.Timestamp("2026-07-31"), None, pd.NaT, pd.Timestamp("2026-08-01 10:00")],
+            "orchard": [float("nan"), 3.0, float("nan"), 4.0],
+        }
+    )
+    table.to_parquet(root / "manifest.parquet")
+    assert len(load_dataset(root)) == 4

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mezoroi import MezoroiError
@@ -63,6 +67,55 @@ def test_resnet_layers_are_what_the_paper_takes() -> None:
     assert (conv5 < 0).any()
 
 
+@pytest.mark.parametrize(
+    ("backbone", "activation"),
+    [
+        ("legacy_seresnet18", "layer4.1.relu"),
+        ("seresnet18", "layer4.1.act2"),
+        ("regnetx_002", "s4.b7.act3"),
+    ],
+)
+def test_the_last_map_is_pooled_before_its_own_activation(backbone: str, activation: str) -> None:
+    """Not before that of squeeze-and-excitation, which is defined after it."""
+    extractor = MultiLayerFeatures(backbone, "none").eval()
+    network = extractor.network
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # so that no block only passes its input on
+            nn.init.constant_(module.weight, 2.0)
+    entered: list[torch.Tensor] = []
+    network.get_submodule(activation).register_forward_pre_hook(
+        lambda _module, inputs: entered.append(inputs[0].clone())
+    )
+    batch = extractor.prepare(images())
+    with torch.no_grad():
+        features = extractor(batch)
+    total = entered[-1]
+    conv5, gap = (one_layer(features, extractor.dims, name) for name in ("conv5", "GAP"))
+    torch.testing.assert_close(conv5, total.mean(dim=(2, 3)))
+    torch.testing.assert_close(gap, total.relu().mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "dims"),
+    [
+        ("inception_v3", 107, {"conv2": 192, "conv3": 288, "conv4": 768, "conv5": 2048}),
+        ("swin_tiny_patch4_window7_224", 224, {"conv2": 96, "conv3": 192, "conv4": 384}),
+        ("convnext_atto", 64, {"conv2": 40, "conv3": 80, "conv4": 160, "conv5": 320}),
+    ],
+)
+def test_stages_that_no_activation_ends_are_taken_as_they_are(
+    backbone: str, size: int, dims: dict[str, int]
+) -> None:
+    extractor = MultiLayerFeatures(backbone, "none").eval()
+    assert dims.items() <= extractor.dims.items()
+    batch = extractor.prepare(images(size))
+    with torch.no_grad():
+        features = extractor(batch)
+        _, maps = extractor.network.forward_intermediates(batch)
+    conv5 = one_layer(features, extractor.dims, "conv5")
+    torch.testing.assert_close(conv5, maps[-1].mean(dim=(2, 3)))
+
+
 def test_leaves_no_hook_behind_even_after_an_error() -> None:
     extractor = MultiLayerFeatures("resnet18", "none").eval()
     with pytest.raises(RuntimeError):
@@ -93,6 +146,8 @@ def test_normalized_addition_by_hand() -> None:
         ("no_such_net", "none", "unknown backbone"),
         ("resnet18", "package", "only `efficientnet_lite0` has packaged weights"),
         ("resnet18", "missing.pth", "do not exist"),
+        ("vit_tiny_patch16_224", "none", "has no stages: choose a convolutional one"),
+        ("mixer_s32_224", "none", "has no stages: choose a convolutional one"),
     ],
 )
 def test_unusable_backbones(backbone: str, weights: str, reason: str) -> None:
@@ -187,3 +242,71 @@ def test_bad_use_is_one_line(
 def test_not_fitted() -> None:
     with pytest.raises(MezoroiError, match="not fitted"):
         FeatureTuner(3, 2).transform(np.ones((1, 3)))
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> FeatureTuner:
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
+    features = np.random.default_rng(1).normal(size=(20, 5))
+    tuner = FeatureTuner(5, 2, 6, dim=4, loss="cosface", schedule="quick", seed=3)
+    return tuner.fit(features, np.arange(20) % 2)
+
+
+def test_saved_and_loaded_it_transforms_alike(fitted: FeatureTuner, tmp_path: Path) -> None:
+    features = np.random.default_rng(2).normal(size=(7, 5))
+    fitted.save(tmp_path / "tuner.safetensors")
+    loaded = FeatureTuner.load(tmp_path / "tuner.safetensors")
+    np.testing.assert_array_equal(loaded.transform(features), fitted.transform(features))
+    names = ("in_features", "num_classes", "layers", "dim", "loss", "schedule", "seed", "losses_")
+    assert {name: getattr(loaded, name) for name in names} == {
+        name: getattr(fitted, name) for name in names
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"tuner.safetensors"}
+
+
+def _stated(path: Path, **changes: Any) -> None:
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        about = {**json.loads(file.metadata()["mezoroi.feature-tuner"]), **changes}
+    save_file(tensors, path, {"mezoroi.feature-tuner": json.dumps(about)})
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: path.write_bytes(b"PK no weights"), "no saved FeatureTuner"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "no saved FeatureTuner"),
+        (lambda path: save_file(load_file(path), path), "no saved FeatureTuner"),
+        (lambda path: _stated(path, parameters={"in_features": 6}), "no saved FeatureTuner"),
+        (lambda path: _stated(path, format=2), "format 2"),
+    ],
+)
+def test_an_unusable_file_is_one_line(
+    fitted: FeatureTuner, tmp_path: Path, harm: Callable[[Path], Any], reason: str
+) -> None:
+    path = tmp_path / "tuner.safetensors"
+    fitted.save(path)
+    harm(path)
+    with pytest.raises(MezoroiError, match=reason) as error:
+        FeatureTuner.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_fitted_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(MezoroiError, match="not fitted"):
+        FeatureTuner(3, 2).save(tmp_path / "tuner.safetensors")
+
+
+def test_the_papers_margin_and_scale_reach_the_loss() -> None:
+    """CosFace by its formula: the own cosine less 0.45, all times 60, cross-entropy."""
+    generator = torch.Generator().manual_seed(0)
+    tuner = FeatureTuner(5, 3, dim=4, loss="cosface")
+    head = tuner._head(generator)
+    vectors = torch.randn(6, 4, generator=generator)
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    unit = nn.functional.normalize
+    cosines = unit(vectors, dim=1) @ unit(head.W, dim=0)
+    cosines[torch.arange(6), labels] -= 0.45
+    expected = nn.functional.cross_entropy(60 * cosines, labels)
+    torch.testing.assert_close(head(vectors, labels), expected)

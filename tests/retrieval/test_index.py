@@ -13,6 +13,9 @@ from mezoroi import MezoroiError
 from mezoroi.retrieval import Reference, ReferenceIndex
 from tests.retrieval.conftest import COUNT, DIM, MODEL
 
+STRAY = b"north \xff".decode("utf-8", "surrogateescape")
+"""A name of bytes that are no UTF-8, as Python reads it."""
+
 
 @pytest.fixture
 def index(
@@ -173,6 +176,17 @@ def test_refuses_and_adds_nothing(
         (lambda index, row: index.search(row, 1, {"colour": "red"}), "cannot filter by `colour`"),
         (lambda index, row: index.search(row, 1, {"date": "yesterday"}), "no date"),
         (lambda index, row: index.search(row, 1, {"date": ("2026-01-01",)}), "first and the last"),
+        (lambda index, row: index.search(row, 1, {"date": "2026-07-31xyz"}), "no date"),
+        (lambda index, row: index.search(row, 1, {"date": ""}), "no date"),
+        (lambda index, row: index.search([[1.0, 2.0], [3.0]], 1), "not all as long"),
+        (lambda index, row: index.search([["a"] * DIM], 1), "no array of numbers"),
+        (lambda index, row: index.search(row, 1, {"grade": STRAY}), "not Unicode text"),
+        (lambda index, row: index.remove([STRAY]), "not Unicode text"),
+        (lambda index, row: index.references([STRAY]), "not Unicode text"),
+        (lambda index, row: index.add([STRAY], row), "what no text can"),
+        (lambda index, row: index.add(["new"], row, [{"orchard": STRAY}]), "not Unicode text"),
+        (lambda index, row: index.add(["new"], row, [{"thumbnail": STRAY}]), "not Unicode text"),
+        (lambda index, row: index.add(["new"], row, [{"lot": [STRAY]}]), "not Unicode text"),
         (lambda index, row: index.remove(["果実-1", "unknown"]), "`unknown` is not in"),
         (lambda index, row: index.remove("果実-1"), "list of ids"),
         (lambda index, row: index.add(["new"], row, [{"date": "31.7."}]), "no date"),
@@ -188,6 +202,34 @@ def test_bad_use_is_one_line(
         call(index, vectors[:1])
     assert "\n" not in str(error.value)
     assert len(index) == COUNT
+
+
+def test_what_tables_say_is_kept(place: str) -> None:
+    nothing = float("nan")
+    entries = [
+        {"grade": "A", "date": "2026/7/5", "orchard": "北"},
+        {"grade": nothing, "date": nothing, "orchard": nothing},
+    ]
+    with ReferenceIndex.create(place, 2, MODEL) as index:
+        index.add(["a", "b"], np.eye(2), entries)
+        first, second = index.references(["a", "b"])
+        assert (first.grade, first.date, first.orchard) == ("A", "2026-07-05", "北")
+        assert (second.grade, second.date, second.orchard) == (None, None, None)
+        assert index.search(np.eye(2)[:1], 2, {"date": ("2026/7/1", None)})[0] == [["a"]]
+
+
+def test_a_closed_index_says_so(index: ReferenceIndex, vectors: np.ndarray) -> None:
+    index.search(vectors[:1], 1)
+    index.close()
+    index.close()
+    for call in (
+        lambda: index.search(vectors[:1], 1),
+        lambda: index.add(["new"], vectors[:1]),
+        lambda: index.references(),
+        lambda: len(index),
+    ):
+        with pytest.raises(MezoroiError, match="is closed: open it again"):
+            call()
 
 
 def test_does_not_overwrite_or_invent(place: str, index: ReferenceIndex, tmp_path: Path) -> None:

@@ -122,6 +122,76 @@ def test_index_file_of_an_earlier_state(
         assert index.search(vectors[:1], 5)[0] == [["new", *(ids[n] for n in rest)]]
 
 
+def test_fruits_added_after_the_last_were_removed_are_found(
+    filled: Path, vectors: np.ndarray, ids: list[str]
+) -> None:
+    with ReferenceIndex.open(filled) as index:
+        index.remove(ids[-3:])
+    filled.with_suffix(".faiss").unlink(missing_ok=True)
+    with ReferenceIndex.open(filled) as index:
+        index.search(vectors[:1], 1)
+        index.add(["new"], np.ones((1, DIM)))
+        assert index.search(np.ones((1, DIM)), 1)[0] == [["new"]]
+        index.add(["newer"], -np.ones((1, DIM)))
+        assert index.search(-np.ones((1, DIM)), 1)[0] == [["newer"]]
+        assert len(index.search(np.ones((1, DIM)), COUNT)[0][0]) == COUNT - 1
+
+
+def test_a_fruit_of_another_program_removed_here_hides_no_hole(
+    filled: Path, vectors: np.ndarray, ids: list[str]
+) -> None:
+    with ReferenceIndex.open(filled) as one, ReferenceIndex.open(filled) as two:
+        one.search(vectors[:1], 1)
+        two.add(["theirs"], np.ones((1, DIM)))
+        two.remove(ids[:1])
+        one.remove(["theirs"])
+        assert one.search(vectors[:1], 1)[0] != [ids[:1]]
+
+
+@pytest.mark.parametrize("when", ["numbers", "ids_between", "vectors"])
+def test_a_rebuild_by_another_program_amid_a_search(
+    filled: Path, vectors: np.ndarray, ids: list[str], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The others' numbers must not be taken for those that were read before."""
+    read = getattr(Truth, when)
+    with ReferenceIndex.open(filled) as index, ReferenceIndex.open(filled) as other:
+        other.remove(ids[:150])
+        if when == "numbers":
+            index.search(vectors[:1], 1)
+
+        def rebuild_first(truth: Truth, *arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(Truth, when, read)
+            other.rebuild()
+            return read(truth, *arguments, **options)
+
+        monkeypatch.setattr(Truth, when, rebuild_first)
+        for number in (160, 299):
+            found = index.search(vectors[number : number + 1], 1, {"grade": "AB"[number % 2]})
+            assert found[0] == [[ids[number]]]
+
+
+def test_a_file_that_grows_while_it_is_opened_is_not_cut_short(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length and its count of pages must be of one moment."""
+    in_transaction = []
+    opened = sqlite3.connect
+    connections: list[sqlite3.Connection] = []
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(opened(*arguments, **options))
+        return connections[-1]
+
+    def look(_head: file_head.FileHead) -> bool:
+        in_transaction.append(connections[-1].in_transaction)
+        return False
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    monkeypatch.setattr(file_head.FileHead, "is_cut_short", look)
+    ReferenceIndex.open(filled).close()
+    assert in_transaction == [True]
+
+
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
@@ -148,6 +218,14 @@ def _set(path: Path, statement: str) -> None:
     with sqlite3.connect(path) as db:
         db.execute(statement)
     db.close()
+
+
+def test_a_kept_fruit_survives_a_power_cut(filled: Path) -> None:
+    """The folder, from which the journal has gone, is waited for, too."""
+    with ReferenceIndex.open(filled) as index:
+        db = index._store.truth._file.db  # type: ignore[attr-defined]
+        assert db.execute("PRAGMA synchronous").fetchone() == (3,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 def test_two_programs_see_each_others_changes(
@@ -245,15 +323,6 @@ def test_closing_one_index_leaves_the_locks_of_another(filled: Path) -> None:
         assert "locked" in heard.stdout
     status = filled.stat()
     assert (status.st_dev, status.st_ino) not in file_head._shared
-
-
-def test_a_closed_index_says_so(filled: Path) -> None:
-    index = ReferenceIndex.open(filled)
-    index.search(np.ones((1, DIM)), 1)
-    index.close()
-    index.close()
-    with pytest.raises(MezoroiError, match="closed"):
-        index.search(np.ones((1, DIM)), 1)
 
 
 def test_a_fruit_removed_while_it_is_found_is_left_out(
@@ -355,6 +424,27 @@ def test_larger_indexes_are_of_another_kind(
     with ReferenceIndex.open(path) as index:
         assert index.search(vectors[7:8], 1)[0] == [["7"]]
         assert len(index.search(queries[:1], 4000)[0][0]) == 2995
+
+
+def test_lists_learned_from_far_fewer_are_learned_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_UP_TO", 100)
+    vectors = np.random.default_rng(2).normal(size=(3000, DIM))
+    names = [str(number) for number in range(3000)]
+    with ReferenceIndex.create(path, DIM, MODEL) as index:
+        store: Any = index._store
+        index.add(names[:700], vectors[:700])
+        index.search(vectors[:1], 1)
+        assert faiss.extract_index_ivf(store._inner).nlist == 10
+        index.add(names[700:1000], vectors[700:1000])
+        index.search(vectors[:1], 1)
+        assert faiss.extract_index_ivf(store._inner).nlist == 10
+        index.add(names[1000:], vectors[1000:])
+        index.search(vectors[:1], 1)
+        assert faiss.extract_index_ivf(store._inner).nlist == 46
+    with ReferenceIndex.open(path) as index:
+        assert index.search(vectors[7:8], 1)[0] == [["7"]]
 
 
 def test_many_removals_make_a_new_index(filled: Path, ids: list[str], vectors: np.ndarray) -> None:

@@ -75,6 +75,68 @@ def test_a_server_that_breaks_leaves_nothing_half_added(
         assert len(index) == 0
 
 
+def test_what_could_not_be_taken_back_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pymilvus.exceptions import MilvusException
+
+    from mezoroi.retrieval import milvus
+
+    monkeypatch.setattr(milvus, "_BATCH_BYTES", 4000)
+    with ReferenceIndex.create(str(tmp_path / "references.db"), 8, "model") as index:
+        store: Any = index._store
+        insert, calls = store._client.insert, []
+
+        def break_later(*arguments: Any, **options: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 2:
+                raise MilvusException(message="out of disk")
+            return insert(*arguments, **options)
+
+        def refuse(*_arguments: Any, **_options: Any) -> None:
+            raise MilvusException(message="gone")
+
+        monkeypatch.setattr(store._client, "insert", break_later)
+        monkeypatch.setattr(store._client, "delete", refuse)
+        with pytest.raises(MezoroiError) as error:
+            index.add([f"f{n}" for n in range(40)], np.eye(40, 8) + 0.1)
+        assert "out of disk" in str(error.value)
+        assert "14 fruits from `f0` to `f13` were sent and could not be deleted" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_large_collection_may_take_long_to_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pymilvus import MilvusClient
+
+    place, waits = str(tmp_path / "references.db"), []
+    ReferenceIndex.create(place, 2, "m").close()
+    load = MilvusClient.load_collection
+
+    def note(client: Any, name: str, timeout: float, **options: Any) -> Any:
+        waits.append(timeout)
+        return load(client, name, timeout=timeout, **options)
+
+    monkeypatch.setattr(MilvusClient, "load_collection", note)
+    ReferenceIndex.open(place).close()
+    assert min(waits) >= 60
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://h:notaport", "http://h:99999999", "http://", "https://:19530", "http://[h"]
+)
+def test_an_address_that_is_none_is_one_line(uri: str) -> None:
+    for call in (
+        lambda: ReferenceIndex.open(uri),
+        lambda: ReferenceIndex.exists(uri),
+        lambda: ReferenceIndex.create(uri, 4, "model"),
+    ):
+        with pytest.raises(MezoroiError, match="is no address of a server: write it as") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
 def test_collections_are_apart_and_foreign_ones_refused(tmp_path: Path) -> None:
     from pymilvus import MilvusClient
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,16 @@ from PIL import Image
 import mezoroi as mz
 from mezoroi import cli
 from mezoroi.maps import distance_weights
-from mezoroi.references import add_grade, add_references, find_new, gallery_of, with_gallery
-from mezoroi.retrieval import ReferenceIndex
-from mezoroi.searching import search_to_folder
+from mezoroi.new_references import find_new
+from mezoroi.references import (
+    add_grade,
+    add_references,
+    fill_references,
+    gallery_of,
+    with_gallery,
+)
+from mezoroi.retrieval import Gallery, ReferenceIndex
+from mezoroi.searching import Found, search_to_folder
 
 
 @pytest.fixture
@@ -126,6 +137,178 @@ def test_adding_photos_and_a_folder_of_grades(run: Path, photos: Path) -> None:
     assert (grades["A/A.png"], grades["D/D.png"]) == ("A", "D")
     with pytest.raises(mz.MezoroiError, match="unknown grade `Z`"):
         find_new(grader, [photos], {"grade": "Z"})
+
+
+def manifest(folder: Path, *rows: str, header: str = "image,grade,date,orchard") -> Path:
+    (folder / "manifest.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    return folder / "manifest.csv"
+
+
+def test_an_id_given_twice_is_a_failure(run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = Path(shutil.copy(photos / "n2.png", tmp_path / "elsewhere" / "n1.png"))
+    grader = mz.Grader.load(run)
+    before = len(gallery_of(grader).index)
+    fruits = find_new(grader, [photos / "n1.png", other, photos / "n1.png"], {"grade": "A"})
+    failures = add_references(grader, fruits)
+    assert [item.source for item in failures] == [str(other), str(photos / "n1.png")]
+    assert all("`n1.png` is given twice" in item.error for item in failures)
+    assert len(gallery_of(grader).index) == before + 1
+    found = grader.grade(photos / "n1.png").neighbours[0]
+    assert (found.id, found.similarity) == ("n1.png", pytest.approx(1, abs=1e-4))
+    with pytest.raises(mz.MezoroiError, match="two examples are called `n1"):
+        add_grade(grader, run, "E", [photos / "n1.png", other])
+    assert len(gallery_of(grader).index) == before + 1
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D")
+
+
+def test_the_command_line_counts_what_was_added(
+    run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = [photos / "n1.png", photos / "n1.png", photos / "n2.png"]
+    assert command("references", run, "add", *twice, "--grade", "A", "--json") == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["added"], len(answer["failures"])) == (2, 1)
+
+
+def test_a_manifest_of_one_grade_with_faulty_rows(run: Path, photos: Path) -> None:
+    (photos / "n4.png").write_bytes(b"no picture")
+    manifest(
+        photos,
+        "n1.png,B,2026/7/5,北",
+        "n2.png,B,,",
+        "n3.png,B,soon,",
+        "n4.png,B,,",
+        "n5.png,Z,,",
+        "n2.png,D,,",
+        "gone.png,B,,",
+    )
+    grader = mz.Grader.load(run)
+    for source in (photos, photos / "manifest.csv"):
+        failures = add_references(grader, find_new(grader, [source], {}))
+        reasons = {Path(item.source).name: item.error for item in failures}
+        if source == photos:
+            (added,) = gallery_of(grader).index.references(["n1.png", "n2.png"])
+            assert (added.id, added.grade, added.date, added.orchard) == (
+                "n1.png",
+                "B",
+                "2026-07-05",
+                "北",
+            )
+        else:
+            assert "already" in reasons.pop("n1.png")
+        assert reasons.keys() == {source.name, "n3.png", "n4.png", "n5.png", "gone.png"}
+        assert "listed with grade B and D" in reasons[source.name]
+        assert "manifest.csv row 4: `soon` is no date" in reasons["n3.png"]
+        assert "unknown grade `Z`" in reasons["n5.png"]
+
+
+def test_a_folder_of_one_grade_with_a_broken_photo(run: Path, photos: Path) -> None:
+    graded = photos.parent / "graded" / "D"
+    graded.parent.mkdir()
+    photos.rename(graded)
+    (graded / "n2.png").write_bytes(b"no picture")
+    grader = mz.Grader.load(run)
+    failures = add_references(grader, find_new(grader, [graded.parent], {"orchard": "north"}))
+    assert [Path(item.source).name for item in failures] == ["n2.png"]
+    added = gallery_of(grader).index.references([f"D/n{number}.png" for number in range(1, 6)])
+    assert [item.id for item in added] == [f"D/n{number}.png" for number in (1, 3, 4, 5)]
+    assert {(item.grade, item.orchard) for item in added} == {("D", "north")}
+
+
+def test_the_outline_that_a_manifest_names_is_part_of_the_embedding(
+    run: Path, melons: Path, tmp_path: Path
+) -> None:
+    """As it is in training."""
+    first, other = (melons / f"captures/melon-{number:04d}" for number in (1, 2))
+    shutil.copy(first / "surface.png", tmp_path / "photo.png")
+    shutil.copy(other / "outline.json", tmp_path / "shape.json")
+    path = manifest(tmp_path, "photo.png,A,shape.json", header="image,grade,outline")
+    whole = tmp_path / "whole"
+    shutil.copytree(first, whole)
+    shutil.copy(other / "outline.json", whole / "outline.json")
+    grader = mz.Grader.load(run)
+    assert not add_references(grader, find_new(grader, [path], {}))
+    found = grader.grade(whole).neighbours[0]
+    assert (found.id, found.similarity) == ("photo.png", pytest.approx(1, abs=1e-5))
+    (kept,) = gallery_of(grader).index.references(["photo.png"])
+    assert kept.more["outline"] == json.loads((other / "outline.json").read_text("utf-8"))
+
+
+def test_an_outline_that_lacks_what_was_learned_fails_alone(
+    run: Path, melons: Path, tmp_path: Path
+) -> None:
+    faulty, whole = tmp_path / "in/faulty", tmp_path / "in/whole"
+    for number, folder in enumerate((faulty, whole), 1):
+        shutil.copytree(melons / f"captures/melon-{number:04d}", folder)
+    (faulty / "outline.json").write_text('{"circumference": 1.0}', "utf-8")
+    grader = mz.Grader.load(run)
+    (failure,) = add_references(grader, find_new(grader, [tmp_path / "in"], {}))
+    assert "the outline has no" in failure.error
+    assert gallery_of(grader).index.references(["in/whole"])
+
+
+def test_names_that_are_no_text(
+    run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stray = os.fsencode(photos) + b"/n\xff.png"
+    try:
+        shutil.copy(photos / "n1.png", os.fsdecode(stray))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    assert command("references", run, "add", photos) == 1
+    out = capsys.readouterr().out
+    assert "is not Unicode text: rename the file" in out
+    assert "5 added, 1 failed" in out
+    assert command("references", run, "add-grade", "E", os.fsdecode(stray)) == 2
+    orchard = os.fsdecode(b"north \xff")
+    assert command("references", run, "add", photos / "n1.png", "--orchard", orchard) == 2
+    assert "is not Unicode text" in capsys.readouterr().err
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D")
+
+
+def test_training_fruits_are_kept_whatever_a_table_or_a_file_system_calls_them(
+    run: Path, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    """Their embeddings are the last step of hours of training, which must not be lost."""
+    stray = os.fsdecode(b"n\xff.png")
+    extra = {"date": "2026/7/5", "orchard": float("nan")}
+    first, second = dataset.observations[:2]
+    items = (replace(first, id=stray, specimen=stray, extra=extra), replace(second, extra={}))
+    bundle = mz.Grader.load(run).bundle
+    embeddings = np.eye(2, bundle.network.embedding_dim)
+    gallery = fill_references(bundle, replace(dataset, observations=items), embeddings, tmp_path)
+    (kept,) = gallery.index.references(["n\\udcff.png"])
+    assert (kept.date, kept.orchard) == ("2026-07-05", None)
+
+
+def test_listing_a_range_of_days(
+    run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 4):
+        day = f"2026-07-0{number}"
+        assert command("references", run, "add", photos / f"n{number}.png", "--date", day) == 0
+    capsys.readouterr()
+    listing = ("references", run, "list", "--json")
+    assert command(*listing, "--since", "2026/7/2") == 0
+    assert [item["id"] for item in json.loads(capsys.readouterr().out)] == ["n2.png", "n3.png"]
+    assert command(*listing, "--since", "2026-07-02", "--until", "2026-07-02") == 0
+    assert [item["id"] for item in json.loads(capsys.readouterr().out)] == ["n2.png"]
+    assert command(*listing, "--since", "2026-07-02", "--date", "2026-07-02") == 2
+    assert command("references", run, "add", photos / "n4.png", "--since", "2026-07-02") == 2
+
+
+def test_rebuilding_tells_how_far_it_is(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def progress(_console: Any) -> Iterator[Any]:
+        yield lambda *step: told.append(step)
+
+    monkeypatch.setattr("mezoroi.console.Console.progress", progress)
+    assert command("references", run, "rebuild") == 0
+    count = len(gallery_of(mz.Grader.load(run)).index)
+    assert told == [("indexing", count, count)]
 
 
 def test_references_elsewhere(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -252,6 +435,54 @@ def test_search_draws_a_sheet(grader: mz.Grader, photos: Path, tmp_path: Path) -
     assert {item.grade for item in only.neighbours} == {"D"}  # type: ignore[union-attr]
     with pytest.raises(mz.MezoroiError, match="passes the filter"):
         search_to_folder(grader, [photos / "n1.png"], tmp_path, where={"orchard": "none"})
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+def test_a_fruit_is_found_without_its_picture(
+    run: Path, photos: Path, tmp_path: Path, harm: Callable[[Path], Any]
+) -> None:
+    add_references(mz.Grader.load(run), find_new(mz.Grader.load(run), [photos], {"grade": "A"}))
+    grader = mz.Grader.load(run)
+    (reference,) = gallery_of(grader).index.references(["new/n1.png"])
+    harm(run / str(reference.thumbnail))
+    (found,) = search_to_folder(grader, [photos / "n1.png"], tmp_path / "out", k=3)
+    assert isinstance(found, Found)
+    assert found.neighbours[0].id == "new/n1.png"
+    is_there = (run / str(reference.thumbnail)).exists()
+    assert (found.neighbours[0].thumbnail is not None) == is_there
+
+
+def test_removing_leaves_a_users_own_files_alone(tmp_path: Path) -> None:
+    run, picture = tmp_path / "run", np.zeros((8, 8, 3), dtype=np.uint8)
+    gallery = Gallery.create(run, 2, "model")
+    own = [tmp_path / "own.jpg", run / "chart.png", run / "reference-thumbnails"]
+    for path in own[:2]:
+        path.write_bytes(b"mine")
+    named = [str(own[0]), "../own.jpg", "reference-thumbnails/../chart.png", str(own[2])]
+    ids = [str(number) for number in range(len(named))]
+    gallery.index.add(ids, np.eye(4, 2) + 1, [{"thumbnail": name} for name in named])
+    gallery.add(["a"], np.ones((1, 2)), [picture], [{}])
+    kept = run / gallery.thumbnail_of("a")
+    assert kept.is_file()
+    gallery.remove(["a", *ids])
+    assert all(path.exists() for path in own)
+    assert not kept.exists()
+
+
+def test_a_picture_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = Gallery.create(tmp_path, 2, "model")
+
+    def write_half(path: Path, content: bytes) -> int:
+        path.open("wb").write(content[: len(content) // 2])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(mz.MezoroiError, match="No space left"):
+        gallery.add(["a"], np.ones((1, 2)), [np.zeros((8, 8, 3), dtype=np.uint8)], [{}])
+    assert not list((tmp_path / "reference-thumbnails").iterdir())
+    assert len(gallery.index) == 0
 
 
 def test_shared_maps_weigh_what_two_fruits_have_in_common() -> None:

@@ -19,9 +19,10 @@ from mezoroi.bench.ledger import Ledger
 from mezoroi.datasets import load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.grader import Grader
+from mezoroi.new_references import find_new
 from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
-from mezoroi.references import add_references, find_new, with_gallery
+from mezoroi.references import add_references, with_gallery
 from mezoroi.retrieval import ReferenceIndex
 from mezoroi.workflow import train
 

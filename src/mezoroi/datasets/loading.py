@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mezoroi.capture.images import (
     OUTLINE_NAME,
@@ -13,6 +14,7 @@ from mezoroi.capture.images import (
     read_image,
     read_outline,
 )
+from mezoroi.cells import as_day
 from mezoroi.datasets import masks
 from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
 from mezoroi.datasets.folders import IMAGES_FOLDER, MASKS_FOLDER, folder_rows
@@ -105,6 +107,57 @@ def load_dataset(
     return Dataset(tuple(observations), standard, found.root, notes)
 
 
+class Unusable(NamedTuple):
+    """What of a dataset cannot be used.
+
+    Attributes
+    ----------
+    source : the image, or the place of the dataset
+    problem : one line, naming the row
+    """
+
+    source: Path
+    problem: str
+
+
+def load_usable(
+    path: str | Path, standard: GradingStandard
+) -> tuple[list[Observation], list[Unusable]]:
+    """What of a manifest or a folder can be used by a given standard, and what cannot.
+
+    Raises
+    ------
+    DatasetError
+        If the manifest cannot be read at all.
+    """
+    path = Path(path)
+    found = _find_rows(path)
+    coco = _coco_file(found.root)
+    unusable = [Unusable(path, problem) for problem in found.problems]
+    found, notes = settle_repeated_rows(found)
+    unusable += [Unusable(path, note) for note in notes]
+    observations = []
+    for row in found.rows:
+        problems: list[str] = []
+        observation = _observation(row, found.root, standard, coco, False, problems)
+        if observation is None:
+            unusable.append(Unusable(row.image, "; ".join(problems)))
+        else:
+            observations.append(observation)
+    return observations, unusable
+
+
+def brings_grades(path: str | Path, grades: Iterable[str]) -> bool:
+    """True for a manifest, a folder with one, and a folder whose folders are all of `grades`."""
+    path = Path(path)
+    if not path.is_dir():
+        return path.suffix.lower() in TABLE_SUFFIXES
+    if any((path / name).is_file() for name in MANIFEST_NAMES):
+        return True
+    named = folder_rows(path).grades
+    return bool(named) and named <= set(grades)
+
+
 def _find_rows(path: Path) -> Rows:
     try:
         if path.is_dir():
@@ -150,6 +203,10 @@ def _observation(
     except MezoroiError as error:
         problems.append(_located(row, error))
     grade = _grade(row, standard, problems)
+    try:
+        as_day(row.extra.get("date"))
+    except MezoroiError as error:
+        problems.append(_located(row, error))
     if row.split and row.split not in SPLITS:
         problems.append(f"{row.where}: unknown split `{row.split}`: use {', '.join(SPLITS)}")
     mask = row.mask

@@ -1,19 +1,20 @@
 """Manifests: one CSV or Parquet row per observation, and the table of several graders' labels.
 
 Columns of a manifest: ``image, grade`` and, where wanted, ``specimen, split, mask, session,
-outline``; all others are kept in `Observation.extra`. Paths are relative to the manifest. Columns
-of ``graders.csv`` (or ``.parquet``) beside it: ``image, grader, grade``.
+outline``; all others are kept in `Observation.extra`, and a ``date`` among them is checked. Paths
+are relative to the manifest. Columns of ``graders.csv`` (or ``.parquet``) beside it: ``image,
+grader, grade``.
 """
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mezoroi.cells import cell_text
 from mezoroi.datasets.rows import Row, Rows, find_path, observation_id
 from mezoroi.errors import MezoroiError
 
@@ -42,7 +43,7 @@ def manifest_rows(path: Path) -> Rows:
     problems: list[str] = []
     for number, record in enumerate(table, start=2):
         where = f"{path.name} row {number}"
-        cells = {name: _text(record.get(name)) for name in COLUMNS}
+        cells = {name: cell_text(record.get(name)) for name in COLUMNS}
         if not cells["image"]:
             problems.append(f"{where} names no image")
             continue
@@ -80,7 +81,7 @@ def add_grader_labels(found: Rows) -> Rows:
     }
     problems = list(found.problems)
     for number, record in enumerate(table, start=2):
-        image, grader, grade = (_text(record[name]) for name in GRADERS_COLUMNS)
+        image, grader, grade = (cell_text(record[name]) for name in GRADERS_COLUMNS)
         where = f"{path.name} row {number}"
         if not (image and grader and grade):
             problems.append(f"{where} has an empty cell in image, grader or grade")
@@ -183,12 +184,3 @@ def _require_columns(path: Path, table: list[dict[str, Any]], names: Iterable[st
             f"{path} lacks the column{'s' * (len(missing) > 1)} {columns} "
             f"(it has {', '.join(table[0])}): rename or add columns"
         )
-
-
-def _text(value: Any) -> str:
-    """A cell as text: numbers as they are written (1.0 from Parquet is ``1``), nothing as ''."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from pytorch_metric_learning.losses import CosFaceLoss
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
+from mezoroi.files import write_bytes
 
 COSFACE_MARGIN = 0.45
 COSFACE_SCALE = 60.0
@@ -21,6 +26,10 @@ _HIDDEN = 512
 # steps no longer turn them.
 _LONGEST_GRADIENT = 10.0
 _MOMENTUM = 0.9
+_FORMAT = 1
+_ABOUT, _SCALE = "mezoroi.feature-tuner", "scale"
+_UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError)
+_PARAMETERS = ("in_features", "num_classes", "layers", "dim", "loss", "schedule", "seed")
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,11 @@ class Schedule:
     weight_decay: float = 5e-4
 
 
+# The presets, as those of `mezoroi train` are in `mezoroi.presets`.
 SCHEDULES = {
     # Section 4.1.
     "paper": Schedule(120, (60, 90, 110)),
-    # A quarter of it, for trials.
+    # A quarter of it, for trials on a CPU.
     "quick": Schedule(30, (15, 22, 27)),
 }
 
@@ -151,12 +161,60 @@ class FeatureTuner:
         MezoroiError
             If not fitted yet, or a shape is wrong or a feature NaN.
         """
-        if not hasattr(self, "network_"):
-            raise MezoroiError("this FeatureTuner is not fitted: call fit first")
+        self._check_fitted()
         rows = self._checked(features)
         with torch.inference_mode():
             vectors: Tensor = self.network_(rows / self.scale_)
         return vectors.numpy()
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted network to a safetensors file, with its parameters as metadata.
+
+        Raises
+        ------
+        MezoroiError
+            If not fitted yet, or the file cannot be written.
+        """
+        self._check_fitted()
+        stated = {name: getattr(self, name) for name in _PARAMETERS}
+        about = json.dumps({"format": _FORMAT, "parameters": stated, "losses": self.losses_})
+        tensors = {**self.network_.state_dict(), _SCALE: self.scale_}
+        write_bytes(path, save({n: t.contiguous() for n, t in tensors.items()}, {_ABOUT: about}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> FeatureTuner:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        MezoroiError
+            If the file is missing, damaged, something else or of another version.
+        """
+        if not Path(path).is_file():
+            raise MezoroiError(f"{path} does not exist: give the file of a saved FeatureTuner")
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads(file.metadata()[_ABOUT])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if about["format"] != _FORMAT:
+                raise MezoroiError(
+                    f"{path} has format {about['format']}, this version reads {_FORMAT}: fit anew"
+                )
+            tuner = cls(**about["parameters"])
+            tuner._check_parameters()
+            network = tuner._network(torch.Generator())
+            tuner.scale_ = tensors.pop(_SCALE)
+            network.load_state_dict(tensors)
+            tuner.network_, tuner.losses_ = network.eval(), list(about["losses"])
+        except MezoroiError:
+            raise
+        except _UNREADABLE as error:
+            raise MezoroiError(f"{path} is no saved FeatureTuner, or damaged: fit anew") from error
+        return tuner
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise MezoroiError("this FeatureTuner is not fitted: call fit first")
 
     def _checked(self, features: ArrayLike | Tensor) -> Tensor:
         rows = torch.as_tensor(np.asarray(features), dtype=torch.float32)

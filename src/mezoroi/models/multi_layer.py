@@ -18,6 +18,7 @@ from mezoroi.models.weights import PACKAGED_BACKBONE, packaged_weights
 HEAD_INPUT = "GAP"
 """Name of what feeds the backbone's own classifier."""
 _FIRST_STRIDE = 4
+_NO_STAGES = "backbone `{}` has no stages: choose a convolutional one"
 
 
 class MultiLayerFeatures(nn.Module):
@@ -25,8 +26,9 @@ class MultiLayerFeatures(nn.Module):
 
     The layers are named as on a ResNet: ``conv2`` is the last map at stride 4, ``conv3`` at 8,
     ``conv4`` at 16, ``conv5`` at 32; ``GAP`` is the head's input. Where that is the mean of the
-    ``conv5`` map itself, as on a ResNet, ``conv5`` is pooled before the last activation, so that
-    the two differ: 64 + 128 + 256 + 512 + 512 = 1472 on ResNet-18.
+    ``conv5`` map itself, as on a ResNet, ``conv5`` is pooled before the activation that makes this
+    map, so that the two differ: 64 + 128 + 256 + 512 + 512 = 1472 on ResNet-18. Where no activation
+    makes it, as where branches are joined, they are the same.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ class MultiLayerFeatures(nn.Module):
     Raises
     ------
     MezoroiError
-        For an unknown backbone, one without stages, or unreadable weights.
+        For an unknown backbone, one without maps at several strides, or unreadable weights.
     """
 
     def __init__(self, backbone: str = PACKAGED_BACKBONE, weights: str = "package") -> None:
@@ -52,11 +54,17 @@ class MultiLayerFeatures(nn.Module):
         mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229,) * 3)
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
-        self._last_activation = _last_activation(self.network)
+        self._last_activation: nn.Module | None = None
         was_training = self.network.training
         with torch.no_grad():
             probe = self.network.eval()
-            layers = self._layers(torch.zeros(1, 3, *_probe_size(probe)))
+            generator = torch.Generator().manual_seed(0)
+            images = torch.rand(1, 3, *_probe_size(probe), generator=generator)
+            layers = self._layers(images)
+            if len(layers) < 3:  # one map and what feeds the head
+                raise MezoroiError(_NO_STAGES.format(backbone))
+            if _is_same(list(layers.values())[-2], layers[HEAD_INPUT]):
+                self._last_activation = _last_activation(probe, images)
         self.network.train(was_training)
         self.dims: dict[str, int] = {name: values.shape[1] for name, values in layers.items()}
 
@@ -83,19 +91,14 @@ class MultiLayerFeatures(nn.Module):
         finally:
             if handle is not None:
                 handle.remove()
-        head_input = self.network.forward_head(final, pre_logits=True)
         found: dict[str, Tensor] = {}
         for values in maps:
             stride = images.shape[-1] / values.shape[-1]
-            if stride >= _FIRST_STRIDE:
+            if values.ndim == 4 and stride >= _FIRST_STRIDE:
                 found[f"conv{round(math.log2(stride))}"] = values.mean(dim=(2, 3))
-        last = list(found)[-1]
-        same = found[last].shape == head_input.shape and torch.allclose(
-            found[last], head_input, rtol=1e-3, atol=1e-5
-        )
-        if same and before_activation:
-            found[last] = before_activation[-1]
-        return {**found, HEAD_INPUT: head_input}
+        if before_activation:
+            found[list(found)[-1]] = before_activation[-1]
+        return {**found, HEAD_INPUT: self.network.forward_head(final, pre_logits=True)}
 
 
 def one_layer(features: Tensor, dims: Mapping[str, int], layer: str) -> Tensor:
@@ -129,7 +132,7 @@ def _network(backbone: str, weights: str) -> Any:
     else:
         raise MezoroiError(f"weights {weights} do not exist: give the path of a timm checkpoint")
     if not hasattr(network, "forward_intermediates") or not hasattr(network, "forward_head"):
-        raise MezoroiError(f"backbone `{backbone}` has no stages: choose a convolutional one")
+        raise MezoroiError(_NO_STAGES.format(backbone))
     if weights == "package":
         if backbone != PACKAGED_BACKBONE:
             raise MezoroiError(
@@ -141,11 +144,31 @@ def _network(backbone: str, weights: str) -> Any:
     return network.to(memory_format=torch.channels_last)
 
 
-def _last_activation(network: nn.Module) -> nn.Module | None:
-    """The activation that is defined last, which on a ResNet ends the last stage."""
-    ends = [module for module in network.modules() if not list(module.children())]
-    after = [module for module in ends if isinstance(module, nn.ReLU | nn.SiLU | nn.GELU)]
-    return after[-1] if after else None
+def _last_activation(network: Any, images: Tensor) -> nn.Module | None:
+    """The activation whose output is the last map; None where that ends otherwise.
+
+    Neither the one defined last nor the one called last: a branch, or squeeze-and-excitation, may
+    have it.
+    """
+    called: list[tuple[nn.Module, Tensor]] = []
+
+    def note(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        if output.ndim == 4:
+            called.append((module, output.mean(dim=(2, 3))))
+
+    ends = [part for part in network.modules() if isinstance(part, nn.ReLU | nn.SiLU | nn.GELU)]
+    handles = [part.register_forward_hook(note) for part in ends]
+    try:
+        _, maps = network.forward_intermediates(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    pooled = maps[-1].mean(dim=(2, 3))
+    return next((module for module, mean in reversed(called) if _is_same(mean, pooled)), None)
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def _probe_size(network: Any) -> tuple[int, int]:

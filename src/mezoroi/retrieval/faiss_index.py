@@ -77,7 +77,7 @@ def build(kind: Kind, dim: int, sample: np.ndarray, count: int) -> Any:
     """
     if kind == "exact":
         return faiss.IndexIDMap(faiss.IndexFlatIP(dim))
-    lists = max(1, min(round(4 * math.sqrt(count)), len(sample) // _TRAINING_PER_LIST))
+    lists = min(_lists_for(count), max(1, len(sample) // _TRAINING_PER_LIST))
     coarse, metric = faiss.IndexFlatIP(dim), faiss.METRIC_INNER_PRODUCT
     if kind == "ivf":
         inner = faiss.IndexIVFFlat(coarse, dim, lists, metric)
@@ -91,6 +91,25 @@ def build(kind: Kind, dim: int, sample: np.ndarray, count: int) -> Any:
 def training_sample(count: int) -> int:
     """How many vectors `build` should be given to learn from."""
     return min(count, _TRAINING_PER_LIST * round(4 * math.sqrt(count)))
+
+
+def is_outgrown(inner: Any, kind: Kind, count: int) -> bool:
+    """True when `count` fruits call for another kind, or for more than twice the lists there are.
+
+    Lists that were learned from far fewer fruits grow long, and slow to search.
+
+    Parameters
+    ----------
+    inner : the index inside of what `build` or `read_file` returns
+    kind : of it
+    """
+    if KINDS.index(kind_for(count)) > KINDS.index(kind):
+        return True
+    return kind != "exact" and 2 * faiss.extract_index_ivf(inner).nlist < _lists_for(count)
+
+
+def _lists_for(count: int) -> int:
+    return max(1, training_sample(count) // _TRAINING_PER_LIST)
 
 
 def search(

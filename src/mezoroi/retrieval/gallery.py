@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mezoroi.files import atomic_path
 from mezoroi.retrieval.index import ReferenceIndex
 from mezoroi.retrieval.reference import Neighbour, Reference
 
@@ -65,7 +66,6 @@ class Gallery:
     ) -> None:
         """Add fruits as `ReferenceIndex.add` does, with (H, W, 3) uint8 pictures of them."""
         taken = {reference.id for reference in self.index.references(ids)}
-        (self.root / self.pictures).mkdir(parents=True, exist_ok=True)
         for name, picture in zip(ids, pictures, strict=True):
             if name not in taken:  # or its picture would change although the fruit is refused
                 _write_jpeg(self.root / self.thumbnail_of(name), picture)
@@ -80,8 +80,9 @@ class Gallery:
         found = self.index.references(ids)
         self.index.remove(ids)
         for reference in found:
-            if reference.thumbnail is not None:
-                (self.root / reference.thumbnail).unlink(missing_ok=True)
+            picture = self._own_picture(reference)
+            if picture is not None:
+                picture.unlink(missing_ok=True)
 
     def neighbours(
         self, vectors: np.ndarray, k: int, where: Mapping[str, Any] | None = None
@@ -104,9 +105,19 @@ class Gallery:
         return f"{self.pictures}/{_hashed(name)}.jpg"
 
     def _neighbour(self, reference: Reference, similarity: float) -> Neighbour:
-        picture = reference.thumbnail
-        path = None if picture is None else str(self.root.absolute() / picture)
-        return Neighbour(reference.id, reference.grade, similarity, path)
+        picture = None
+        if reference.thumbnail is not None:
+            path = self.root.absolute() / reference.thumbnail
+            picture = str(path) if path.is_file() else None
+        return Neighbour(reference.id, reference.grade, similarity, picture)
+
+    def _own_picture(self, reference: Reference) -> Path | None:
+        """Its picture, if that is one of the gallery's: an index may name a user's own file."""
+        if reference.thumbnail is None:
+            return None
+        path = (self.root / reference.thumbnail).resolve()
+        is_ours = path.is_relative_to((self.root / THUMBNAILS).resolve()) and path.is_file()
+        return path if is_ours else None
 
 
 def _pictures_of(place: str | Path | None) -> str:
@@ -125,5 +136,6 @@ def _hashed(text: str) -> str:
 def _write_jpeg(path: Path, picture: np.ndarray) -> None:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "JPEG", quality=_QUALITY)
-    # Not synchronised to disk one by one: that would take longer than the network.
-    path.write_bytes(stream.getvalue())
+    # Not durable one by one: that would take longer than the network.
+    with atomic_path(path, durable=False) as temporary:
+        temporary.write_bytes(stream.getvalue())

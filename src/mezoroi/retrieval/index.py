@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -12,8 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mezoroi.errors import MezoroiError
+from mezoroi.progress import Progress, silent
 from mezoroi.retrieval.local import LocalStore, create_local
-from mezoroi.retrieval.reference import Filter, Reference, as_filter, as_references, check_ids
+from mezoroi.retrieval.reference import (
+    Filter,
+    Reference,
+    as_filter,
+    as_references,
+    check_ids,
+    check_known,
+)
 from mezoroi.retrieval.truth import Truth
 
 
@@ -43,7 +52,7 @@ class Store(Protocol):
     def search(
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]: ...
-    def rebuild(self) -> Any: ...
+    def rebuild(self, progress: Progress) -> Any: ...
     def close(self) -> None: ...
 
 
@@ -62,6 +71,7 @@ class ReferenceIndex:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = Lock()
+        self._is_closed = False
         self.place = store.place
         self.dim = store.dim
         self.fingerprint = store.fingerprint
@@ -99,7 +109,8 @@ class ReferenceIndex:
         ------
         MezoroiError
             If it is missing, damaged, no reference index or of another version, or the server
-            does not answer within 5 seconds.
+            does not answer within 5 seconds. Once it has, a large collection may take up to 2
+            minutes to load.
         """
         if _is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
@@ -123,8 +134,8 @@ class ReferenceIndex:
         return Path(path_or_uri).exists()
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._store)
+        with self._opened() as store:
+            return len(store)
 
     def __enter__(self) -> ReferenceIndex:
         return self
@@ -135,7 +146,9 @@ class ReferenceIndex:
     def close(self) -> None:
         """Let go of the file or connection; everything added is kept already."""
         with self._lock:
-            self._store.close()
+            if not self._is_closed:
+                self._is_closed = True
+                self._store.close()
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Refuse vectors of another model: their similarities would mean nothing.
@@ -164,8 +177,8 @@ class ReferenceIndex:
         ----------
         ids : N texts, unique in the index
         vectors : (N, dim) finite, none of them zero; kept at length 1
-        metadata : for each fruit ``grade``, ``date`` (``YYYY-MM-DD``), ``orchard``, ``thumbnail``
-            and anything else that JSON can hold; all optional
+        metadata : for each fruit ``grade``, ``date`` (as 2026-07-31, or 2026/7/31), ``orchard``,
+            ``thumbnail`` and anything else that JSON can hold; all optional, NaN counts as absent
 
         Raises
         ------
@@ -179,8 +192,8 @@ class ReferenceIndex:
         if len(rows) != len(ids):
             raise MezoroiError(f"{len(rows)} vectors for {len(ids)} ids: give one each")
         if len(ids):
-            with self._lock:
-                self._store.add(ids, references, rows, scale)
+            with self._opened() as store:
+                store.add(ids, references, rows, scale)
 
     def search(
         self, vectors: ArrayLike, k: int, where: Mapping[str, Any] | None = None
@@ -208,8 +221,8 @@ class ReferenceIndex:
             raise MezoroiError(f"k is {k}: ask for at least 1 fruit")
         chosen = as_filter(where)
         rows, scale = self._checked(vectors)
-        with self._lock:
-            ids, similarity = self._store.search(rows * scale[:, None], k, chosen)
+        with self._opened() as store:
+            ids, similarity = store.search(rows * scale[:, None], k, chosen)
         np.minimum(similarity, 1.0, out=similarity)  # in a tenth of the time of `clip`
         np.maximum(similarity, -1.0, out=similarity)
         return ids, similarity
@@ -224,25 +237,41 @@ class ReferenceIndex:
         """
         if isinstance(ids, str):
             raise MezoroiError("give a list of ids, also for a single one")
-        with self._lock:
-            self._store.remove(list(dict.fromkeys(ids)))
+        check_known(ids)
+        with self._opened() as store:
+            store.remove(list(dict.fromkeys(ids)))
 
     def references(
         self, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
     ) -> list[Reference]:
         """What is known of the fruits: of all, of those with given `ids`, or of a filter's."""
         chosen = as_filter(where)
-        with self._lock:
-            return self._store.references(ids, chosen)
+        check_known(ids or ())
+        with self._opened() as store:
+            return store.references(ids, chosen)
 
-    def rebuild(self) -> None:
+    def rebuild(self, progress: Progress = silent) -> None:
         """Drop what was removed for good, and make the search structure anew."""
+        with self._opened() as store:
+            store.rebuild(progress)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Store]:
+        """The store, for one thread at a time."""
         with self._lock:
-            self._store.rebuild()
+            if self._is_closed:
+                raise MezoroiError(f"{self.place} is closed: open it again")
+            yield self._store
 
     def _checked(self, vectors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(N, dim) float32, contiguous, and the (N,) factors that bring each to length 1."""
-        rows = np.asarray(vectors, dtype=np.float32, order="C")
+        try:
+            rows = np.asarray(vectors, dtype=np.float32, order="C")
+        except (TypeError, ValueError) as error:
+            raise MezoroiError(
+                f"vectors are no array of numbers, or not all as long ({error}): give (N, "
+                f"{self.dim})"
+            ) from error
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise MezoroiError(
                 f"vectors have shape {rows.shape}, the index takes (N, {self.dim}): "

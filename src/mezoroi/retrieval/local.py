@@ -25,6 +25,8 @@ _HOLES_SHARE = 0.1
 _CANDIDATES = 8
 """Compressed vectors looked up exactly, per neighbour asked for."""
 _CHUNK = 20_000
+_NONE_SEEN = -1
+"""In place of a count of changes: look at the truth before the next search."""
 
 
 class LocalStore:
@@ -49,7 +51,7 @@ class LocalStore:
         self._last = 0
         self._unsaved = 0
         self._generation = ""
-        self._seen_changes = 0
+        self._seen_changes = _NONE_SEEN
         self._held = self._holes = np.empty(0, dtype=np.int64)
         self._all_but_holes: Any = None
         self._names: dict[int, str] = {}
@@ -71,14 +73,19 @@ class LocalStore:
         scale: np.ndarray,
     ) -> None:
         first = self.truth.add(ids, references, vectors, scale)
-        if self._index is not None and first == self._last + 1:
+        if self._index is None:
+            return
+        if first == self._last + 1:
             self._append(np.arange(first, first + len(ids)), vectors * scale[:, None])
             self._give_up_if_unfit()
+        else:  # others wrote before, or the last ones in the truth are holes
+            self._seen_changes = _NONE_SEEN
 
     def remove(self, ids: Sequence[str]) -> None:
         removed = self.truth.remove(ids)
         if self._index is not None:
-            self._leave_out(np.union1d(self._holes, np.array(removed, dtype=np.int64)))
+            numbers = np.sort(np.array(removed, dtype=np.int64))
+            self._leave_out(np.union1d(self._holes, self._held[self._places(numbers)]))
             self._give_up_if_unfit()
 
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]:
@@ -90,7 +97,23 @@ class LocalStore:
     def search(
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
-        self._refresh()
+        while True:
+            try:
+                self._refresh()
+                found = self._search(vectors, k, chosen)
+            except KeyError:  # another program has just removed one of them
+                if not self._is_overtaken():
+                    raise
+            except MezoroiError:
+                if not self._is_renumbered():
+                    raise
+            else:
+                if not self._is_renumbered():
+                    return found
+
+    def _search(
+        self, vectors: np.ndarray, k: int, chosen: Filter | None
+    ) -> tuple[list[list[str]], np.ndarray]:
         places, selector = None, self._all_but_holes
         if chosen is not None:
             places = self._places(self.truth.numbers(chosen))
@@ -110,10 +133,7 @@ class LocalStore:
                 everyone = self.truth.numbers() if places is None else self._held[places]
                 similarity[short], numbers[short] = self._scan(vectors[short], k, everyone)
             names = self.truth.ids(np.unique(numbers).tolist())
-        try:
-            return [[names[n] for n in row] for row in numbers.tolist()], similarity
-        except KeyError:  # another program has just removed one of them
-            return self.search(vectors, k, chosen)
+        return [[names[n] for n in row] for row in numbers.tolist()], similarity
 
     def rebuild(self, progress: Progress = silent) -> Statement:
         """Leave out what was removed and make the index file anew from the truth."""
@@ -182,11 +202,18 @@ class LocalStore:
         self._keep_if_stale()
         self._seen_changes = changes
 
+    def _is_overtaken(self) -> bool:
+        """True when another program has written since the last look."""
+        return self.truth.changes_of_others != self._seen_changes
+
+    def _is_renumbered(self) -> bool:
+        """True when another program has given the fruits new numbers since the last look."""
+        return self._is_overtaken() and self.truth.generation != self._generation
+
     def _is_unfit(self) -> bool:
-        """True when the index is of a kind for fewer fruits, or many in it were removed."""
+        """True when the index was made for far fewer fruits, or many in it were removed."""
         live = len(self._held) - len(self._holes)
-        wanted = faiss_index.kind_for(live)
-        outgrown = faiss_index.KINDS.index(wanted) > faiss_index.KINDS.index(self._kind)
+        outgrown = faiss_index.is_outgrown(self._inner, self._kind, live)
         return outgrown or len(self._holes) > max(_STALE_COUNT, _HOLES_SHARE * live)
 
     def _give_up_if_unfit(self) -> None:
@@ -227,6 +254,7 @@ class LocalStore:
 
     def _start_over(self) -> None:
         self._generation = self.truth.generation
+        self._seen_changes = _NONE_SEEN
         self._last = self._unsaved = 0
         self._held = np.empty(0, dtype=np.int64)
         self._names = {}

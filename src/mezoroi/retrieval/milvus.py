@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from mezoroi.errors import MezoroiError
+from mezoroi.progress import Progress
 from mezoroi.retrieval.reference import Filter, Reference
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 COLLECTION = "mezoroi_references"
 FORMAT = 1
 _SECONDS = 4.0
-"""Longest wait for any answer but that to a bulk load."""
+"""Longest wait for any answer but those to a bulk load and to loading a collection."""
 _LOAD_SECONDS = 120.0
 _BATCH_BYTES = 16 << 20
 _MOST_RESULTS = 16384
@@ -54,7 +56,8 @@ class MilvusStore:
                     "give another one as URI#NAME"
                 )
             about = client.describe_collection(collection, timeout=_SECONDS)
-            client.load_collection(collection, timeout=_SECONDS)
+            # It has answered; that a large collection takes longer to load is no failure.
+            client.load_collection(collection, timeout=_LOAD_SECONDS)
         try:
             stated = json.loads(about["description"] or about["properties"][_PROPERTY])
             self.dim = int(stated["dim"])
@@ -154,9 +157,9 @@ class MilvusStore:
                     sent = min(start + size, len(rows))
                     batch = rows[start:sent]
                     self._client.insert(self._collection, batch, timeout=_LOAD_SECONDS)
-        except BaseException:
+        except BaseException as error:
             # The last batch may have arrived although its answer did not.
-            self._take_back([row["id"] for row in rows[:sent]])
+            self._take_back([row["id"] for row in rows[:sent]], str(error) or "interrupted")
             raise
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -218,15 +221,25 @@ class MilvusStore:
         )
         return ids, similarity.reshape(len(found), width)
 
-    def rebuild(self) -> None:
+    def rebuild(self, progress: Progress) -> None:
         """Milvus keeps its index up to date by itself; this asks it to finish now."""
+        progress("indexing", 0, 1)
         with _answering(self.place):
             self._client.flush(self._collection, timeout=_LOAD_SECONDS)
+        progress("indexing", 1, 1)
 
-    def _take_back(self, ids: Sequence[str]) -> None:
-        for part in _parts(ids):
+    def _take_back(self, ids: Sequence[str], reason: str) -> None:
+        """Delete what was sent of a load that failed for a reason, or say that it is there."""
+        try:
             with _answering(self.place):
-                self._client.delete(self._collection, ids=part, timeout=_SECONDS)
+                for part in _parts(ids):
+                    self._client.delete(self._collection, ids=part, timeout=_SECONDS)
+        except MezoroiError as error:
+            raise MezoroiError(
+                f"{reason.partition(': check')[0]}; up to {len(ids)} fruits from `{ids[0]}` to "
+                f"`{ids[-1]}` were sent and could not be deleted again: remove them when "
+                f"{self.place} answers"
+            ) from error
 
 
 def _connect(uri: str) -> tuple[MilvusClient, str]:
@@ -237,7 +250,9 @@ def _connect(uri: str) -> tuple[MilvusClient, str]:
             "Milvus is not installed: install it with `pip install 'mezoroi[milvus]'`"
         ) from error
     address, collection = _address(uri)
-    if _is_local(uri):
+    if not _is_local(uri):
+        _check_server(uri, address)
+    else:
         Path(address).parent.mkdir(parents=True, exist_ok=True)
     with _answering(uri):
         # Its own line about a server that does not answer would stand above ours.
@@ -256,6 +271,17 @@ def _disconnect(uri: str, client: MilvusClient) -> None:
 def _address(uri: str) -> tuple[str, str]:
     address, _, collection = uri.partition("#")
     return address, collection or COLLECTION
+
+
+def _check_server(uri: str, address: str) -> None:
+    """Refuse an address that no server can have; without a host, pymilvus takes this machine."""
+    try:
+        found = urlsplit(address)
+        is_one = bool(found.hostname) and found.port != 0
+    except ValueError:  # the port is no number, or the host no IPv6 address
+        is_one = False
+    if not is_one:
+        raise MezoroiError(f"{uri} is no address of a server: write it as http://HOST:19530")
 
 
 def _is_local(uri: str) -> bool:

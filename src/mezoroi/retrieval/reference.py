@@ -11,11 +11,13 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from mezoroi.cells import as_day, cell_text
 from mezoroi.errors import MezoroiError
 
 _NAMED = ("grade", "date", "orchard", "thumbnail")
 FILTERS = ("grade", "date", "orchard")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_NO_UNICODE = re.compile("[\ud800-\udfff]")
 
 
 class Reference(NamedTuple):
@@ -25,7 +27,7 @@ class Reference(NamedTuple):
     ----------
     id : unique in the index
     grade, orchard : names, or None where unknown
-    date : ``YYYY-MM-DD``, or None
+    date : ``YYYY-MM-DD``, or None where unknown
     thumbnail : path of a small picture, relative to the folder of the index, or None
     more : anything else that was given, as JSON can hold it
     """
@@ -51,7 +53,7 @@ class Neighbour:
     id : of the reference
     grade : its grade, or None where unknown
     similarity : cosine of the two embeddings, in [-1, 1]
-    thumbnail : path of its picture, or None
+    thumbnail : path of its picture; None where it has none, or that is gone
     """
 
     id: str
@@ -119,6 +121,18 @@ def check_ids(ids: Sequence[str]) -> None:
         raise MezoroiError(f"id {bad!r} holds what no text can: give the fruit another")
 
 
+def check_known(ids: Sequence[str]) -> None:
+    """Refuse to look for ids that no index can hold.
+
+    Raises
+    ------
+    MezoroiError
+        If one holds what no text can.
+    """
+    for name in ids:
+        _checked(str(name))
+
+
 def as_references(
     ids: Sequence[str], metadata: Sequence[Mapping[str, Any] | None]
 ) -> Iterator[Reference]:
@@ -137,16 +151,17 @@ def as_references(
 def _reference(name: str, entry: Mapping[str, Any]) -> Reference:
     more = {key: value for key, value in entry.items() if key not in _NAMED}
     try:
-        json.dumps(more, allow_nan=False)
+        text = json.dumps(more, allow_nan=False, ensure_ascii=False) if more else ""
     except (TypeError, ValueError) as error:
         raise MezoroiError(
             f"metadata of `{name}` cannot be kept ({error}): give text and numbers"
         ) from error
-    day = entry.get("date")
+    if not text.isascii() and _NO_UNICODE.search(text):
+        raise MezoroiError(f"metadata of `{name}` are not Unicode text: write them in UTF-8")
     return Reference(
         name,
         _text(entry.get("grade")),
-        None if day is None or day == "" else _day(day),
+        as_day(entry.get("date")),
         _text(entry.get("orchard")),
         _text(entry.get("thumbnail")),
         more,
@@ -154,13 +169,21 @@ def _reference(name: str, entry: Mapping[str, Any]) -> Reference:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    return _checked(str(value)) if cell_text(value) else None
+
+
+def _checked(text: str) -> str:
+    """The text, unless it holds stray bytes of a file's name, which no database keeps."""
+    if not text.isascii() and _NO_UNICODE.search(text):
+        raise MezoroiError(f"{text[:60]!r} is not Unicode text: write, or rename, it in UTF-8")
+    return text
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return (value,) if isinstance(value, str) else tuple(str(name) for name in value)
+    names = (value,) if isinstance(value, str) else value
+    return tuple(_checked(str(name)) for name in names)
 
 
 def _days(value: Any) -> tuple[str | None, str | None]:
@@ -176,9 +199,7 @@ def _days(value: Any) -> tuple[str | None, str | None]:
 
 
 def _day(value: Any) -> str:
-    """``YYYY-MM-DD`` of a date, a time or their text."""
-    text = value.isoformat() if isinstance(value, date) else str(value)
-    try:
-        return date.fromisoformat(text[:10]).isoformat()
-    except ValueError as error:
-        raise MezoroiError(f"`{value}` is no date: write it as 2026-07-31") from error
+    day = as_day(value)
+    if day is None:
+        raise MezoroiError(f"`{value}` is no date: write it as 2026-07-31")
+    return day

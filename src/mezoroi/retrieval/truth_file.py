@@ -70,12 +70,14 @@ class TruthFile:
                     f"{path} has format {version}, this version reads {FORMAT}: "
                     "fill the references anew with this version"
                 )
-            about = dict(self.db.execute("SELECT key, value FROM about"))
+            with self._unwritten():
+                about = dict(self.db.execute("SELECT key, value FROM about"))
+                # SQLite notices a file cut short only where it reads past the end.
+                is_cut_short = self._head.is_cut_short()
+            if is_cut_short:
+                raise MezoroiError(f"{path} is truncated: {REMEDY}")
             self.dim = int(about["dim"])
             self.fingerprint = str(about["fingerprint"])
-            # SQLite notices a file cut short only where it reads past the end.
-            if self._head.is_cut_short():
-                raise MezoroiError(f"{path} is truncated: {REMEDY}")
 
     def close(self) -> None:
         self.db.close()
@@ -97,13 +99,9 @@ class TruthFile:
         """Differs from its earlier value when another connection has written since."""
         stamp = self._head.stamp()
         if stamp is None or stamp != self._stamp:
-            with self.readable():
-                self.db.execute("BEGIN")  # nobody writes to the file meanwhile
-                try:
-                    (self._changes,) = self.db.execute("PRAGMA data_version").fetchone()
-                    self._stamp = self._head.stamp()
-                finally:
-                    self.db.execute("COMMIT")
+            with self.readable(), self._unwritten():
+                (self._changes,) = self.db.execute("PRAGMA data_version").fetchone()
+                self._stamp = self._head.stamp()
         return self._changes
 
     def rows_in(self, query: str, values: Iterable[Any]) -> Iterator[Any]:
@@ -126,6 +124,16 @@ class TruthFile:
             self.db.execute("COMMIT")
 
     @contextmanager
+    def _unwritten(self) -> Iterator[None]:
+        """Nobody writes to the file from the first statement within to the end."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self.db.in_transaction:
+                self.db.execute("COMMIT")
+
+    @contextmanager
     def readable(self) -> Iterator[None]:
         """Errors of SQLite become a `MezoroiError`, but for a row that is there already."""
         try:
@@ -137,9 +145,14 @@ class TruthFile:
                 f"{self.path} cannot be used ({error}): check free space and permissions, "
                 "and that no other program holds it"
             ) from error
+        except MezoroiError:
+            raise
+        except UnicodeEncodeError as error:  # what was given is wrong, not the file
+            raise MezoroiError(
+                f"{str(error.object)[:60]!r} is not Unicode text, which {self.path} cannot keep: "
+                "write it in UTF-8"
+            ) from error
         except (sqlite3.DatabaseError, KeyError, ValueError) as error:
-            if isinstance(error, MezoroiError):
-                raise
             raise MezoroiError(f"{self.path} is damaged ({error}): {REMEDY}") from error
 
 
@@ -167,7 +180,9 @@ def create_truth_file(path: Path, dim: int, fingerprint: str) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     # The lock of `ReferenceIndex` keeps threads apart.
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")
+    # FULL would leave the journal's removal to the file system: a journal that comes back after a
+    # power cut undoes what was reported as kept.
+    db.execute("PRAGMA synchronous = EXTRA")
     db.execute(f"PRAGMA cache_size = {-_CACHE_BYTES // 1024}")
     return db
 
