@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mezoroi.app.passwords import hash_password, key_hash, new_key
@@ -101,13 +102,16 @@ def seconds_locked(session: Session, name: str) -> int:
 def note_failure(session: Session, name: str) -> None:
     """Count a failed login; from `FREE_FAILURES` on the name is locked, longer each time."""
     key = clean_name(name)[:64]
-    for stale in session.scalars(
-        select(LoginFailure).where(LoginFailure.last_at < now() - _FORGET_FAILURES).limit(100)
-    ):
-        session.delete(stale)
-    session.flush()
-    found = session.get(LoginFailure, key) or LoginFailure(name=key, failures=0)
-    session.add(found)
+    old = delete(LoginFailure).where(LoginFailure.last_at < now() - _FORGET_FAILURES)
+    session.execute(old)
+    found = session.get(LoginFailure, key, with_for_update=True)
+    if found is None:
+        try:
+            with session.begin_nested():
+                session.add(LoginFailure(name=key, failures=0))
+        except IntegrityError:  # another attempt has just made it
+            pass
+        found = session.get_one(LoginFailure, key, with_for_update=True)
     found.failures += 1
     found.last_at = now()
     excess = found.failures - FREE_FAILURES
@@ -115,11 +119,14 @@ def note_failure(session: Session, name: str) -> None:
         found.locked_until = now() + min(FIRST_LOCK * 2 ** min(excess, 10), LONGEST_LOCK)
 
 
+def forget_failures(session: Session, user: User) -> None:
+    """Let a user try again at once."""
+    session.execute(delete(LoginFailure).where(LoginFailure.name == user.name[:64]))
+
+
 def start_login(session: Session, user: User) -> str:
     """Log a user in; returns the cookie's key."""
-    failures = session.get(LoginFailure, user.name[:64])
-    if failures is not None:
-        session.delete(failures)
+    forget_failures(session, user)
     for old in session.scalars(
         select(LoginSession).where(LoginSession.seen_at < now() - IDLE).limit(100)
     ):
