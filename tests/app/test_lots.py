@@ -17,9 +17,9 @@ MORNING = datetime(2026, 9, 1, 8, 30).astimezone()
 
 
 @pytest.fixture
-def packed(app: App) -> App:
+def packed(either: App) -> App:
     """Five fruits on one day in two hours, three of them in a lot; one was corrected."""
-    services = app.services
+    services = either.services
     lot = Details(lot="朝の畑", weight=1000)
     add(services, "A", when=MORNING, details=lot)
     add(services, "A", when=MORNING + timedelta(minutes=29), details=Details(lot="朝の畑"))
@@ -28,7 +28,7 @@ def packed(app: App) -> App:
     add(services, None, when=MORNING + timedelta(hours=2))
     add(services, "A", when=MORNING + timedelta(days=1))
     judge(services, 2, "wrong", own="B")
-    return app
+    return either
 
 
 def test_a_day_is_counted_by_hand(packed: App) -> None:

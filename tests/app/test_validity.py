@@ -14,9 +14,9 @@ from tests.app.filled import add, judge
 
 
 @pytest.fixture
-def judged(app: App) -> App:
+def judged(either: App) -> App:
     """Five fruits: grade, number of grades it resembles, and what was answered."""
-    services = app.services
+    services = either.services
     for grade, resembles in [("A", 2), ("A", 1), ("B", 2), ("C", 3), ("D", 2)]:
         add(services, grade, resembles=resembles)
     judge(services, 1, "agree")
@@ -26,7 +26,7 @@ def judged(app: App) -> App:
     judge(services, 4, None, blind="B")
     judge(services, 5, "wrong")
     judge(services, 5, "plausible", own="C")
-    return app
+    return either
 
 
 def counted(app: App, *, several_only: bool) -> tuple[dict[str, object], object]:

@@ -22,6 +22,7 @@ from mezoroi.app.access import Newcomer, newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.expert_tools import expert_tools
 from mezoroi.app.hiding import secret_fruits, shown_neighbours
+from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS, UploadProblem
 from mezoroi.app.roles import Role
@@ -169,7 +170,7 @@ async def take_upload(
 @router.get("/fruits/{fruit_id}")
 def fruit_page(
     request: Request,
-    fruit_id: int,
+    fruit_id: Id,
     user: Newcomer,
     here: Here,
     change: Annotated[bool, Query()] = False,
@@ -224,7 +225,7 @@ def fruit_page(
 @router.get("/fruits/{fruit_id}/progress")
 async def progress(
     request: Request,
-    fruit_id: int,
+    fruit_id: Id,
     user: Newcomer,
     here: Here,
     known: Annotated[str | None, Query(max_length=64)] = None,
@@ -263,7 +264,7 @@ def _stage_name(job: Job | None, place: int) -> str:
 
 
 @router.post("/fruits/{fruit_id}/again")
-def again(fruit_id: int, user: Newcomer, here: Here) -> Response:
+def again(fruit_id: Id, user: Newcomer, here: Here) -> Response:
     """Queue a fruit that failed, or that another grader graded, once more."""
     with here.database.write() as session:
         if fruits.get_fruit(session, fruit_id) is None:

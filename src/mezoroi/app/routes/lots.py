@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Newcomer
 from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.ids import Id
 from mezoroi.app.routes.fruits import as_day, as_id
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, lots, runs, tallies
@@ -56,7 +57,7 @@ def add(user: Newcomer, here: Here, name: Text, orchard: Text = "", note: Note =
 
 @router.get("/lots/{lot_id}")
 def lot_page(
-    request: Request, lot_id: int, user: Newcomer, here: Here, saved: bool = False
+    request: Request, lot_id: Id, user: Newcomer, here: Here, saved: bool = False
 ) -> Response:
     """What is in a lot."""
     with here.database.read() as session:
@@ -66,7 +67,7 @@ def lot_page(
 
 @router.post("/lots/{lot_id}")
 def change(
-    lot_id: int,
+    lot_id: Id,
     user: Newcomer,
     here: Here,
     orchard: Text = "",
