@@ -198,7 +198,9 @@ def fruit_page(
         if grading is not None and grading.result["silhouette"] is not None:
             typical = silhouettes.mean_silhouette(session, grading.grade)
     common: dict[str, Any] = {"fruit": fruit, "job": job, "place": place, "problems": PROBLEMS}
-    common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place)}
+    trouble = bool(here.supervisor.trouble)
+    common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place, trouble)}
+    common["trouble"] = trouble
     if grading is None:
         return here.pages.render(request, "grade/waiting.html", **common)
     view = result_view(grading, language_of(request), typical, near)
@@ -241,14 +243,21 @@ async def progress(
             raise HTTPException(404)
         if job.state not in jobs.OPEN:
             return Response(status_code=204, headers={"hx-refresh": "true"})
-        stage = _stage_name(job, place)
+        trouble = bool(here.supervisor.trouble)
+        stage = _stage_name(job, place, trouble)
         is_news = known is not None and known != stage
         if is_news or time.monotonic() > until or await request.is_disconnected():
             break
         waited = (now() - job.created_at).total_seconds()
         await asyncio.sleep(min(max(waited / 40, _LOOK_SECONDS), _HOLD_SECONDS / 2))
     return here.pages.render(
-        request, "grade/_progress.html", job=job, place=place, fruit_id=fruit_id, stage=stage
+        request,
+        "grade/_progress.html",
+        job=job,
+        place=place,
+        fruit_id=fruit_id,
+        stage=stage,
+        trouble=trouble,
     )
 
 
@@ -259,8 +268,8 @@ def _stage(here: Services, fruit_id: int) -> tuple[Job | None, int]:
         return job, jobs.queue_place(session, job) if job is not None else 0
 
 
-def _stage_name(job: Job | None, place: int) -> str:
-    return "" if job is None else f"{job.state}.{job.step}.{place}"
+def _stage_name(job: Job | None, place: int, trouble: bool) -> str:
+    return "" if job is None else f"{job.state}.{job.step}.{place}" + ".trouble" * trouble
 
 
 @router.post("/fruits/{fruit_id}/again")

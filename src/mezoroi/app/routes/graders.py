@@ -61,6 +61,7 @@ def graders_page(request: Request, user: Admin, here: Here) -> Response:
         log=log_text(newest, language) if newest is not None else "",
         is_working=newest is not None and newest.state in jobs.OPEN,
         problems=PROBLEMS,
+        trouble=here.supervisor.trouble,
     )
 
 
