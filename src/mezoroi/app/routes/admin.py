@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.background import BackgroundTask
 
 from mezoroi.app.access import Admin
+from mezoroi.app.background import BACKUP_PREFIX
 from mezoroi.app.backup import write_backup
 from mezoroi.app.i18n import LANGUAGES
 from mezoroi.app.ids import FormId, Id
@@ -242,7 +243,7 @@ def backup(user: Admin, here: Here) -> Response:
     """Make a backup and send it."""
     with here.database.write() as session:
         audit.record(session, user, "backup downloaded")
-    folder = tempfile.TemporaryDirectory(dir=here.settings.data, prefix=".backup-")
+    folder = tempfile.TemporaryDirectory(dir=here.settings.data, prefix=BACKUP_PREFIX)
     path = Path(folder.name) / "backup.zip"
     try:
         write_backup(here.settings, path)
