@@ -75,7 +75,7 @@ def test_nothing_of_the_answer_leaks_before_a_blind_grade(
     client = app.client(Role.EXPERT)
     told = app.client(Role.NEWCOMER).get(f"/api/v1{path}").json()["grading"]
     secrets = [*told["pictures"]["maps"].values(), told["neighbours"][0]["picture"], "radar"]
-    lists = ("/", "/fruits", "/summary", "/summary/sheet", "/lots/1")
+    lists = ("/", "/fruits", "/summary", "/summary/sheet", "/lots/1", "/validity")
     for address in (path, *lists, f"/api/v1{path}", "/api/v1/fruits"):
         content = client.get(address).text
         assert not [secret for secret in secrets if secret in content], address
