@@ -65,7 +65,8 @@ def references_page(
         pages=max(1, -(-total // PAGE)),
         radars=prototype_radars(run, language),
         similarity=run.metrics.get("prototypes", {}).get("similarity"),
-        working=[(job, step_text(job, language)) for job in recent if job.state in jobs.OPEN],
+        # The one at hand: following each would take a connection of the few that a browser has.
+        working=[(job, step_text(job, language)) for job in recent if job.state in jobs.OPEN][-1:],
         failed=recent[0] if recent and recent[0].state == "failed" else None,
         problems=PROBLEMS,
     )
