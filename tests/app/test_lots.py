@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import tallies, users
+from mezoroi.app.store import lots, tallies, users
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
@@ -122,3 +122,14 @@ def test_the_lot_of_the_last_fruit_is_offered_again(app: App) -> None:
     assert 'name="lot" type="text" value="朝"' in client.get("/").text
     add(app.services, "A")
     assert 'name="lot" type="text" value=""' in client.get("/").text
+
+
+def test_a_closed_lot_stays_closed_when_its_name_is_given_again(packed: App) -> None:
+    client = packed.client(Role.NEWCOMER)
+    client.post("/lots/1", data={"closed": "true", "note": "shipped"})
+    answer = client.post("/lots", data={"name": "朝の畑", "orchard": "東"})
+    assert answer.headers["location"] == "/lots/1"
+    with packed.services.database.read() as session:
+        lot = lots.get_lot(session, 1)
+    assert lot is not None and lot.closed_at is not None
+    assert (lot.orchard, lot.note) == ("東", "shipped")

@@ -85,7 +85,8 @@ def _not_logged_in(request: Request, error: Exception) -> Response:
         headers = {"www-authenticate": "Bearer"}
         return JSONResponse({"error": "log in, or send a token", "detail": ""}, 401, headers)
     is_page = request.method == "GET" and not is_fragment(request)
-    goal = "/login" + (f"?next={quote(request.url.path)}" if is_page else "")
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    goal = "/login" + (f"?next={quote(wanted)}" if is_page else "")
     return _redirect(request, goal)
 
 

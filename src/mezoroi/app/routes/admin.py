@@ -91,7 +91,6 @@ def reset_password(request: Request, user_id: Id, user: Admin, here: Here) -> Re
         person = _person(users.get_user(session, user_id))
         users.set_password(session, person, secret, must_change=True)
         users.revoke_tokens(session, person)
-        users.forget_failures(session, person)
         audit.record(session, user, "password reset", person.name)
     return _people(request, here, secret=secret, secret_of=person.name, was_reset=True)
 
@@ -105,8 +104,6 @@ def lock(
         with here.database.write() as session:
             person = _person(users.get_user(session, user_id))
             users.set_active(session, person, active)
-            if active:
-                users.forget_failures(session, person)
             audit.record(session, user, "unlocked" if active else "locked", person.name)
     except MezoroiError:
         return _people(request, here, 422, problem=_LAST)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from mezoroi.app import intake
-from mezoroi.app.access import Newcomer, newcomer
+from mezoroi.app.access import Forbidden, Newcomer, newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.expert_tools import expert_tools
 from mezoroi.app.hiding import secret_fruits, shown_neighbours
@@ -274,10 +274,14 @@ def _stage_name(job: Job | None, place: int, trouble: bool) -> str:
 
 @router.post("/fruits/{fruit_id}/again")
 def again(fruit_id: Id, user: Newcomer, here: Here) -> Response:
-    """Queue a fruit that failed, or that another grader graded, once more."""
+    """Queue a fruit that failed, or that another grader graded, once more; any, for experts."""
     with here.database.write() as session:
         if fruits.get_fruit(session, fruit_id) is None:
             raise HTTPException(404)
+        grading, run = fruits.newest_grading(session, fruit_id), runs.active_run(session)
+        is_done = grading is not None and run is not None and grading.run_id == run.id
+        if is_done and not Role(user.role).covers(Role.EXPERT):
+            raise Forbidden
         if jobs.count_open(session, jobs.GRADE) >= here.settings.limits.queue:
             raise UploadProblem("queue full", 503)
         last = jobs.newest_job(session, fruit_id)

@@ -38,7 +38,7 @@ def list_page(request: Request, _: Newcomer, here: Here) -> Response:
 
 @router.post("/lots")
 def add(user: Newcomer, here: Here, name: Text, orchard: Text = "", note: Note = "") -> Response:
-    """Make a lot."""
+    """Make a lot; one that is there stays as it is, also closed."""
     with here.database.write() as session:
         lot_id = lots.find_or_add_lot(session, name)
         lot = None if lot_id is None else lots.get_lot(session, lot_id)
@@ -49,7 +49,7 @@ def add(user: Newcomer, here: Here, name: Text, orchard: Text = "", note: Note =
             lot,
             orchard=orchard or lot.orchard,
             note=note or lot.note,
-            closed=False,
+            closed=lot.closed_at is not None,
         )
         audit.record(session, user, "lot added", lot.name)
     return RedirectResponse(f"/lots/{lot_id}", 303)

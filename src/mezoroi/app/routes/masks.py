@@ -96,7 +96,7 @@ def keep_mask(fruit_id: Id, painted: Painted, user: Expert, here: Here) -> JSONR
         for grade in standard.surface_grades
         if painted.masks.get(grade)
     }
-    name = here.blobs.keep_picture(mask_png(regions), "png") if regions else ""
+    name = here.blobs.keep_picture(mask_png(regions), "png", durable=True) if regions else ""
     with here.database.write() as session:
         verdicts.keep_mask(session, grading, user.id, name)
     return JSONResponse({"location": f"/fruits/{fruit_id}"})

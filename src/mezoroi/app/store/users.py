@@ -84,7 +84,8 @@ def count_users(session: Session) -> int:
 
 
 def set_password(session: Session, user: User, password: str, *, must_change: bool = False) -> None:
-    """Change a password and end all the user's logins."""
+    """Change a password and end all the user's logins; failed ones are forgotten."""
+    forget_failures(session, user)
     user.password_hash = hash_password(password)
     user.must_change_password = must_change
     for login in session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)):
@@ -215,7 +216,7 @@ def revoke_tokens(session: Session, user: User) -> None:
 
 
 def set_active(session: Session, user: User, active: bool) -> None:
-    """Lock a user's login, and end all their sessions, or give it back.
+    """Lock a user's login, and end all their sessions, or give it back, failures forgotten.
 
     Raises
     ------
@@ -226,6 +227,8 @@ def set_active(session: Session, user: User, active: bool) -> None:
         _keep_an_admin(session, user)
         for login in session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)):
             session.delete(login)
+    else:
+        forget_failures(session, user)
     user.active = active
 
 
