@@ -30,12 +30,12 @@ def send(app: App, content: bytes, role: Role = Role.EXPERT, **fields: str) -> s
 
 
 @pytest.fixture
-def graded(app: App, melons: Path) -> tuple[App, str, Path]:
+def graded(either: App, melons: Path) -> tuple[App, str, Path]:
     """An app with one fruit that an expert sent and the worker graded."""
     surface = sorted(melons.glob("captures/*/surface.png"))[3]
-    path = send(app, surface.read_bytes(), weight="1250", lot="9/1 朝")
-    work(app.services)
-    return app, path, surface
+    path = send(either, surface.read_bytes(), weight="1250", lot="9/1 朝")
+    work(either.services)
+    return either, path, surface
 
 
 def test_the_app_says_what_the_grader_says(
