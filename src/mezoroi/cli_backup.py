@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def backup(
     console.result(
         {"file": str(file), "bytes": size, **vars(contents)},
         f"{file}: {contents.rows} rows, {contents.blobs} pictures and originals, "
-        f"{contents.runs} runs, {size / 1e6:.1f} MB",
+        f"{contents.runs} runs, {size / 1e6:.1f} MB{_without(contents.gone)}",
     )
 
 
@@ -57,5 +58,12 @@ def restore(
     console.result(
         {"data": str(data), "run": active, **vars(contents)},
         f"{data}: {contents.rows} rows, {contents.blobs} pictures and originals, "
-        f"{contents.runs} runs\nstart it: mezoroi serve {active} --data {data}{option}",
+        f"{contents.runs} runs{_without(contents.gone)}\n"
+        f"start it: mezoroi serve {active} --data {data}{option}",
     )
+
+
+def _without(gone: Sequence[int]) -> str:
+    """What to tell of runs whose folders were deleted."""
+    names = ", ".join(map(str, gone))
+    return f"; without the deleted folders of graders {names}" if gone else ""

@@ -122,6 +122,14 @@ def new_postgresql(postgresql: str) -> Iterator[Callable[[], str]]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, make_app: Callable[..., App]) -> App:
+    """An app with either database."""
+    if request.param == "sqlite":
+        return make_app()
+    return make_app(database_url=request.getfixturevalue("new_postgresql")())
+
+
 def _postgresql_programs() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")

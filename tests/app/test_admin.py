@@ -18,7 +18,7 @@ from mezoroi.app.tables import AuditEntry, now
 from mezoroi.app.tables_learning import PracticeRound, Question, Specimen
 from mezoroi.cli import main
 from mezoroi.cli_app import _first_logins
-from tests.app.conftest import App
+from tests.app.conftest import PASSWORD, App
 from tests.app.helpers import send, send_all
 
 ENGLISH = {"accept-language": "en"}
@@ -55,6 +55,21 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     for action in ("User added", "Role changed", *locked, "Password reset"):
         assert action in log
     assert secret not in log and second not in log
+
+
+@pytest.mark.parametrize("way", ["password", "lock"])
+def test_who_failed_too_often_is_let_in_by_the_administrator(app: App, way: str) -> None:
+    for _ in range(users.FREE_FAILURES):
+        app.client().post("/login", data={"name": "expert", "password": "wrong"})
+    right = {"name": "expert", "password": PASSWORD}
+    assert app.client().post("/login", data=right).status_code == 429
+    with app.services.database.read() as session:
+        user = users.find_user(session, "expert")
+    assert user is not None
+    page = app.client(Role.ADMIN).post(f"/admin/users/{user.id}/{way}", data={"active": "true"})
+    if way == "password":
+        right["password"] = page.text.split('class="secret">')[1].split("<")[0]
+    assert app.client().post("/login", data=right).status_code == 303
 
 
 def test_who_becomes_an_expert_starts_in_blind_mode(app: App) -> None:
@@ -236,6 +251,20 @@ def test_other_words_for_the_grades_are_a_new_version(app: App, melons: Path) ->
     for fruit, version in ((first, 1), (second, 2)):
         page = admin.get(f"/fruits/{fruit}", headers=ENGLISH).text
         assert f"standard version {version}" in page
+
+    # Experts read both versions, with the examples whose grade they are not asked for.
+    expert, japanese = app.client(Role.EXPERT), {"accept-language": "ja"}
+    example = f'href="/fruits/{first}"'
+    page = expert.get("/standard", headers=japanese).text
+    assert "特秀" in page and "春の目揃い会" in page and example not in page
+    older = expert.get("/standard?version=1", headers=japanese).text
+    assert "特秀" not in older and "（使用中）" not in older and "<textarea" not in older
+    expert.post(f"/fruits/{first}/blind", data={"grading_id": "1", "grade": "C"})
+    assert example in expert.get("/standard").text
+    assert [expert.get(f"/standard?version={number}").status_code for number in (3, 0)] == [
+        404,
+        422,
+    ]
 
 
 def test_the_house_language_is_for_who_chose_none(app: App) -> None:

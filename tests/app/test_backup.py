@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import threading
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +169,91 @@ def test_the_administrator_downloads_one(app: App, tmp_path: Path) -> None:
     path.write_bytes(answer.content)
     restore_backup(path, Settings(tmp_path, tmp_path / "restored"))
     assert not list(app.services.settings.data.glob(".backup-*"))
+
+
+def test_references_that_are_written_meanwhile_are_whole(own_run_app: App, tmp_path: Path) -> None:
+    settings = own_run_app.services.settings
+    references = settings.run / "references.sqlite"
+    with closing(sqlite3.connect(references, isolation_level=None)) as writer:
+        writer.execute("CREATE TABLE pairs (number INTEGER)")
+        writer.execute("PRAGMA cache_size = 10")
+        writer.execute("BEGIN")
+        writer.executemany("INSERT INTO pairs VALUES (?)", [(n,) for n in range(300_000)])
+        writer.execute("COMMIT")
+        writer.execute("BEGIN")  # with so small a cache, half of this stands in the file already
+        writer.execute("UPDATE pairs SET number = number + 1")
+        assert (settings.run / "references.sqlite-journal").stat().st_size > 100_000
+        backup = threading.Thread(target=write_backup, args=(settings, tmp_path / "backup.zip"))
+        backup.start()
+        backup.join(1.0)
+        writer.execute("ROLLBACK")
+        backup.join(60)
+    target = Settings(tmp_path / "none", tmp_path / "restored")
+    restore_backup(tmp_path / "backup.zip", target)
+    folder = Path(active_folder(target))
+    assert not list(folder.glob("*-journal"))
+    with closing(sqlite3.connect(folder / "references.sqlite")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT min(number), max(number) FROM pairs").fetchone() == (0, 299_999)
+
+
+def test_a_deleted_run_hinders_no_backup_unless_it_grades(
+    own_run_app: App, run_dir: Path, tmp_path: Path
+) -> None:
+    services, other = own_run_app.services, tmp_path / "other"
+    shutil.copytree(run_dir, other, ignore=shutil.ignore_patterns("checkpoints"))
+    (other / "note.txt").write_text("another content, another run")
+    (other / "grader.json").write_text((other / "grader.json").read_text() + "\n")
+    with services.database.write() as session:
+        runs.register_run(session, other)
+        assert len(runs.list_runs(session)) == 2
+    shutil.rmtree(other)
+    written = write_backup(services.settings, tmp_path / "backup.zip")
+    assert (written.runs, written.gone) == (1, (2,))
+    target = Settings(tmp_path / "none", tmp_path / "restored")
+    assert restore_backup(tmp_path / "backup.zip", target) == written
+    shutil.rmtree(services.settings.run)
+    with pytest.raises(MezoroiError, match="is gone: bring the run folder back"):
+        write_backup(services.settings, tmp_path / "second.zip")
+    assert not (tmp_path / "second.zip").exists()
+
+
+def test_files_of_a_run_come_back_whatever_their_name(own_run_app: App, tmp_path: Path) -> None:
+    settings = own_run_app.services.settings
+    names = ["melon's [1] & 50% #2!.txt", "a..b.txt", "メロン～.txt", "..txt.d/in it"]
+    for name in names:
+        path = settings.run / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    write_backup(settings, tmp_path / "backup.zip")
+    target = Settings(tmp_path / "none", tmp_path / "restored")
+    restore_backup(tmp_path / "backup.zip", target)
+    assert [(Path(active_folder(target)) / name).read_text() for name in names] == names
+
+
+@pytest.mark.parametrize("change", ["left out", "led astray"])
+def test_a_run_that_is_not_whole_is_noticed(app: App, tmp_path: Path, change: str) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+    with (
+        zipfile.ZipFile(tmp_path / "backup.zip") as whole,
+        zipfile.ZipFile(tmp_path / "damaged.zip", "w") as damaged,
+    ):
+        chosen = next(name for name in whole.namelist() if name.startswith("runs/1/"))
+        for name in whole.namelist():
+            if name != chosen or change == "led astray":
+                damaged.writestr(name, whole.read(name))
+        if change == "led astray":
+            damaged.writestr("runs/1/../../../evil", "x")
+    with pytest.raises(MezoroiError, match="is damaged: take another backup"):
+        restore_backup(tmp_path / "damaged.zip", Settings(tmp_path, tmp_path / "a" / "restored"))
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_what_a_killed_server_left_of_a_backup_goes_at_the_next_start(app: App) -> None:
+    data = app.services.settings.data
+    (data / ".backup-abc").mkdir()
+    (data / ".backup-abc" / "backup.zip").write_bytes(b"half")
+    (data / ".backup-2026.zip").write_bytes(b"somebody's own")
+    app.services.background.start()
+    app.services.background.stop()
+    assert [path.name for path in data.glob(".backup-*")] == [".backup-2026.zip"]

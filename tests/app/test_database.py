@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from mezoroi.app.database import Database, migrate, migrations
+from mezoroi.app.server import create_app
+from mezoroi.app.serving import _other_grader
 from mezoroi.app.store import jobs
 from mezoroi.app.tables import Base
 from mezoroi.errors import MezoroiError
+from tests.app.conftest import App
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -170,3 +175,17 @@ def test_what_a_worker_left_is_tried_alone_then_given_up(database: Database) -> 
         found = {number: jobs.get_job(session, number) for number in (1, 2, 3)}
     states = {number: (job.state, job.error) for number, job in found.items() if job}
     assert states == {1: ("done", None), 2: ("failed", "crashed"), 3: ("done", None)}
+
+
+def test_the_server_tells_which_run_grades_where_it_is_another(
+    make_app: Callable[..., App], run_dir: Path, tmp_path: Path
+) -> None:
+    settings = make_app(run_dir).services.settings
+    assert _other_grader(settings) == []
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other, ignore=shutil.ignore_patterns("checkpoints"))
+    (other / "grader.json").write_text((other / "grader.json").read_text() + "\n")
+    again = replace(settings, run=other)
+    create_app(again).state.services.database.close()
+    (line,) = _other_grader(again)
+    assert f"grading with {run_dir.absolute()}, not with {other}" in line

@@ -6,12 +6,14 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi.app.blobs import Blobs
 from mezoroi.app.intake import _PHOTOS, _VIDEOS, SUFFIXES, sniff
 from mezoroi.app.roles import Role
 from mezoroi.app.settings import Limits
@@ -28,12 +30,12 @@ def send(app: App, content: bytes, role: Role = Role.EXPERT, **fields: str) -> s
 
 
 @pytest.fixture
-def graded(app: App, melons: Path) -> tuple[App, str, Path]:
+def graded(either: App, melons: Path) -> tuple[App, str, Path]:
     """An app with one fruit that an expert sent and the worker graded."""
     surface = sorted(melons.glob("captures/*/surface.png"))[3]
-    path = send(app, surface.read_bytes(), weight="1250", lot="9/1 朝")
-    work(app.services)
-    return app, path, surface
+    path = send(either, surface.read_bytes(), weight="1250", lot="9/1 朝")
+    work(either.services)
+    return either, path, surface
 
 
 def test_the_app_says_what_the_grader_says(
@@ -75,7 +77,7 @@ def test_nothing_of_the_answer_leaks_before_a_blind_grade(
     client = app.client(Role.EXPERT)
     told = app.client(Role.NEWCOMER).get(f"/api/v1{path}").json()["grading"]
     secrets = [*told["pictures"]["maps"].values(), told["neighbours"][0]["picture"], "radar"]
-    lists = ("/", "/fruits", "/summary", "/summary/sheet", "/lots/1")
+    lists = ("/", "/fruits", "/summary", "/summary/sheet", "/lots/1", "/validity")
     for address in (path, *lists, f"/api/v1{path}", "/api/v1/fruits"):
         content = client.get(address).text
         assert not [secret for secret in secrets if secret in content], address
@@ -312,3 +314,41 @@ def test_files_are_known_by_their_content(head: bytes, media: str | None) -> Non
 )
 def test_pictures_are_found_by_digest_alone(app: App, name: str) -> None:
     assert app.client(Role.NEWCOMER).get(f"/pictures/{name}").status_code == 404
+
+
+def test_a_queue_that_fills_while_a_file_comes_in_leaves_no_file_without_a_fruit(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(limits=Limits(queue=1))
+    keep = Blobs.keep_original
+
+    def keep_slowly(blobs: Blobs, stream: BinaryIO) -> tuple[str, int]:
+        kept = keep(blobs, stream)
+        with app.services.database.write() as session:
+            jobs.add_job(session, jobs.GRADE)
+        return kept
+
+    monkeypatch.setattr(Blobs, "keep_original", keep_slowly)
+    send(app, jpeg(0))
+    with app.services.database.read() as session:
+        fruit = fruits.get_fruit(session, 1)
+    assert fruit is not None
+    originals = (app.services.settings.data / "blobs" / "originals").glob("*/*")
+    assert [path.name for path in originals] == [fruit.content]
+
+
+def test_names_of_what_cannot_be_made_again_are_on_disk(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("mezoroi.app.blobs._sync_folder", synced.append)
+    blobs = app.services.blobs
+    for _ in range(2):  # also where the file is there: who put it may not have come so far
+        digest, _size = blobs.keep_original(io.BytesIO(b"melon"))
+        folder = blobs.original(digest).parent
+        assert synced == [folder, folder.parent]
+        synced.clear()
+    blobs.keep_picture(b"drawn anew any time", "png")
+    assert synced == []
+    folder = blobs.picture(blobs.keep_picture(b"painted", "png", durable=True)).parent
+    assert synced == [folder, folder.parent]

@@ -26,9 +26,9 @@ NOON = datetime(2026, 9, 1, 12).astimezone()
 
 
 @pytest.fixture
-def filled(app: App) -> App:
+def filled(either: App) -> App:
     """Six fruits: what each is stands in the table of the test below."""
-    services = app.services
+    services = either.services
     add(services, "A", when=NOON, reliability=0.95, details=Details(lot="朝"))
     add(services, "B", when=NOON + timedelta(days=1), reliability=0.8, details=Details(lot="朝"))
     add(services, "B", when=NOON + timedelta(days=1), reliability=0.4)
@@ -39,7 +39,7 @@ def filled(app: App) -> App:
     judge(services, 3, "wrong", own="C")
     judge(services, 4, "agree")
     judge(services, 4, None)
-    return app
+    return either
 
 
 def shown(client: TestClient, query: str) -> set[int]:

@@ -99,7 +99,10 @@ def test_the_dataset_holds_grades_outlines_and_masks(tmp_path: Path) -> None:
         retraining.write_dataset(fruits, STANDARD, known, blobs, tmp_path / "no", panoramas=True)
 
 
-def test_the_grade_is_the_experts_majority_of_their_newest_verdicts(app: App, photo: bytes) -> None:
+def test_the_grade_is_the_experts_majority_of_their_newest_verdicts(
+    either: App, photo: bytes
+) -> None:
+    app = either
     with app.services.database.write() as session:
         run = runs.active_run(session)
         assert run is not None

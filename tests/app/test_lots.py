@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import tallies, users
+from mezoroi.app.store import lots, tallies, users
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
@@ -17,9 +17,9 @@ MORNING = datetime(2026, 9, 1, 8, 30).astimezone()
 
 
 @pytest.fixture
-def packed(app: App) -> App:
+def packed(either: App) -> App:
     """Five fruits on one day in two hours, three of them in a lot; one was corrected."""
-    services = app.services
+    services = either.services
     lot = Details(lot="朝の畑", weight=1000)
     add(services, "A", when=MORNING, details=lot)
     add(services, "A", when=MORNING + timedelta(minutes=29), details=Details(lot="朝の畑"))
@@ -28,7 +28,7 @@ def packed(app: App) -> App:
     add(services, None, when=MORNING + timedelta(hours=2))
     add(services, "A", when=MORNING + timedelta(days=1))
     judge(services, 2, "wrong", own="B")
-    return app
+    return either
 
 
 def test_a_day_is_counted_by_hand(packed: App) -> None:
@@ -122,3 +122,14 @@ def test_the_lot_of_the_last_fruit_is_offered_again(app: App) -> None:
     assert 'name="lot" type="text" value="朝"' in client.get("/").text
     add(app.services, "A")
     assert 'name="lot" type="text" value=""' in client.get("/").text
+
+
+def test_a_closed_lot_stays_closed_when_its_name_is_given_again(packed: App) -> None:
+    client = packed.client(Role.NEWCOMER)
+    client.post("/lots/1", data={"closed": "true", "note": "shipped"})
+    answer = client.post("/lots", data={"name": "朝の畑", "orchard": "東"})
+    assert answer.headers["location"] == "/lots/1"
+    with packed.services.database.read() as session:
+        lot = lots.get_lot(session, 1)
+    assert lot is not None and lot.closed_at is not None
+    assert (lot.orchard, lot.note) == ("東", "shipped")

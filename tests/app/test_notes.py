@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from babel.messages.pofile import read_po
+from PIL import Image
 
 import mezoroi
+from mezoroi.app import reading
 from mezoroi.app.i18n import LOCALE, NOTES, catalogue
 from mezoroi.app.trainer import _epoch_text
+from mezoroi.capture import frames, images, silhouette, sources, unrolling, video
 
 SOURCES = (
     "capture",
     "app/reading.py",
+    "app/supervisor.py",
     "app/worker.py",
     "app/trainer.py",
     "app/retraining.py",
@@ -89,3 +96,62 @@ def test_every_note_is_still_written_by_some_room() -> None:
         for part in re.split(r"%\(\w+\)s|: ", note):
             if len(part) > 6:
                 assert part.strip(" ,") in code, note
+
+
+READING = (images, video, frames, silhouette, unrolling, sources, reading)
+UNREACHED = {
+    "as_image",
+    "find_sources",
+    "locate",
+    "read_clip",
+    "read_image",
+    "read_outline",
+    "unroll",
+    "_read_folder",
+    "_write_png",
+}
+"""Functions that no upload can make fail: what they refuse is a programmer's or a folder's."""
+
+
+def refusals(module: ModuleType) -> Iterator[tuple[str, str]]:
+    """What a module may say when it raises `MezoroiError`, with words for values; and where."""
+    tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        known = {
+            node.targets[0].id: node.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "MezoroiError":
+                yield function.name, "".join(_said(node.args[0], module, known))
+
+
+def _said(node: ast.expr, module: ModuleType, known: dict[str, ast.expr]) -> Iterator[str]:
+    if isinstance(node, ast.JoinedStr):
+        for part in node.values:
+            yield from _said(part, module, known)
+    elif isinstance(node, ast.FormattedValue):
+        yield from _said(node.value, module, known)
+    elif isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.Name) and isinstance(known.get(node.id), ast.JoinedStr):
+        yield from _said(known[node.id], module, known)
+    else:
+        name = node.id if isinstance(node, ast.Name) else ""
+        yield str(getattr(module, name, "value"))
+
+
+@pytest.mark.parametrize("module", READING, ids=lambda module: module.__name__)
+def test_whatever_is_wrong_with_an_upload_is_said_in_japanese(module: ModuleType) -> None:
+    said = {text for function, text in refusals(module) if function not in UNREACHED}
+    assert said
+    assert not [text for text in sorted(said) if catalogue("ja").note(text) == text]
+
+
+def test_a_photo_that_shows_no_fruit_is_told_why_in_japanese(tmp_path: Path) -> None:
+    path = tmp_path / "plain.png"
+    Image.new("RGB", (320, 240), (90, 120, 90)).save(path)
+    (note,) = sources.read_fruit(path, "surface").notes
+    assert note == "graded as it is, not unrolled: no fruit stands out from the background"
+    assert "背景と果実を見分けられません" in catalogue("ja").note(note)

@@ -133,3 +133,11 @@ def _flip(source: Path, target: Path) -> None:
 
     with Image.open(source) as image:
         Image.fromarray(np.asarray(image.convert("RGB"))[::-1]).save(target)
+
+
+def test_of_many_jobs_the_page_follows_the_one_at_hand(app: App) -> None:
+    """A browser has few connections to a server, and each that is followed takes one."""
+    with app.services.database.write() as session:
+        ids = [jobs.add_job(session, jobs.INDEX_REFERENCES).id for _ in range(4)]
+    page = app.client(Role.EXPERT).get("/references").text
+    assert page.count("data-job=") == 1 and f'data-job="{ids[0]}"' in page

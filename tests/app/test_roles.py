@@ -92,6 +92,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("POST", "/admin/users/{user_id}/password"): ADMIN,
     ("POST", "/admin/users/{user_id}/lock"): ADMIN,
     ("GET", "/admin/standard"): ADMIN,
+    ("GET", "/standard"): EXPERT,
     ("POST", "/admin/standard"): ADMIN,
     ("POST", "/admin/standard/example"): ADMIN,
     ("GET", "/admin/house"): ADMIN,

@@ -24,6 +24,9 @@ def log_in(client: TestClient, name: str, password: str) -> int:
 def test_a_login_opens_the_pages_until_it_is_ended(app: App) -> None:
     client = app.client()
     assert client.get("/fruits").headers["location"] == "/login?next=/fruits"
+    goal = client.get("/fruits?grade=A&lot=1").headers["location"]
+    assert goal == "/login?next=/fruits%3Fgrade%3DA%26lot%3D1"
+    assert 'value="/fruits?grade=A&amp;lot=1"' in client.get(goal).text
     answer = client.post(
         "/login", data={"name": " Expert ", "password": PASSWORD, "next": "/fruits"}
     )

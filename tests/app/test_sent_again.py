@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
 from typing import BinaryIO
 
 import pytest
@@ -103,14 +102,6 @@ def test_the_api_describes_the_key(app: App) -> None:
     (header,) = [item for item in operation["parameters"] if item["in"] == "header"]
     assert header["name"] == "Idempotency-Key" and not header["required"]
     assert {"200", "201"} <= operation["responses"].keys()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, make_app: Callable[..., App]) -> App:
-    """An app with either database."""
-    if request.param == "sqlite":
-        return make_app()
-    return make_app(database_url=request.getfixturevalue("new_postgresql")())
 
 
 class Together(Blobs):

@@ -14,9 +14,9 @@ from tests.app.filled import add, judge
 
 
 @pytest.fixture
-def judged(app: App) -> App:
+def judged(either: App) -> App:
     """Five fruits: grade, number of grades it resembles, and what was answered."""
-    services = app.services
+    services = either.services
     for grade, resembles in [("A", 2), ("A", 1), ("B", 2), ("C", 3), ("D", 2)]:
         add(services, grade, resembles=resembles)
     judge(services, 1, "agree")
@@ -26,7 +26,7 @@ def judged(app: App) -> App:
     judge(services, 4, None, blind="B")
     judge(services, 5, "wrong")
     judge(services, 5, "plausible", own="C")
-    return app
+    return either
 
 
 def counted(app: App, *, several_only: bool) -> tuple[dict[str, object], object]:
@@ -111,3 +111,28 @@ def test_the_page_answers(judged: App, query: str, status: int) -> None:
 def test_without_verdicts_the_page_says_so(app: App) -> None:
     page = app.client(Role.EXPERT).get("/validity", headers={"accept-language": "en"})
     assert "There is no verdict here yet" in page.text
+
+
+def test_what_an_expert_has_yet_to_grade_is_not_told(judged: App) -> None:
+    """The expert graded or judged fruits 1 to 5; on 6 and 7 only the administrator spoke."""
+    add(judged.services, "D", resembles=2)
+    add(judged.services, "D")
+    judge(judged.services, 6, "agree", by=Role.ADMIN)
+    english = {"accept-language": "en"}
+    page = judged.client(Role.EXPERT).get("/validity", headers=english).text
+    assert "2 fruits that you have yet to grade are not counted here" in page
+    assert total_of(page) == 5
+    page = judged.client(Role.ADMIN).get("/validity", headers=english).text
+    assert "not counted here" not in page and total_of(page) == 7
+
+
+def total_of(page: str) -> int:
+    """Fruits graded, by the sum of the table of charts."""
+    table = page.split("Fruits graded")[1]
+    return int(table.split('class="sum"')[1].split('class="right">')[1].split("<")[0])
+
+
+def test_errors_are_counted_by_grade_that_was_compared(judged: App) -> None:
+    page = judged.client(Role.ADMIN).get("/validity", headers={"accept-language": "en"}).text
+    assert "Grades compared" in page and '<td class="right">5 / 6</td>' in page
+    assert "Cost per compared grade" in page

@@ -6,6 +6,7 @@ import io
 import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from mezoroi.app.routes import grade
 from mezoroi.app.settings import Limits
 from mezoroi.app.store import jobs, users
 from mezoroi.capture.sources import PHOTO_SIDE
+from mezoroi.errors import MezoroiError
 from tests.app.conftest import App, jpeg, work
 from tests.app.helpers import grading_of, send
 
@@ -116,3 +118,31 @@ def test_a_large_photo_without_a_fruit_is_graded_reduced(tmp_path: Path) -> None
         upload = read_upload(path, False, kind, Limits())  # type: ignore[arg-type]
         assert upload.fruit.image.shape == (1200, PHOTO_SIDE, 3)
         assert upload.photo is None
+
+
+def test_a_video_with_frames_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "melon.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height = 64, 48
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(MezoroiError, match="has 64 x 48 pixels, more than 3000: take a smaller"):
+        read_upload(path, True, "surface", Limits(frame_pixels=3000))
+    with pytest.raises(MezoroiError, match="fruit"):  # decoded, and black
+        read_upload(path, True, "surface", Limits(frame_pixels=3072))
+
+
+def test_only_experts_have_a_fruit_graded_again_by_the_same_grader(app: App) -> None:
+    fruit_id = send(app, jpeg(0))
+    newcomer, path = app.client(Role.NEWCOMER), f"/fruits/{fruit_id}/again"
+    with app.services.database.write() as session:
+        jobs.fail(session, job_of(app, fruit_id), "crashed")
+    assert newcomer.post(path).status_code == 303, "it failed"
+    work(app.services)
+    assert newcomer.post(path).status_code == 403
+    with app.services.database.read() as session:
+        assert jobs.count_open(session, jobs.GRADE) == 0
+    assert app.client(Role.EXPERT).post(path).status_code == 303

@@ -174,3 +174,18 @@ def test_folder_and_user_must_be_there(app: App, folder: Path, tmp_path: Path) -
         user.active = False
     (folder / "a.jpg").write_bytes(jpeg(1))
     assert look(watcher_of(app, folder)) == []
+
+
+def test_a_full_queue_is_seen_before_a_file_is_read(
+    make_app: Callable[..., App], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(limits=Limits(queue=1))
+    for number in (1, 2):
+        (folder / f"{number}.jpg").write_bytes(jpeg(number))
+    watcher = watcher_of(app, folder)
+    assert look(watcher) == [1]
+    read: list[object] = []
+    monkeypatch.setattr(fruits, "has_content", lambda *args: read.append(args))
+    assert look(watcher) == [] and read == []
+    work(app.services)
+    assert look(watcher) == [2] and len(read) == 1

@@ -15,7 +15,7 @@ from mezoroi.bench.app_kill import kill_at_random, noise_photo
 from mezoroi.bench.app_load import PAGES, grade_over_http, read_pages, send_at_once
 from mezoroi.bench.app_malformed import KINDS as FILE_KINDS
 from mezoroi.bench.app_requests import KINDS as REQUEST_KINDS
-from mezoroi.bench.app_schema import ask_at_random
+from mezoroi.bench.app_schema import ADMINISTRATOR, ask_at_random
 from mezoroi.bench.app_server import TriedApp, tried_app
 from mezoroi.bench.app_uploads import send_malformed
 
@@ -45,6 +45,8 @@ def test_the_api_never_fails(tried: TriedApp) -> None:
     # The questions reach further than "there is no such thing".
     for operation in ("GET /api/v1/fruits/{fruit_id}", "POST /api/v1/fruits/{fruit_id}/verdict"):
         assert "200" in result["answers"][operation], operation
+    assert set(result["answers"]["GET /api/v1/graders"]) == {"403"}
+    assert "200" in result["answers"]["GET /api/v1/graders" + ADMINISTRATOR]
 
 
 def test_many_uploads_at_once_are_all_graded(tried: TriedApp) -> None:

@@ -35,15 +35,22 @@ FLAGS = [
 ]
 PORTRAIT, LANDSCAPE = (768, 1024), (1280, 800)
 START_SECONDS = 90
-LEAST_TOUCH = 44
-_SMALL = """least => [...document.querySelectorAll("a[href], button, summary")].filter((it) => {
-  const isSeen = it.checkVisibility({ visibilityProperty: true }) && !it.closest(".unseen");
-  const { width, height, right } = it.getBoundingClientRect();
-  const isText = (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim();
-  const isInline = getComputedStyle(it).display === "inline";
-  const isInText = isInline && [...it.parentNode.childNodes].some(isText);
-  return isSeen && right > 0 && !isInText && Math.min(width, height) < least;
-}).map((it) => it.outerHTML.slice(0, 160))"""
+LEAST_TOUCH = 48
+_SMALL = """least => {
+  // A box or a dot is hit by its label, a file by its button.
+  const boxes = ["checkbox", "radio"].map((kind) => `label:has(input[type=${kind}])`);
+  const fields = "input:not([type=hidden], [type=checkbox], [type=radio], [type=file])";
+  const all = ["a[href]", "button", "summary", "select", "textarea", fields, ...boxes];
+  return [...document.querySelectorAll(all.join(","))].filter((it) => {
+    const isSeen = it.checkVisibility({ visibilityProperty: true }) && !it.closest(".unseen");
+    const { width, height, right } = it.getBoundingClientRect();
+    const isText = (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim();
+    const isInline = getComputedStyle(it).display === "inline" && it.matches("a");
+    const isInText = isInline && [...it.parentNode.childNodes].some(isText);
+    const isSmall = Math.min(width, height) < least - 0.5;  // layouts round
+    return isSeen && right > 0 && !isInText && isSmall && !it.closest("#swagger-ui");
+  }).map((it) => it.outerHTML.slice(0, 160));
+}"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,9 @@ class Visit:
             self.page.screenshot(path=Path(folder) / f"{self.name}-{name}.png")
         # The page's policy forbids foreign scripts; a debugger's evaluation is not one.
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        # The API's description is drawn by Swagger UI, whose faults cannot be mended here.
+        ours = "{exclude: [['#swagger-ui']]}"
+        found = self.page.evaluate(f"axe.run({ours}, {{resultTypes: ['violations']}})")
         serious = [
             f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:200]}"
             for item in found["violations"]

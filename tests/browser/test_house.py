@@ -24,6 +24,7 @@ PLACES = {
     "admin": "/admin",
     "people": "/admin/users",
     "standard": "/admin/standard",
+    "standard to read": "/standard",
     "settings": "/admin/house",
     "audit": "/admin/audit",
     "tokens": "/account/tokens",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -18,6 +20,7 @@ from mezoroi.app.problems import N_, PROBLEMS, Refusal, UploadProblem
 from mezoroi.app.services import services_of
 from mezoroi.errors import MezoroiError
 
+log = logging.getLogger("mezoroi.app.answers")
 _TEXTS = {
     403: N_("You may not see this page. Please ask the administrator."),
     404: N_("There is no such page."),
@@ -35,6 +38,7 @@ def add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(MezoroiError, _refused)
+    app.add_exception_handler(DataError, _not_storable)
     # A tablet that left in the middle of an upload: nobody reads this, and nothing is wrong here.
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=400))
     app.add_exception_handler(Exception, lambda request, error: answer(request, 500))
@@ -81,7 +85,8 @@ def _not_logged_in(request: Request, error: Exception) -> Response:
         headers = {"www-authenticate": "Bearer"}
         return JSONResponse({"error": "log in, or send a token", "detail": ""}, 401, headers)
     is_page = request.method == "GET" and not is_fragment(request)
-    goal = "/login" + (f"?next={quote(request.url.path)}" if is_page else "")
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    goal = "/login" + (f"?next={quote(wanted)}" if is_page else "")
     return _redirect(request, goal)
 
 
@@ -124,3 +129,11 @@ def _invalid(request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     text = PROBLEMS[error.code] if isinstance(error, Refusal) else None
     return answer(request, 422, str(error), text)
+
+
+def _not_storable(request: Request, error: Exception) -> Response:
+    """What no column can hold, such as a text with a NUL on PostgreSQL."""
+    assert isinstance(error, DataError)
+    reason = str(error.orig).splitlines()[0]
+    log.warning("not storable", extra={"path": request.url.path, "reason": reason})
+    return answer(request, 422, reason)

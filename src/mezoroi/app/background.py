@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ _LOOK_SECONDS = 1.0
 _CLEAR_SECONDS = 3600.0
 _PATIENCE = 60.0
 STOP_SECONDS = 15.0
+BACKUP_PREFIX = ".backup-"
+"""How folders begin in which a backup is made for a browser."""
 
 
 class Background:
@@ -36,7 +39,10 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look; what a server that was killed left of backups goes first."""
+        for left in self._settings.data.glob(f"{BACKUP_PREFIX}*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
         self._thread.start()
 
     def stop(self) -> None:

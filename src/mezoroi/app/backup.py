@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import DateTime, MetaData, Table, func, insert, inspect, select, text, update
 from sqlalchemy.engine import Connection
 
 import mezoroi
+from mezoroi.app.backup_files import restore_files, write_blobs, write_run
 from mezoroi.app.database import Database, migrate, migrations
 from mezoroi.app.settings import Settings
 from mezoroi.app.store.runs import active_run
@@ -33,20 +33,21 @@ from mezoroi.files import atomic_path
 FORMAT = 1
 _SUMMARY = "backup.json"
 _ROWS = 500
-_BLOCK = 1 << 20
-_BLOB = re.compile(r"^blobs/(originals|pictures)/[0-9a-f]{2}/([0-9a-f]{64})(\.png|\.jpg)?$")
-_RUN = re.compile(r"^runs/(\d+)/(?!.*\.\.)[\w .@+=(),\-/]+$")
-_LEFT_OUT = ("checkpoints", "evaluation")
-"""Folders of a run that grading does not need."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a backup holds: rows of the tables, files of blobs and of runs."""
+    """What a backup holds: rows of the tables, files of blobs, and runs.
+
+    Attributes
+    ----------
+    gone : ids of runs whose folder was deleted; their gradings are there, they cannot grade again
+    """
 
     rows: int
     blobs: int
     runs: int
+    gone: tuple[int, ...] = ()
 
 
 def write_backup(settings: Settings, target: Path) -> Contents:
@@ -55,7 +56,7 @@ def write_backup(settings: Settings, target: Path) -> Contents:
     Raises
     ------
     MezoroiError
-        If `target` exists, or something cannot be read or written.
+        If `target` exists, something cannot be read or written, or the grader in use is gone.
     """
     if target.exists():
         raise MezoroiError(f"{target} exists: give another name")
@@ -71,20 +72,22 @@ def write_backup(settings: Settings, target: Path) -> Contents:
                     connection.execution_options(isolation_level="REPEATABLE READ")
                 revision, folders, rows = _write_tables(connection, archive, hashes)
             # After the tables: every picture they name was on disk before they named it.
-            blobs = _write_blobs(settings.data / "blobs", archive)
-            for run_id, folder in folders.items():
-                _write_run(run_id, Path(folder), archive, hashes)
+            blobs = write_blobs(settings.data / "blobs", archive)
+            gone = tuple(run_id for run_id, folder in folders.items() if not folder.is_dir())
+            for run_id in sorted(folders.keys() - set(gone)):
+                write_run(run_id, folders[run_id], archive, hashes)
             summary = {
                 "format": FORMAT,
                 "mezoroi": mezoroi.__version__,
                 "made": datetime.now(timezone.utc).isoformat(),
                 "revision": revision,
+                "gone": gone,
                 "hashes": hashes,
             }
             archive.writestr(_SUMMARY, json.dumps(summary, indent=2))
     finally:
         database.close()
-    return Contents(rows, blobs, len(folders))
+    return Contents(rows, blobs, len(folders) - len(gone), gone)
 
 
 def restore_backup(source: Path, settings: Settings) -> Contents:
@@ -105,7 +108,7 @@ def restore_backup(source: Path, settings: Settings) -> Contents:
             summary = _read_summary(archive, source)
             database = _open_empty(settings)
             try:
-                blobs, runs = _restore_files(archive, summary["hashes"], data)
+                blobs, runs = restore_files(archive, summary["hashes"], data)
                 rows = _restore_tables(archive, summary, database, data)
             except BaseException:
                 shutil.rmtree(data, ignore_errors=True)
@@ -114,7 +117,7 @@ def restore_backup(source: Path, settings: Settings) -> Contents:
                 database.close()
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise MezoroiError(f"{source} cannot be read ({error}): take another backup") from error
-    return Contents(rows, blobs, runs)
+    return Contents(rows, blobs, runs, tuple(summary.get("gone", ())))
 
 
 def active_folder(settings: Settings) -> str:
@@ -139,7 +142,7 @@ def _open_empty(settings: Settings) -> Database:
 
 def _write_tables(
     connection: Connection, archive: zipfile.ZipFile, hashes: dict[str, str]
-) -> tuple[str, dict[int, str], int]:
+) -> tuple[str, dict[int, Path], int]:
     """The tables of one moment; returns their revision, the runs' folders and the rows' number."""
     tables = _tables(connection)
     revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -159,48 +162,13 @@ def _write_tables(
                 count += 1
         hashes[name] = digest.hexdigest()
     runs = tables.tables["runs"]
-    folders = {row.id: row.folder for row in connection.execute(select(runs.c.id, runs.c.folder))}
-    return str(revision), folders, count
-
-
-def _write_blobs(root: Path, archive: zipfile.ZipFile) -> int:
-    count = 0
-    for path in sorted(root.glob("*/??/*")):
-        name = f"blobs/{path.relative_to(root).as_posix()}"
-        if _BLOB.match(name):  # what is being written has another name
-            archive.write(path, name)
-            count += 1
-    return count
-
-
-def _write_run(run_id: int, folder: Path, archive: zipfile.ZipFile, hashes: dict[str, str]) -> None:
-    if not folder.is_dir():
-        raise MezoroiError(f"{folder} is gone: bring the run folder back, then make the backup")
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if not path.is_file() or inside.parts[0] in _LEFT_OUT or path.name.startswith("."):
-            continue
-        name = f"runs/{run_id}/{inside.as_posix()}"
-        with path.open("rb") as stream, archive.open(name, "w", force_zip64=True) as entry:
-            hashes[name] = _copy(stream, entry)
-
-
-def _restore_files(archive: zipfile.ZipFile, hashes: dict[str, str], data: Path) -> tuple[int, int]:
-    blobs, runs = 0, set()
-    for name in archive.namelist():
-        blob, run = _BLOB.match(name), _RUN.match(name)
-        if blob is None and run is None:
-            continue
-        wanted = blob[2] if blob is not None else hashes.get(name)
-        with atomic_path(data / PurePosixPath(name)) as temporary, temporary.open("wb") as file:
-            with archive.open(name) as entry:
-                found = _copy(entry, file)
-            if found != wanted:
-                raise MezoroiError(f"{name} in the backup is damaged: take another backup")
-        blobs += blob is not None
-        if run is not None:
-            runs.add(run[1])
-    return blobs, len(runs)
+    found_runs = connection.execute(select(runs.c.id, runs.c.folder, runs.c.active)).all()
+    for run in found_runs:
+        if run.active and not Path(run.folder).is_dir():
+            raise MezoroiError(
+                f"{run.folder} is gone: bring the run folder back, then make the backup"
+            )
+    return str(revision), {run.id: Path(run.folder) for run in found_runs}, count
 
 
 def _restore_tables(
@@ -288,11 +256,3 @@ def _typed(row: dict[str, Any], table: Table) -> dict[str, Any]:
             aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
             row[column.name] = aware
     return row
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := source.read(_BLOCK):
-        digest.update(block)
-        target.write(block)
-    return digest.hexdigest()

@@ -63,16 +63,23 @@ class Blobs:
             with atomic_path(target) as temporary, temporary.open("wb") as file:
                 while block := stream.read(_BLOCK):
                     file.write(block)
-            _sync_folder(target.parent)
+        _sync_names(target)  # also where somebody else has just put it there
         return name, size
 
-    def keep_picture(self, content: bytes, suffix: str) -> str:
-        """Store a picture; returns its name, ``DIGEST.SUFFIX``."""
+    def keep_picture(self, content: bytes, suffix: str, *, durable: bool = False) -> str:
+        """Store a picture; returns its name, ``DIGEST.SUFFIX``.
+
+        Parameters
+        ----------
+        durable : its name is on disk when this returns: for what cannot be made again
+        """
         name = f"{hashlib.sha256(content).hexdigest()}.{suffix}"
         target = self.picture(name)
         if not target.is_file():
             with atomic_path(target) as temporary:
                 temporary.write_bytes(content)
+        if durable:
+            _sync_names(target)
         return name
 
     def sweep(self) -> int:
@@ -96,8 +103,13 @@ def digest_of(stream: BinaryIO) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def _sync_names(path: Path) -> None:
+    """The new name itself, and its folder's where that is new, are on disk only then."""
+    for folder in (path.parent, path.parent.parent):
+        _sync_folder(folder)
+
+
 def _sync_folder(folder: Path) -> None:
-    # The new name itself is on disk only then.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

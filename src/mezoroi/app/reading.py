@@ -58,7 +58,7 @@ def read_upload(path: Path, is_video: bool, kind: InputKind, limits: Limits) -> 
         If it cannot be read, is larger than `limits` or shows no fruit that can be unrolled.
     """
     if is_video:
-        _check_length(path, limits.video_seconds)
+        _check_video(path, limits)
         capture = unroll(path)
         # One view says little about the shape over a turn.
         outline = capture.outline if len(capture.views) > 1 else None
@@ -66,24 +66,29 @@ def read_upload(path: Path, is_video: bool, kind: InputKind, limits: Limits) -> 
         middle = capture.views[len(capture.views) // 2].image
         return Upload(fruit, middle, _silhouette(capture) if outline is not None else None)
     height, width = read_size(path)
-    if height * width > limits.photo_pixels:
-        raise MezoroiError(
-            f"{path} has {width} x {height} pixels, more than {limits.photo_pixels}: "
-            "take a smaller picture"
-        )
+    _check_pixels(path, height, width, limits.photo_pixels)
     fruit = read_fruit(path, kind)
     is_unrolled = fruit.coverage is not None
     return Upload(fruit, read_image(path, max_side=PHOTO_SIDE) if is_unrolled else None, None)
 
 
-def _check_length(path: Path, most: float) -> None:
+def _check_pixels(path: Path, height: int, width: int, most: int) -> None:
+    if height * width > most:
+        raise MezoroiError(
+            f"{path} has {width} x {height} pixels, more than {most}: take a smaller picture"
+        )
+
+
+def _check_video(path: Path, limits: Limits) -> None:
     with open_video(path) as (container, stream):
+        _check_pixels(path, stream.height, stream.width, limits.frame_pixels)
         seconds = 0.0
         if stream.duration is not None and stream.time_base is not None:
             seconds = float(stream.duration * stream.time_base)
         elif container.duration is not None:
             seconds = container.duration / 1_000_000
-    if seconds > most:
+    if seconds > limits.video_seconds:
+        most = limits.video_seconds
         raise MezoroiError(f"{path} lasts {seconds:.0f} s, more than {most:.0f}: film one turn")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from mezoroi.app.assets import STATIC
+from mezoroi.app.backup import active_folder
 from mezoroi.app.logs import set_up_logs
 from mezoroi.app.server import create_app
 from mezoroi.app.settings import Settings, check_run
@@ -42,7 +43,7 @@ def serve_forever(
         listener = _listen(host, port)
         port = listener.getsockname()[1]
         _tell(f"Mezoroi at http://{_shown(host)}:{port}  (data in {settings.data})")
-        for line in first_logins():
+        for line in (*_other_grader(settings), *first_logins()):
             _tell(line)
         if app.state.watcher is not None:
             app.state.watcher.check()
@@ -63,6 +64,14 @@ def serve_forever(
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _other_grader(settings: Settings) -> list[str]:
+    """What to tell where another run grades than the one that was given: the data had one."""
+    active = active_folder(settings)
+    if active == str(settings.run):
+        return []
+    return [f"grading with {active}, not with {settings.run}: switch on the page `Graders`"]
 
 
 @contextmanager

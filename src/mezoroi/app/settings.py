@@ -18,6 +18,7 @@ class Limits:
     ----------
     upload_bytes : of one uploaded file with its form
     photo_pixels : of a photo, width times height
+    frame_pixels : of a video's frames, of which several are held at a time
     video_seconds : length of a video
     photo_time, video_time : seconds a worker may spend on one fruit before it is ended
     worker_bytes : memory that the worker may take on top of what it has once the grader is loaded
@@ -27,6 +28,7 @@ class Limits:
 
     upload_bytes: int = 512 * MEGABYTE
     photo_pixels: int = 100_000_000
+    frame_pixels: int = 40_000_000
     video_seconds: float = 180.0
     photo_time: float = 30.0
     video_time: float = 180.0

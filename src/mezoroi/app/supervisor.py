@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from mezoroi.app.database import Database
 from mezoroi.app.settings import Settings
 from mezoroi.app.store import jobs
@@ -33,6 +35,10 @@ class Supervisor:
     Parameters
     ----------
     on_start : called whenever a worker is started
+
+    Attributes
+    ----------
+    trouble : why no worker grades, in English; empty where one does, or may soon
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._bell = threading.Lock()
         self._ready = False
+        self._trouble_told = False
         self.trouble = ""
 
     @property
@@ -103,8 +110,10 @@ class Supervisor:
             pause = 0.0 if lived > _LONGEST_PAUSE else min(_LONGEST_PAUSE, 2 * pause + 0.5)
 
     def _one_life(self) -> None:
-        """Start a worker and watch it until it ends."""
+        """Start a worker and watch it until it ends; however that goes, no process stays."""
         self._ready = False
+        with self._database.write() as session:  # also where it could not be done after the last
+            jobs.release(session, None, self._settings.limits.attempts, but=[jobs.TRAIN])
         process = subprocess.Popen(
             [sys.executable, "-m", "mezoroi.app.worker"],
             stdin=subprocess.PIPE,
@@ -114,31 +123,46 @@ class Supervisor:
         self._process = process
         self._on_start()
         name = f"worker-{process.pid}"
-        assert process.stdin is not None
-        process.stdin.write(start_line(self._settings, name))
-        process.stdin.flush()
+        self._trouble_told = False
         reader = threading.Thread(target=self._listen, args=(process.stdout,), daemon=True)
         reader.start()
+        try:
+            assert process.stdin is not None
+            process.stdin.write(start_line(self._settings, name))
+            process.stdin.flush()
+            self._watch(process, name)
+        finally:
+            process.kill()  # nothing where it has ended
+            status = process.wait()
+            reader.join(5)
+            _close(process.stdin)
+            _close(process.stdout)
+            was_ready, self._ready = self._ready, False
+        if not self._stopping.is_set():
+            log.warning("the worker ended", extra={"worker": name, "exit_status": status})
+            if not was_ready and not self._trouble_told:
+                self.trouble = f"the worker ended with status {status} before it could grade"
+        with self._database.write() as session:
+            jobs.release(session, name, self._settings.limits.attempts)
+
+    def _watch(self, process: subprocess.Popen[str], name: str) -> None:
+        """Return when a worker has ended, if need be because it took too long."""
         looked = time.monotonic()
         while process.poll() is None:
             time.sleep(_LOOK_SECONDS)
             if time.monotonic() - looked > _OVERDUE_SECONDS:
                 looked = time.monotonic()
-                with self._database.read() as session:
-                    overdue = jobs.is_overdue(session, name)
-                if overdue:
+                if self._is_overdue(name):
                     log.warning("the worker takes too long and is ended", extra={"worker": name})
                     process.kill()
-        reader.join(5)
-        _close(process.stdin)
-        _close(process.stdout)
-        self._ready = False
-        if not self._stopping.is_set():
-            log.warning(
-                "the worker ended", extra={"worker": name, "exit_status": process.returncode}
-            )
-        with self._database.write() as session:
-            jobs.release(session, name, self._settings.limits.attempts)
+
+    def _is_overdue(self, name: str) -> bool:
+        try:
+            with self._database.read() as session:
+                return jobs.is_overdue(session, name)
+        except SQLAlchemyError:  # the database may answer next time; the worker goes on meanwhile
+            log.exception("it is not known whether the worker takes too long")
+            return False
 
     def _listen(self, stream: IO[str]) -> None:
         """Read what the worker says, a JSON object a line."""
@@ -151,7 +175,7 @@ class Supervisor:
                 self._ready, self.trouble = True, ""
                 log.info("the worker is ready", extra={"run": said.get("run", "")})
             elif said.get("event") == "trouble":
-                self.trouble = str(said.get("reason", ""))
+                self.trouble, self._trouble_told = str(said.get("reason", "")), True
                 log.error("the worker is in trouble", extra={"reason": self.trouble})
 
 

@@ -164,6 +164,8 @@ class Watcher:
         """Send a file; None where a fruit has this very content already."""
         if found.size > self._settings.limits.upload_bytes:
             raise UploadProblem(_TOO_LARGE, 413)
+        if intake.is_full(self._database, self._settings.limits, user, None):
+            raise UploadProblem("queue full", 503)  # before the file is read for its content
         path = self._folder / found.name
         with path.open("rb") as stream:
             digest = hashlib.sha256()

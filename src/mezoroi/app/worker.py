@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import select
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -267,7 +268,16 @@ class Worker:
             return
         from mezoroi.grader import Grader
 
-        self._grader = Grader.load(Path(run.folder))
+        try:
+            self._grader = Grader.load(Path(run.folder))
+        except MezoroiError:
+            raise
+        except Exception as error:  # whatever it is, somebody must hear of it
+            log.exception("the grader in %s cannot be loaded", run.folder)
+            raise MezoroiError(
+                f"the grader in {run.folder} cannot be loaded ({type(error).__name__}): "
+                "use another one, or restore a backup"
+            ) from error
         self._light = self._known_light(run)
         self._run_id, self._references = run.id, None
         self._say({"event": "ready", "run": run.folder})
@@ -300,14 +310,16 @@ def main() -> int:
         output.flush()
 
     set_up_logs()
+    # Ctrl-C, or a service's end, reaches the whole process group; the server says by the end of
+    # standard input when to go, so that the fruits at hand are finished.
+    for unwanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(unwanted, signal.SIG_IGN)
     settings, name = read_start_line(first_line())
     try:
         Worker(settings, name, say).run(Bell(0))
     except MezoroiError as error:
         say({"event": "trouble", "reason": str(error)})
         return 1
-    except KeyboardInterrupt:  # Ctrl-C reaches the whole process group; the server finishes
-        return 0
     return 0
 
 

@@ -77,7 +77,8 @@ def _summary(cells: Mapping[str, Cell], amounts: Amounts) -> str:
             lambda cell: not cell["findings"],
         ),
         (
-            f"{amounts.malformed} malformed uploads refused with a message",
+            f"{amounts.malformed} malformed uploads refused with a message, or graded by their "
+            "pixels alone",
             cells.get("malformed"),
             lambda cell: not cell["findings"],
         ),
@@ -158,10 +159,8 @@ def _schema(cell: Cell, amounts: Amounts) -> str:
     rows = [[name, _counts(counts)] for name, counts in cell["answers"].items()]
     return (
         "schemathesis makes questions from the API's own description; every second one is about "
-        "things that are there. Answers by status, asked as an expert:\n\n"
-        + table(["operation", "answers"], rows)
-        + "\n"
-        + _findings(cell)
+        "things that are there. Answers by status, asked as an expert and, where experts may not, "
+        "as an administrator:\n\n" + table(["operation", "answers"], rows) + "\n" + _findings(cell)
     )
 
 

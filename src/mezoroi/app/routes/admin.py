@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
-from fastapi import Path as InPath
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.background import BackgroundTask
 
 from mezoroi.app.access import Admin
+from mezoroi.app.background import BACKUP_PREFIX
 from mezoroi.app.backup import write_backup
 from mezoroi.app.i18n import LANGUAGES
+from mezoroi.app.ids import FormId, Id
 from mezoroi.app.passwords import new_password
 from mezoroi.app.practising import ARMS
 from mezoroi.app.problems import N_
@@ -26,7 +27,6 @@ from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
-Id = Annotated[int, InPath(ge=1, le=2**31 - 1)]
 Text = Annotated[str, Form(max_length=200)]
 PAGE = 50
 ROLES = {"newcomer": N_("Newcomer"), "expert": N_("Expert"), "admin": N_("Administrator")}
@@ -162,7 +162,7 @@ async def revise_standard(request: Request, user: Admin, here: Here) -> Response
 def set_example(
     user: Admin,
     here: Here,
-    fruit_id: Annotated[int, Form(ge=1, le=2**31 - 1)],
+    fruit_id: FormId,
     grade: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Make a fruit an example of a grade; an empty grade takes it back."""
@@ -240,7 +240,7 @@ def backup(user: Admin, here: Here) -> Response:
     """Make a backup and send it."""
     with here.database.write() as session:
         audit.record(session, user, "backup downloaded")
-    folder = tempfile.TemporaryDirectory(dir=here.settings.data, prefix=".backup-")
+    folder = tempfile.TemporaryDirectory(dir=here.settings.data, prefix=BACKUP_PREFIX)
     path = Path(folder.name) / "backup.zip"
     try:
         write_backup(here.settings, path)

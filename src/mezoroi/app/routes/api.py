@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 import mezoroi
 from mezoroi.app.access import Expert, Newcomer, newcomer
 from mezoroi.app.hiding import Neighbours, secret_fruits, shown_neighbours
+from mezoroi.app.ids import Id
 from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.grade import NUMBERS, UploadKey, take_upload
 from mezoroi.app.services import Here, Services
@@ -22,7 +23,6 @@ from mezoroi.app.tables import User, Verdict
 from mezoroi.app.views import asks_blind
 
 router = APIRouter()
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _FORM = {
     "requestBody": {
         "required": True,

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from mezoroi.app import hiding
 from mezoroi.app.access import Admin, Expert, Newcomer
-from mezoroi.app.routes.api import Id, v1
+from mezoroi.app.ids import FieldId, Id
+from mezoroi.app.routes.api import v1
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, fruits, jobs, references, runs
 from mezoroi.app.tables import Job
@@ -44,7 +45,7 @@ class JobOut(BaseModel):
 class ReferenceIn(BaseModel):
     """A graded fruit that becomes a reference."""
 
-    fruit_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    fruit_id: FieldId
     grade: str = Field(max_length=64)
 
 

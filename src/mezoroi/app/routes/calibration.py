@@ -14,6 +14,7 @@ from mezoroi.app.access import Expert
 from mezoroi.app.answers import wants_json
 from mezoroi.app.drifting import watch
 from mezoroi.app.i18n import catalogue
+from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.learning_charts import control_svg
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import N_, Refusal
@@ -76,7 +77,7 @@ def open_session(
     way: Annotated[str, Form(max_length=16)],
     title: Annotated[str, Form(max_length=128)] = "",
     count: Annotated[int, Form()] = 12,
-    chosen: Annotated[list[int] | None, Form()] = None,
+    chosen: Annotated[list[FieldId] | None, Form()] = None,
 ) -> Response:
     """Open a session."""
     if way not in WAY_NAMES:
@@ -108,7 +109,7 @@ def drift_page(request: Request, user: Expert, here: Here) -> Response:
 @router.get("/calibration/{session_id}")
 def session_page(
     request: Request,
-    session_id: int,
+    session_id: Id,
     user: Expert,
     here: Here,
     lead: Annotated[bool, Query()] = False,
@@ -149,7 +150,7 @@ def session_page(
 
 
 @router.post("/calibration/{session_id}/join")
-def join(session_id: int, user: Expert, here: Here) -> Response:
+def join(session_id: Id, user: Expert, here: Here) -> Response:
     """Take part: from now on the others wait for this grader."""
     with here.database.write() as session:
         if session_or_404(session, session_id).revealed_at is None:
@@ -158,7 +159,7 @@ def join(session_id: int, user: Expert, here: Here) -> Response:
 
 
 @router.post("/calibration/{session_id}/cancel")
-def cancel(session_id: int, user: Expert, here: Here) -> Response:
+def cancel(session_id: Id, user: Expert, here: Here) -> Response:
     """Take back a session that nobody has graded in; by who opened it, or an administrator."""
     with here.database.write() as session:
         found = session_or_404(session, session_id)
@@ -170,7 +171,7 @@ def cancel(session_id: int, user: Expert, here: Here) -> Response:
 
 
 @router.get("/calibration/{session_id}/count")
-def count(request: Request, session_id: int, user: Expert, here: Here) -> Response:
+def count(request: Request, session_id: Id, user: Expert, here: Here) -> Response:
     """How many have finished; goes on to the reveal when it is there."""
     with here.database.read() as session:
         found = session_or_404(session, session_id)
@@ -186,8 +187,8 @@ def count(request: Request, session_id: int, user: Expert, here: Here) -> Respon
 @router.post("/calibration/{session_id}/fruits/{fruit_id}")
 def give_grade(
     request: Request,
-    session_id: int,
-    fruit_id: int,
+    session_id: Id,
+    fruit_id: Id,
     user: Expert,
     here: Here,
     grade: Annotated[str, Form(max_length=64)],

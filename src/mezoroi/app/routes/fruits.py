@@ -16,6 +16,7 @@ from mezoroi.app import exporting, intake
 from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.ids import Id
 from mezoroi.app.routes.grade import details_of, hidden_ids
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, finding, fruits, lots, runs, verdicts
@@ -194,7 +195,7 @@ def _chosen(here: Services, user: User, asked: Asked) -> tuple[Filter, list[str]
 
 
 @router.get("/fruits/{fruit_id}/picture")
-def take_picture(fruit_id: int, _: Newcomer, here: Here) -> Response:
+def take_picture(fruit_id: Id, _: Newcomer, here: Here) -> Response:
     """A fruit's picture as a file: what the camera saw, encoded anew and without its data."""
     with here.database.read() as session:
         grading = fruits.newest_grading(session, fruit_id)
@@ -208,7 +209,7 @@ def take_picture(fruit_id: int, _: Newcomer, here: Here) -> Response:
 
 
 @router.get("/fruits/{fruit_id}/original")
-def take_original(fruit_id: int, user: Admin, here: Here) -> Response:
+def take_original(fruit_id: Id, user: Admin, here: Here) -> Response:
     """The file as it was sent, with all its data; never shown, only saved."""
     with here.database.read() as session:
         fruit = fruits.get_fruit(session, fruit_id)
@@ -225,7 +226,7 @@ def take_original(fruit_id: int, user: Admin, here: Here) -> Response:
 
 @router.post("/fruits/{fruit_id}/details")
 def correct(
-    fruit_id: int,
+    fruit_id: Id,
     user: Newcomer,
     here: Here,
     weight: Text = "",

@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from mezoroi.app import intake
-from mezoroi.app.access import Newcomer, newcomer
+from mezoroi.app.access import Forbidden, Newcomer, newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.expert_tools import expert_tools
 from mezoroi.app.hiding import secret_fruits, shown_neighbours
+from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS, UploadProblem
 from mezoroi.app.roles import Role
@@ -169,7 +170,7 @@ async def take_upload(
 @router.get("/fruits/{fruit_id}")
 def fruit_page(
     request: Request,
-    fruit_id: int,
+    fruit_id: Id,
     user: Newcomer,
     here: Here,
     change: Annotated[bool, Query()] = False,
@@ -197,7 +198,9 @@ def fruit_page(
         if grading is not None and grading.result["silhouette"] is not None:
             typical = silhouettes.mean_silhouette(session, grading.grade)
     common: dict[str, Any] = {"fruit": fruit, "job": job, "place": place, "problems": PROBLEMS}
-    common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place)}
+    trouble = bool(here.supervisor.trouble)
+    common |= {"lots": open_lots, "saved": saved, "stage": _stage_name(job, place, trouble)}
+    common["trouble"] = trouble
     if grading is None:
         return here.pages.render(request, "grade/waiting.html", **common)
     view = result_view(grading, language_of(request), typical, near)
@@ -224,7 +227,7 @@ def fruit_page(
 @router.get("/fruits/{fruit_id}/progress")
 async def progress(
     request: Request,
-    fruit_id: int,
+    fruit_id: Id,
     user: Newcomer,
     here: Here,
     known: Annotated[str | None, Query(max_length=64)] = None,
@@ -240,14 +243,21 @@ async def progress(
             raise HTTPException(404)
         if job.state not in jobs.OPEN:
             return Response(status_code=204, headers={"hx-refresh": "true"})
-        stage = _stage_name(job, place)
+        trouble = bool(here.supervisor.trouble)
+        stage = _stage_name(job, place, trouble)
         is_news = known is not None and known != stage
         if is_news or time.monotonic() > until or await request.is_disconnected():
             break
         waited = (now() - job.created_at).total_seconds()
         await asyncio.sleep(min(max(waited / 40, _LOOK_SECONDS), _HOLD_SECONDS / 2))
     return here.pages.render(
-        request, "grade/_progress.html", job=job, place=place, fruit_id=fruit_id, stage=stage
+        request,
+        "grade/_progress.html",
+        job=job,
+        place=place,
+        fruit_id=fruit_id,
+        stage=stage,
+        trouble=trouble,
     )
 
 
@@ -258,16 +268,20 @@ def _stage(here: Services, fruit_id: int) -> tuple[Job | None, int]:
         return job, jobs.queue_place(session, job) if job is not None else 0
 
 
-def _stage_name(job: Job | None, place: int) -> str:
-    return "" if job is None else f"{job.state}.{job.step}.{place}"
+def _stage_name(job: Job | None, place: int, trouble: bool) -> str:
+    return "" if job is None else f"{job.state}.{job.step}.{place}" + ".trouble" * trouble
 
 
 @router.post("/fruits/{fruit_id}/again")
-def again(fruit_id: int, user: Newcomer, here: Here) -> Response:
-    """Queue a fruit that failed, or that another grader graded, once more."""
+def again(fruit_id: Id, user: Newcomer, here: Here) -> Response:
+    """Queue a fruit that failed, or that another grader graded, once more; any, for experts."""
     with here.database.write() as session:
         if fruits.get_fruit(session, fruit_id) is None:
             raise HTTPException(404)
+        grading, run = fruits.newest_grading(session, fruit_id), runs.active_run(session)
+        is_done = grading is not None and run is not None and grading.run_id == run.id
+        if is_done and not Role(user.role).covers(Role.EXPERT):
+            raise Forbidden
         if jobs.count_open(session, jobs.GRADE) >= here.settings.limits.queue:
             raise UploadProblem("queue full", 503)
         last = jobs.newest_job(session, fruit_id)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
 from mezoroi.app.access import Admin
+from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS
 from mezoroi.app.routes.jobs import log_text, step_text
@@ -21,7 +20,6 @@ from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
-Id = Annotated[int, InPath(ge=1, le=2**31 - 1)]
 LEAST = 5
 """As `mezoroi.app.retraining.LEAST`, which the web process does not load."""
 
@@ -63,6 +61,7 @@ def graders_page(request: Request, user: Admin, here: Here) -> Response:
         log=log_text(newest, language) if newest is not None else "",
         is_working=newest is not None and newest.state in jobs.OPEN,
         problems=PROBLEMS,
+        trouble=here.supervisor.trouble,
     )
 
 

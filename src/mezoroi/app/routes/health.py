@@ -22,7 +22,7 @@ def healthz(_: Anyone) -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(_: Anyone, here: Here) -> JSONResponse:
-    """The database answers and the worker grades."""
+    """The database answers and the worker grades; why it cannot stands on the page of graders."""
     try:
         with here.database.read() as session:
             session.execute(text("SELECT 1"))
@@ -31,7 +31,12 @@ def readyz(_: Anyone, here: Here) -> JSONResponse:
         database = False
     ready = database and here.supervisor.is_ready
     return JSONResponse(
-        {"ready": ready, "database": database, "worker": here.supervisor.is_ready},
+        {
+            "ready": ready,
+            "database": database,
+            "worker": here.supervisor.is_ready,
+            "trouble": bool(here.supervisor.trouble),
+        },
         200 if ready else 503,
     )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from mezoroi.app.access import Admin, Expert
 from mezoroi.app.i18n import catalogue
+from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import N_
 from mezoroi.app.services import Here, Services
@@ -20,7 +21,6 @@ from mezoroi.app.store import audit, jobs
 from mezoroi.app.tables import Job
 
 router = APIRouter(include_in_schema=False)
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 STEPS = {
     "queued": N_("Waiting …"),
     "preparing": N_("Preparing the fruits …"),

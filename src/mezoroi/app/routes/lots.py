@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Newcomer
 from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.ids import Id
 from mezoroi.app.routes.fruits import as_day, as_id
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, lots, runs, tallies
@@ -37,7 +38,7 @@ def list_page(request: Request, _: Newcomer, here: Here) -> Response:
 
 @router.post("/lots")
 def add(user: Newcomer, here: Here, name: Text, orchard: Text = "", note: Note = "") -> Response:
-    """Make a lot."""
+    """Make a lot; one that is there stays as it is, also closed."""
     with here.database.write() as session:
         lot_id = lots.find_or_add_lot(session, name)
         lot = None if lot_id is None else lots.get_lot(session, lot_id)
@@ -48,7 +49,7 @@ def add(user: Newcomer, here: Here, name: Text, orchard: Text = "", note: Note =
             lot,
             orchard=orchard or lot.orchard,
             note=note or lot.note,
-            closed=False,
+            closed=lot.closed_at is not None,
         )
         audit.record(session, user, "lot added", lot.name)
     return RedirectResponse(f"/lots/{lot_id}", 303)
@@ -56,7 +57,7 @@ def add(user: Newcomer, here: Here, name: Text, orchard: Text = "", note: Note =
 
 @router.get("/lots/{lot_id}")
 def lot_page(
-    request: Request, lot_id: int, user: Newcomer, here: Here, saved: bool = False
+    request: Request, lot_id: Id, user: Newcomer, here: Here, saved: bool = False
 ) -> Response:
     """What is in a lot."""
     with here.database.read() as session:
@@ -66,7 +67,7 @@ def lot_page(
 
 @router.post("/lots/{lot_id}")
 def change(
-    lot_id: int,
+    lot_id: Id,
     user: Newcomer,
     here: Here,
     orchard: Text = "",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from mezoroi.app.access import Expert, Newcomer
 from mezoroi.app.hiding import is_kept_from
+from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.painting import mask_of_runs, mask_png, read_painted, runs_of_mask
 from mezoroi.app.services import Here, Services
@@ -21,14 +22,13 @@ from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Runs = Annotated[list[Annotated[int, Field(ge=0, le=2**40)]], Field(max_length=200_000)]
 
 
 class Painted(BaseModel):
     """What the browser sends: runs of painted pixels by grade."""
 
-    grading_id: int
+    grading_id: FieldId
     masks: Annotated[dict[str, Runs], Field(max_length=20)]
 
 
@@ -96,7 +96,7 @@ def keep_mask(fruit_id: Id, painted: Painted, user: Expert, here: Here) -> JSONR
         for grade in standard.surface_grades
         if painted.masks.get(grade)
     }
-    name = here.blobs.keep_picture(mask_png(regions), "png") if regions else ""
+    name = here.blobs.keep_picture(mask_png(regions), "png", durable=True) if regions else ""
     with here.database.write() as session:
         verdicts.keep_mask(session, grading, user.id, name)
     return JSONResponse({"location": f"/fruits/{fruit_id}"})

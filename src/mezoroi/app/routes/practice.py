@@ -11,6 +11,7 @@ from mezoroi.app import gallery as showing
 from mezoroi.app import hiding, practice_settings, practising, teaching
 from mezoroi.app.access import Newcomer
 from mezoroi.app.answers import wants_json
+from mezoroi.app.ids import Id
 from mezoroi.app.learning_charts import curve_svg
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import N_
@@ -108,7 +109,7 @@ def begin(
 
 
 @router.get("/practice/rounds/{round_id}")
-def round_page(request: Request, round_id: int, user: Newcomer, here: Here) -> Response:
+def round_page(request: Request, round_id: Id, user: Newcomer, here: Here) -> Response:
     """The fruit that is to be graded, all fruits of a test, or how the round went."""
     with here.database.write() as session:
         found = practice.get_round(session, round_id, user.id)
@@ -148,7 +149,7 @@ def round_page(request: Request, round_id: int, user: Newcomer, here: Here) -> R
 @router.post("/practice/questions/{question_id}")
 def give_answer(
     request: Request,
-    question_id: int,
+    question_id: Id,
     user: Newcomer,
     here: Here,
     grade: Annotated[str, Form(max_length=64)],
@@ -173,7 +174,7 @@ def give_answer(
 
 
 @router.get("/practice/questions/{question_id}")
-def answer_page(request: Request, question_id: int, user: Newcomer, here: Here) -> Response:
+def answer_page(request: Request, question_id: Id, user: Newcomer, here: Here) -> Response:
     """What was right, and why; of answered questions of practice alone."""
     with here.database.read() as session:
         question = practice.get_question(session, question_id, user.id)

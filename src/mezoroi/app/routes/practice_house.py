@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from mezoroi.app import practice_settings, practising, teaching
 from mezoroi.app.access import Admin, Expert
+from mezoroi.app.ids import Id
 from mezoroi.app.practice_settings import PracticeSettings
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.practice import TEST_NAMES, show_progress
@@ -41,7 +42,7 @@ def learners_page(request: Request, user: Expert, here: Here) -> Response:
 
 
 @router.get("/practice/learners/{user_id}")
-def learner_page(request: Request, user_id: int, user: Expert, here: Here) -> Response:
+def learner_page(request: Request, user_id: Id, user: Expert, here: Here) -> Response:
     """The progress of a learner who agreed that experts see it."""
     with here.database.read() as session:
         found = practice.get_learner(session, user_id)
@@ -52,7 +53,7 @@ def learner_page(request: Request, user_id: int, user: Expert, here: Here) -> Re
 
 @router.post("/practice/learners/{user_id}/arm")
 def assign_arm(
-    user_id: int, user: Admin, here: Here, arm: Annotated[str, Form(max_length=32)] = ""
+    user_id: Id, user: Admin, here: Here, arm: Annotated[str, Form(max_length=32)] = ""
 ) -> Response:
     """Assign a participant of a study, before the pre-test; without an arm it is taken back."""
     if arm and arm not in practising.ARMS:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from mezoroi.app import hiding
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import safe_path
+from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS
 from mezoroi.app.routes.jobs import step_text
@@ -23,7 +24,6 @@ from mezoroi.report.radar import radar_svg
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 PAGE = 40
 _RADAR_SIZE = 340  # drawn smaller: at a smaller size its legend would overlap
 
@@ -65,7 +65,8 @@ def references_page(
         pages=max(1, -(-total // PAGE)),
         radars=prototype_radars(run, language),
         similarity=run.metrics.get("prototypes", {}).get("similarity"),
-        working=[(job, step_text(job, language)) for job in recent if job.state in jobs.OPEN],
+        # The one at hand: following each would take a connection of the few that a browser has.
+        working=[(job, step_text(job, language)) for job in recent if job.state in jobs.OPEN][-1:],
         failed=recent[0] if recent and recent[0].state == "failed" else None,
         problems=PROBLEMS,
     )

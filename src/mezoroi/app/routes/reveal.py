@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app import calibrating_sessions as sessions
 from mezoroi.app import hiding, teaching
 from mezoroi.app.access import Expert
+from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
@@ -28,7 +29,7 @@ Note = Annotated[str, Form(max_length=2000)]
 @router.post("/calibration/{session_id}/reveal")
 def reveal(
     request: Request,
-    session_id: int,
+    session_id: Id,
     user: Expert,
     here: Here,
     sure: Annotated[bool, Form()] = False,
@@ -59,7 +60,7 @@ def reveal(
 
 
 @router.get("/calibration/{session_id}/reveal")
-def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> Response:
+def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> Response:
     """Agreement, and the fruits, most disputed first; before the reveal the session's own page."""
     with here.database.read() as session:
         found = session_or_404(session, session_id)
@@ -87,7 +88,7 @@ def reveal_page(request: Request, session_id: int, user: Expert, here: Here) -> 
 
 @router.get("/calibration/{session_id}/fruits/{fruit_id}")
 def fruit_page(
-    request: Request, session_id: int, fruit_id: int, user: Expert, here: Here
+    request: Request, session_id: Id, fruit_id: Id, user: Expert, here: Here
 ) -> Response:
     """One fruit of a revealed session: who said what, maps, neighbours, consensus."""
     with here.database.read() as session:
@@ -123,8 +124,8 @@ def fruit_page(
 
 @router.post("/calibration/{session_id}/fruits/{fruit_id}/consensus")
 def settle(
-    session_id: int,
-    fruit_id: int,
+    session_id: Id,
+    fruit_id: Id,
     user: Expert,
     here: Here,
     grade: Annotated[str, Form(max_length=64)] = "",
@@ -147,13 +148,13 @@ def settle(
 
 @router.post("/calibration/{session_id}/fruits/{fruit_id}/note")
 def keep_note(
-    session_id: int,
-    fruit_id: int,
+    session_id: Id,
+    fruit_id: Id,
     user: Expert,
     here: Here,
     note: Note = "",
     noted: Note = "",
-    following: Annotated[int | None, Form()] = None,
+    following: Annotated[FieldId | None, Form()] = None,
 ) -> Response:
     """Keep a note and go on to the following fruit, or to the overview; it decides nothing."""
     with here.database.write() as session:
@@ -164,7 +165,7 @@ def keep_note(
 
 
 @router.post("/calibration/{session_id}/references")
-def make_references(session_id: int, user: Expert, here: Here) -> Response:
+def make_references(session_id: Id, user: Expert, here: Here) -> Response:
     """Make references of the settled fruits."""
     with here.database.write() as session:
         _revealed(session, session_id)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
 from mezoroi.app.access import Newcomer
+from mezoroi.app.ids import Id
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, users
 
 router = APIRouter(include_in_schema=False)
-Id = Annotated[int, InPath(ge=1, le=2**31 - 1)]
 
 
 @router.get("/account/tokens")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from mezoroi.app.access import Admin, Expert
+from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.judging import EARLIER_ACCEPTANCE, PAPERS_CHARTS, validity
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.fruits import as_day, as_id
@@ -16,6 +18,7 @@ from mezoroi.app.services import Here
 from mezoroi.app.store import audit, house
 from mezoroi.app.store import validity as store
 from mezoroi.app.store.finding import Filter
+from mezoroi.app.views import is_blind
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
@@ -37,7 +40,7 @@ def page(
     saved: bool = False,
 ) -> Response:
     """Table 2 of the melon paper from real verdicts, acceptance, and what errors cost."""
-    chosen = Filter(start=as_day(start), end=as_day(end))
+    asked = Filter(start=as_day(start), end=as_day(end))
     run_id = as_id(run)
     with here.database.read() as session:
         runs = store.all_runs(session)
@@ -46,8 +49,14 @@ def page(
             found = next((each for each in runs if each.active), found)
         elif found is None:
             raise HTTPException(404)
+        chosen = replace(
+            asked,
+            blind_for=user.id if is_blind(user) else None,
+            secret=secret_fruits(session, user),
+        )
         judged = [] if found is None else store.judged(session, chosen, found.id)
         graded = {} if found is None else store.graded_counts(session, chosen, found.id)
+        hidden = 0 if found is None else store.hidden_count(session, chosen, found.id)
         is_admin = Role(user.role).covers(Role.ADMIN)
         ids = {each.expert_id for each in judged}
         names = store.experts(session, sorted(ids if is_admin else ids & {user.id}))
@@ -72,6 +81,7 @@ def page(
         runs=runs,
         run=found,
         chosen=chosen,
+        tally={"hidden": hidden},
         charts=charts,
         costs=(over, under),
         is_admin=is_admin,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.ids import FormId, Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import Refusal
 from mezoroi.app.services import Here
@@ -25,7 +26,7 @@ Grade = Annotated[str, Form(max_length=64)]
 
 @router.post("/fruits/{fruit_id}/blind")
 def grade_blind(
-    fruit_id: int, user: Expert, here: Here, grading_id: Annotated[int, Form()], grade: Grade = ""
+    fruit_id: Id, user: Expert, here: Here, grading_id: FormId, grade: Grade = ""
 ) -> Response:
     """Keep a grade given before seeing the result; without one the user just looks."""
     with here.database.write() as session:
@@ -42,10 +43,10 @@ def grade_blind(
 @router.post("/fruits/{fruit_id}/verdict")
 def give_verdict(
     request: Request,
-    fruit_id: int,
+    fruit_id: Id,
     user: Expert,
     here: Here,
-    grading_id: Annotated[int, Form()],
+    grading_id: FormId,
     answer: Annotated[str, Form(max_length=16)],
     own_grade: Grade = "",
     note: Annotated[str, Form(max_length=2000)] = "",

@@ -56,11 +56,18 @@ class Filter:
     def conditions(self) -> list[ColumnElement[bool]]:
         """As SQL, to be joined by AND."""
         about_grade = self._about_grade()
-        if about_grade and self.blind_for is not None:
-            about_grade.append(~awaits_blind(self.blind_for))
-        if about_grade and self.secret:
-            about_grade.append(Fruit.id.not_in(self.secret))
+        if about_grade:
+            about_grade += self.may_know()
         return self._beside_grade() + about_grade
+
+    def may_know(self) -> list[ColumnElement[bool]]:
+        """As SQL: not what the reader is asked for the grade of, whatever else the filter says."""
+        found: list[ColumnElement[bool]] = []
+        if self.blind_for is not None:
+            found.append(~awaits_blind(self.blind_for))
+        if self.secret:
+            found.append(Fruit.id.not_in(self.secret))
+        return found
 
     def _beside_grade(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []

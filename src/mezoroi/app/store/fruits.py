@@ -111,6 +111,7 @@ def set_details(session: Session, fruit: Fruit, details: Details) -> dict[str, A
 
 def add_grading(session: Session, fruit_id: int, run: Run, result: Mapping[str, Any]) -> GradingRow:
     """Keep what a run says about a fruit; `result` as `mezoroi.app.drawing.describe` gives it."""
+    lock_fruit(session, fruit_id)
     grading = GradingRow(
         fruit_id=fruit_id,
         run_id=run.id,
@@ -126,9 +127,20 @@ def add_grading(session: Session, fruit_id: int, run: Run, result: Mapping[str, 
     return grading
 
 
+def lock_fruit(session: Session, fruit_id: int) -> Fruit:
+    """Hold a fruit until the transaction ends: what is said about it is written one by one.
+
+    SQLite lets one transaction write at a time as it is; PostgreSQL needs this before the newest
+    revision is looked up.
+    """
+    # Of the fruit alone, since outer joins cannot be locked; its key stays free for new rows.
+    alone = {"of": Fruit, "key_share": True}
+    return session.get_one(Fruit, fruit_id, with_for_update=alone)
+
+
 def refresh(session: Session, fruit_id: int) -> None:
     """Bring a fruit's columns of grade and verdict up to date with the tables they repeat."""
-    fruit = session.get_one(Fruit, fruit_id)
+    fruit = lock_fruit(session, fruit_id)
     grading = newest_grading(session, fruit_id)
     fruit.grade = fruit.reliability = fruit.verdict = fruit.expert_grade = None
     if grading is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -165,20 +165,28 @@ def put_back(session: Session, job_id: int, worker: str | None = None) -> None:
         job.attempts -= 1
 
 
-def release(session: Session, worker: str | None, attempts: int) -> int:
+def release(
+    session: Session, worker: str | None, attempts: int, *, but: Collection[str] = ()
+) -> int:
     """Queue again what a worker (None: any) left behind; what ended workers too often fails.
+
+    Parameters
+    ----------
+    but : kinds of jobs to leave alone
 
     Returns
     -------
     how many jobs it held
     """
-    query = select(Job).where(Job.state == "running")
+    query = select(Job).where(Job.state == "running", Job.kind.not_in(but))
     if worker is not None:
         query = query.where(Job.worker == worker)
     lost = list(session.scalars(query))
     for job in lost:
         if job.kind == GRADE and job.step in ("", TOGETHER):
             job.attempts -= 1  # its turn had not come, or it is not known to be the one
+        elif job.kind == TRAIN and worker is None:
+            job.attempts -= 1  # the whole server ended, for whatever reason
         if job.attempts >= attempts:
             fail(session, job.id, _CRASHED.get(job.kind, "stopped"))
         else:

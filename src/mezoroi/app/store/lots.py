@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import bindparam, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import Fruit, Lot, now
@@ -38,11 +39,15 @@ def find_or_add_lot(session: Session, name: str) -> int | None:
     clean = name.strip()[:128]
     if not clean:
         return None
-    lot = session.scalar(select(Lot).where(Lot.name == clean))
+    named = select(Lot).where(Lot.name == clean)
+    lot = session.scalar(named)
     if lot is None:
         lot = Lot(name=clean)
-        session.add(lot)
-        session.flush()
+        try:
+            with session.begin_nested():
+                session.add(lot)
+        except IntegrityError:  # another tablet has just made it
+            lot = session.scalars(named).one()
     return lot.id
 
 

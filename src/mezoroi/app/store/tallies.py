@@ -10,7 +10,7 @@ from datetime import date
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from mezoroi.app.store.finding import Filter, awaits_blind
+from mezoroi.app.store.finding import Filter
 from mezoroi.app.tables import Fruit
 
 
@@ -94,10 +94,7 @@ def tally(session: Session, chosen: Filter, order: Sequence[str]) -> Tally:
     local = [moment.astimezone() for moment in moments]
     conditions.append(Fruit.grade.is_not(None))
     known = session.scalar(select(func.count()).select_from(Fruit).where(*conditions)) or 0
-    if chosen.blind_for is not None:
-        conditions.append(~awaits_blind(chosen.blind_for))
-    if chosen.secret:
-        conditions.append(Fruit.id.not_in(chosen.secret))
+    conditions += chosen.may_know()
     final = func.coalesce(Fruit.expert_grade, Fruit.grade)
     corrected = case((Fruit.expert_grade != Fruit.grade, 1), else_=0)
     query = select(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mezoroi.app.passwords import hash_password, key_hash, new_key
@@ -83,7 +84,8 @@ def count_users(session: Session) -> int:
 
 
 def set_password(session: Session, user: User, password: str, *, must_change: bool = False) -> None:
-    """Change a password and end all the user's logins."""
+    """Change a password and end all the user's logins; failed ones are forgotten."""
+    forget_failures(session, user)
     user.password_hash = hash_password(password)
     user.must_change_password = must_change
     for login in session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)):
@@ -101,13 +103,16 @@ def seconds_locked(session: Session, name: str) -> int:
 def note_failure(session: Session, name: str) -> None:
     """Count a failed login; from `FREE_FAILURES` on the name is locked, longer each time."""
     key = clean_name(name)[:64]
-    for stale in session.scalars(
-        select(LoginFailure).where(LoginFailure.last_at < now() - _FORGET_FAILURES).limit(100)
-    ):
-        session.delete(stale)
-    session.flush()
-    found = session.get(LoginFailure, key) or LoginFailure(name=key, failures=0)
-    session.add(found)
+    old = delete(LoginFailure).where(LoginFailure.last_at < now() - _FORGET_FAILURES)
+    session.execute(old)
+    found = session.get(LoginFailure, key, with_for_update=True)
+    if found is None:
+        try:
+            with session.begin_nested():
+                session.add(LoginFailure(name=key, failures=0))
+        except IntegrityError:  # another attempt has just made it
+            pass
+        found = session.get_one(LoginFailure, key, with_for_update=True)
     found.failures += 1
     found.last_at = now()
     excess = found.failures - FREE_FAILURES
@@ -115,11 +120,14 @@ def note_failure(session: Session, name: str) -> None:
         found.locked_until = now() + min(FIRST_LOCK * 2 ** min(excess, 10), LONGEST_LOCK)
 
 
+def forget_failures(session: Session, user: User) -> None:
+    """Let a user try again at once."""
+    session.execute(delete(LoginFailure).where(LoginFailure.name == user.name[:64]))
+
+
 def start_login(session: Session, user: User) -> str:
     """Log a user in; returns the cookie's key."""
-    failures = session.get(LoginFailure, user.name[:64])
-    if failures is not None:
-        session.delete(failures)
+    forget_failures(session, user)
     for old in session.scalars(
         select(LoginSession).where(LoginSession.seen_at < now() - IDLE).limit(100)
     ):
@@ -208,7 +216,7 @@ def revoke_tokens(session: Session, user: User) -> None:
 
 
 def set_active(session: Session, user: User, active: bool) -> None:
-    """Lock a user's login, and end all their sessions, or give it back.
+    """Lock a user's login, and end all their sessions, or give it back, failures forgotten.
 
     Raises
     ------
@@ -219,6 +227,8 @@ def set_active(session: Session, user: User, active: bool) -> None:
         _keep_an_admin(session, user)
         for login in session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)):
             session.delete(login)
+    else:
+        forget_failures(session, user)
     user.active = active
 
 

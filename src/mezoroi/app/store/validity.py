@@ -47,6 +47,7 @@ class Judged:
 def judged(session: Session, chosen: Filter, run_id: int) -> list[Judged]:
     """All verdicts in force on a run's gradings, of fruits sent in a filter's time.
 
+    Those of fruits that the reader is asked for the grade of are left out: they would tell it.
     Where the run graded a fruit several times, an expert's newest verdict counts.
     """
     later = aliased(Verdict)
@@ -73,6 +74,7 @@ def judged(session: Session, chosen: Filter, run_id: int) -> list[Judged]:
             or_(Verdict.answer.is_not(None), Verdict.blind_grade.is_not(None)),
             ~superseded.exists(),
             *chosen.conditions(),
+            *chosen.may_know(),
         )
         .order_by(Verdict.id)
     )
@@ -85,7 +87,10 @@ def judged(session: Session, chosen: Filter, run_id: int) -> list[Judged]:
 
 
 def graded_counts(session: Session, chosen: Filter, run_id: int) -> dict[str, tuple[int, int]]:
-    """By grade, how many fruits a run graded, and how many of them resemble several grades."""
+    """By grade, how many fruits a run graded, and how many of them resemble several grades.
+
+    Without those that the reader is asked for the grade of.
+    """
     newer = aliased(GradingRow)
     graded_again = select(newer.id).where(
         newer.run_id == GradingRow.run_id,
@@ -96,10 +101,23 @@ def graded_counts(session: Session, chosen: Filter, run_id: int) -> dict[str, tu
     query = (
         select(GradingRow.grade, func.count(), several)
         .join(Fruit, Fruit.id == GradingRow.fruit_id)
-        .where(GradingRow.run_id == run_id, ~graded_again.exists(), *chosen.conditions())
+        .where(
+            GradingRow.run_id == run_id,
+            ~graded_again.exists(),
+            *chosen.conditions(),
+            *chosen.may_know(),
+        )
         .group_by(GradingRow.grade)
     )
     return {grade: (count, int(alike)) for grade, count, alike in session.execute(query)}
+
+
+def hidden_count(session: Session, chosen: Filter, run_id: int) -> int:
+    """How many fruits a run graded that the reader is asked for the grade of first."""
+    graded = select(GradingRow.fruit_id).where(GradingRow.run_id == run_id)
+    query = select(func.count()).where(Fruit.id.in_(graded), *chosen.conditions())
+    shown = session.scalar(query.where(*chosen.may_know())) or 0
+    return (session.scalar(query) or 0) - shown
 
 
 def experts(session: Session, ids: Sequence[int]) -> dict[int, str]:

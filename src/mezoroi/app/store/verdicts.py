@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from mezoroi.app.store.fruits import refresh
+from mezoroi.app.store.fruits import lock_fruit, refresh
 from mezoroi.app.tables import GradingRow, Verdict, now
 from mezoroi.errors import MezoroiError
 
@@ -59,6 +59,7 @@ def give_verdict(
     if answer is not None and answer not in ANSWERS:
         raise MezoroiError(f"unknown answer `{answer}`: use {', '.join(ANSWERS)}")
     _check_grade(grading, own_grade)
+    lock_fruit(session, grading.fruit_id)
     last = current_verdict(session, grading.id, user_id)
     if answer == "agree":
         own_grade = grading.grade
@@ -93,6 +94,7 @@ def grade_blind(session: Session, grading: GradingRow, user_id: int, grade: str)
         If the grade is unknown.
     """
     _check_grade(grading, grade)
+    lock_fruit(session, grading.fruit_id)
     last = current_verdict(session, grading.id, user_id)
     if last is not None:
         return last
@@ -112,6 +114,7 @@ def grade_blind(session: Session, grading: GradingRow, user_id: int, grade: str)
 
 def look_first(session: Session, grading: GradingRow, user_id: int) -> None:
     """A user chose to see the grading without grading blind: an empty first revision."""
+    lock_fruit(session, grading.fruit_id)
     if current_verdict(session, grading.id, user_id) is None:
         session.add(Verdict(grading_id=grading.id, user_id=user_id, revision=1))
         session.flush()
@@ -136,6 +139,7 @@ def _check_grade(grading: GradingRow, grade: str | None) -> None:
 
 def keep_mask(session: Session, grading: GradingRow, user_id: int, mask: str) -> Verdict:
     """Add a revision with a painted mask, a blob; all else stays as it was. Empty takes it back."""
+    lock_fruit(session, grading.fruit_id)
     last = current_verdict(session, grading.id, user_id)
     revision = Verdict(
         grading_id=grading.id,

@@ -1,0 +1,128 @@
+"""The files of a backup: originals, pictures and run folders, into an archive and back."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from mezoroi.errors import MezoroiError
+from mezoroi.files import atomic_path
+
+_BLOCK = 1 << 20
+_BUSY_SECONDS = 60.0
+_BLOB = re.compile(r"^blobs/(originals|pictures)/[0-9a-f]{2}/([0-9a-f]{64})(\.png|\.jpg)?$")
+_RUN = re.compile(r"^runs/(\d+)/.", re.DOTALL)
+_LEFT_OUT = ("checkpoints", "evaluation")
+"""Folders of a run that grading does not need."""
+_DATABASE = ".sqlite"
+_UNFINISHED = tuple(_DATABASE + end for end in ("-journal", "-wal", "-shm"))
+"""What SQLite keeps beside a database while it writes; a copy made by SQLite needs none of it."""
+
+
+def write_blobs(root: Path, archive: zipfile.ZipFile) -> int:
+    """Add originals and pictures; returns how many."""
+    count = 0
+    for path in sorted(root.glob("*/??/*")):
+        name = f"blobs/{path.relative_to(root).as_posix()}"
+        if _BLOB.match(name):  # what is being written has another name
+            archive.write(path, name)
+            count += 1
+    return count
+
+
+def write_run(run_id: int, folder: Path, archive: zipfile.ZipFile, hashes: dict[str, str]) -> None:
+    """Add what grading needs of a run folder, with its hashes."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not path.is_file() or inside.parts[0] in _LEFT_OUT or path.name.startswith("."):
+            continue
+        if path.name.endswith(_UNFINISHED):
+            continue
+        name = f"runs/{run_id}/{inside.as_posix()}"
+        with (
+            _whole(path, Path(archive.filename or "").parent) as stream,
+            archive.open(name, "w", force_zip64=True) as entry,
+        ):
+            hashes[name] = _copy(stream, entry)
+
+
+@contextmanager
+def _whole(path: Path, room: Path) -> Iterator[IO[bytes]]:
+    """A file to read; of a database that may be written to meanwhile, what it is at one moment.
+
+    Parameters
+    ----------
+    room : folder for a copy
+    """
+    if path.suffix != _DATABASE:
+        with path.open("rb") as stream:
+            yield stream
+        return
+    with tempfile.NamedTemporaryFile(dir=room, prefix=".copy-", suffix=_DATABASE) as copy:
+        try:
+            with (
+                closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as source,
+                closing(sqlite3.connect(copy.name)) as target,
+            ):
+                source.backup(target)
+        except sqlite3.OperationalError as error:
+            raise MezoroiError(f"{path} cannot be read ({error}): try again") from error
+        except sqlite3.DatabaseError:  # damaged as it is: no reason to make no backup at all
+            shutil.copyfile(path, copy.name)
+        with Path(copy.name).open("rb") as stream:
+            yield stream
+
+
+def restore_files(archive: zipfile.ZipFile, hashes: dict[str, str], data: Path) -> tuple[int, int]:
+    """Bring blobs and runs back below a data folder, compared with their hashes.
+
+    Returns
+    -------
+    how many blobs and how many runs
+
+    Raises
+    ------
+    MezoroiError
+        If one is damaged, or a run's file is missing.
+    """
+    blobs, runs = 0, set()
+    missing = {name for name in hashes if name.startswith("runs/")}
+    for name in archive.namelist():
+        blob, run = _BLOB.match(name), _RUN.match(name)
+        if blob is None and run is None:
+            continue
+        if {"", ".", ".."} & set(name.split("/")):  # a way out of the folder
+            raise _damaged(name)
+        wanted = blob[2] if blob is not None else hashes.get(name)
+        with atomic_path(data / PurePosixPath(name)) as temporary, temporary.open("wb") as file:
+            with archive.open(name) as entry:
+                found = _copy(entry, file)
+            if found != wanted:
+                raise _damaged(name)
+        missing.discard(name)
+        blobs += blob is not None
+        if run is not None:
+            runs.add(run[1])
+    if missing:
+        raise _damaged(min(missing))
+    return blobs, len(runs)
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        digest.update(block)
+        target.write(block)
+    return digest.hexdigest()
+
+
+def _damaged(name: str) -> MezoroiError:
+    return MezoroiError(f"{name} in the backup is damaged: take another backup")
