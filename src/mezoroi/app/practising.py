@@ -87,6 +87,7 @@ def begin(session: Session, user: User, phase: str) -> PracticeRound:
     MezoroiError
         If there is nothing to show, or it is not the time for the test.
     """
+    practice.lock(session, user.id)
     settings = read_settings(session)
     practice.learner(session, user.id).seen_at = now()
     if phase == practice.PRACTICE:
@@ -109,6 +110,7 @@ def begin(session: Session, user: User, phase: str) -> PracticeRound:
 
 def current_question(session: Session, user: User, within: PracticeRound) -> Question | None:
     """The fruit that is to be graded, chosen now where none is; None when the round is over."""
+    practice.lock(session, user.id)
     asked = practice.questions_of(session, within.id)
     waiting = next((item for item in asked if item.given is None), None)
     if waiting is not None:
@@ -206,6 +208,7 @@ def answer(
         )
     if certainty and certainty not in CERTAINTIES:
         raise MezoroiError(f"certainty is `{certainty}`: use {', '.join(CERTAINTIES)}")
+    practice.lock(session, user.id)
     if not practice.answer_question(session, question, given, certainty, seconds, waited, key):
         return
     if question.round.phase != practice.PRACTICE:

@@ -86,6 +86,8 @@ def get_fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFr
 
 def join(session: Session, session_id: int, user_id: int) -> None:
     """A grader takes part."""
+    query = select(CalibrationSession.id).where(CalibrationSession.id == session_id)
+    session.execute(query.with_for_update())  # another request may just do the same
     if not has_joined(session, session_id, user_id):
         session.add(CalibrationGrader(session_id=session_id, user_id=user_id))
         session.flush()
@@ -139,7 +141,7 @@ def give_grade(
         If the session had been revealed before: the grade would not be blind. One that was given
         before, and waited on a tablet for the connection, is taken.
     """
-    session.refresh(found, with_for_update=True)
+    _lock(session, found)
     query = select(CalibrationGrade).where(
         CalibrationGrade.fruit_id == fruit.id, CalibrationGrade.user_id == user_id
     )
@@ -182,7 +184,7 @@ def close(session: Session, found: CalibrationSession) -> None:
     Refusal
         If nobody has graded a fruit.
     """
-    session.refresh(found, with_for_update=True)
+    _lock(session, found)
     if found.revealed_at is not None:
         return
     if not grades_of(session, found.id):
@@ -199,7 +201,7 @@ def cancel(session: Session, found: CalibrationSession) -> None:
     Refusal
         If somebody has: grades are kept, and the session ends with the reveal.
     """
-    session.refresh(found, with_for_update=True)
+    _lock(session, found)
     if found.revealed_at is not None or grades_of(session, found.id):
         raise Refusal("graded already")
     for table in (CalibrationFruit, CalibrationGrader):
@@ -215,7 +217,9 @@ def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any], 
     ----------
     count : grades that the outcome was made of
     """
-    found = session.get_one(CalibrationSession, session_id, with_for_update=True)
+    found = session.get_one(
+        CalibrationSession, session_id, with_for_update={"of": CalibrationSession}
+    )
     if len(grades_of(session, session_id)) == count:
         found.outcome = dict(outcome)
 
@@ -303,6 +307,14 @@ def past_grades(
     )
     own = _rows(session, query.where(CalibrationGrade.user_id == user_id))
     return own + _rows(session, blind) + _rows(session, practised)
+
+
+def _lock(session: Session, found: CalibrationSession) -> None:
+    """Read a session anew and let no other request change it before this one is on disk.
+
+    PostgreSQL locks no side of an outer join that may be empty, so the row's own table is named.
+    """
+    session.refresh(found, with_for_update={"of": CalibrationSession})
 
 
 def _rows(session: Session, query: Any) -> list[tuple[str, str, datetime]]:

@@ -82,6 +82,11 @@ def forget(session: Session) -> int:
     return len(old)
 
 
+def lock(session: Session, user_id: int) -> None:
+    """Let no other request of a user go on with practice before this one is on disk."""
+    session.execute(select(User.id).where(User.id == user_id).with_for_update())
+
+
 def start_round(session: Session, user_id: int, phase: str, length: int) -> PracticeRound:
     """The round of a phase that is under way, else a new one."""
     query = select(PracticeRound).where(
@@ -160,7 +165,9 @@ def answer_question(
     waited : seconds it waited for the connection
     key : the same for an answer that is sent again
     """
-    session.refresh(question, with_for_update=True)  # another request may just have answered it
+    # Another request may just have answered it. PostgreSQL locks no side of an outer join that may
+    # be empty, so the row's own table is named.
+    session.refresh(question, with_for_update={"of": Question})
     if question.given is not None:
         return False
     answered = max(given_at(waited), question.shown_at)
