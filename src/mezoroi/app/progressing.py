@@ -11,10 +11,11 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from mezoroi.app.practice_settings import TESTS, read_settings
-from mezoroi.app.store import practice
+from mezoroi.app.store import opinions, practice
 from mezoroi.app.tables import now
-from mezoroi.app.tables_learning import Question
+from mezoroi.app.tables_learning import Question, TestFruit
 from mezoroi.app.teaching import active_standard
+from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.metrics.intervals import Interval
@@ -58,11 +59,8 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     from mezoroi.practice import progress
 
     standard, settings = active_standard(session), read_settings(session)
-    found = [
-        _answer(item)
-        for item in practice.answers(session, user_id)
-        if item.truth in standard.grades and item.given in standard.grades
-    ]
+    every = practice.answers(session, user_id)
+    found = [_answer(item) for item in _still_agreed(session, every) if _is_of(item, standard)]
     finished = {item.phase for item in practice.list_rounds(session, user_id) if item.finished_at}
     # The answers of a test are no news to its taker before it is over.
     shown = [one for one in found if one.phase == practice.PRACTICE or one.phase in finished]
@@ -70,7 +68,7 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     by_test = {test: [one for one in shown if one.phase == test] for test in TESTS}
     rule = settings.rule
     # A house with few fruits has short tests, which are taken once: all of theirs are enough.
-    size = len(practice.list_tests(session).get(rule.test, [])) or rule.fruits
+    size = len(_places(session, rule.test)) or rule.fruits
     rule = replace(rule, fruits=min(rule.fruits, size))
     return ProgressView(
         standard.grades,
@@ -82,7 +80,7 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
         progress.kappa_against_standard(shown, standard),
         float(np.median([one.seconds for one in exercise])) if exercise else None,
         {test: progress.share_right(own) for test, own in by_test.items() if own},
-        progress.streak(found, now().astimezone().date()),
+        progress.streak([_answer(item) for item in every], now().astimezone().date()),
         progress.certificate_shortfalls(shown, standard, rule) if by_test[rule.test] else None,
         rule,
         standard.ordered,
@@ -113,13 +111,15 @@ def overview(session: Session) -> list[LearnerLine]:
     from mezoroi.practice.progress import share_right
 
     by_user: dict[int, list[Question]] = {}
-    for item in practice.answers(session):
+    every = practice.answers(session)
+    agreed = {item.id for item in _still_agreed(session, every)}
+    for item in every:
         by_user.setdefault(item.user_id, []).append(item)
     lines = []
     for learner in practice.list_learners(session):
         own = by_user.get(learner.user_id, [])
         agrees = learner.user.consent_at is not None
-        answers = [_answer(item) for item in own] if agrees else []
+        answers = [_answer(item) for item in own if agrees and item.id in agreed]
         exercise = [one for one in answers if one.phase == practice.PRACTICE]
         wrong = Counter((one.truth, one.given) for one in answers if not one.right)
         lines.append(
@@ -163,6 +163,23 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
         for item in practice.answers(session)
         if item.user_id in taking_part
     ]
+
+
+def _still_agreed(session: Session, answers: Sequence[Question]) -> list[Question]:
+    """Answers to fruits on whose grade the experts still agree: another was no fair question."""
+    agreed = opinions.agreed_grades(session, {item.specimen_id for item in answers})
+    return [item for item in answers if agreed.get(item.specimen_id) == item.truth]
+
+
+def _places(session: Session, test: str) -> list[TestFruit]:
+    """The fruits of a test that still count."""
+    places = practice.list_tests(session).get(test, [])
+    agreed = opinions.agreed_grades(session, [item.specimen_id for item in places])
+    return [item for item in places if agreed.get(item.specimen_id) == item.grade]
+
+
+def _is_of(item: Question, standard: GradingStandard) -> bool:
+    return item.truth in standard.grades and item.given in standard.grades
 
 
 def _answer(item: Question) -> Answer:

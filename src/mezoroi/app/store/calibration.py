@@ -153,6 +153,8 @@ def give_grade(
             raise Refusal("too late")
         found.outcome = {}  # is put together anew, with this grade
     join(session, found.id, user_id)
+    session.refresh(fruit, ["given"])
+    fruit.given = {**fruit.given, str(user_id): [grade, at.isoformat()]}
     session.add(
         CalibrationGrade(
             fruit_id=fruit.id,
