@@ -97,7 +97,8 @@ def test_results_go_after_a_day_without_consent(ready: App) -> None:
         assert left == {ids[Role.EXPERT]}
         assert len(practice.list_rounds(session, ids[Role.NEWCOMER])) == 1, "that of today"
         learners = {item.user_id: item for item in practice.list_learners(session)}
-    assert learners.keys() == {ids[Role.EXPERT], ids[Role.ADMIN]}
+    assert learners[ids[Role.NEWCOMER]].state == {} == learners[ids[Role.EXPERT]].taken
+    assert learners[ids[Role.NEWCOMER]].taken.keys() == {"practice"}
     assert learners[ids[Role.EXPERT]].state["pairs"]
     assert (learners[ids[Role.ADMIN]].arm, learners[ids[Role.ADMIN]].state) == ("random", {})
     play(ready, newcomer)

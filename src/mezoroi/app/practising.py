@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import PracticeRound, Question
 from mezoroi.app.teaching import (
     active_standard,
+    ensure_tests,
     make_tests,
     practice_fruits,
     with_fruits,
@@ -54,14 +55,19 @@ class TestState:
     __test__ = False
 
 
-def test_states(rounds: Sequence[PracticeRound]) -> list[TestState]:
+def test_states(rounds: Sequence[PracticeRound], taken: Mapping[str, str]) -> list[TestState]:
     """Which tests a learner may take now.
 
     The pre-test stands before all practice, the post-test after some, the delayed tests a day and
     a week after the post-test.
+
+    Parameters
+    ----------
+    taken : `Learner.taken`
     """
-    finished = {item.phase: item.finished_at for item in rounds if item.finished_at is not None}
-    begun = {item.phase for item in rounds}
+    finished = {phase: datetime.fromisoformat(at) for phase, at in taken.items() if at}
+    finished |= {item.phase: item.finished_at for item in rounds if item.finished_at is not None}
+    begun = {item.phase for item in rounds} | set(taken)
     states = []
     for test in TESTS:
         if test in finished:
@@ -79,8 +85,24 @@ def test_states(rounds: Sequence[PracticeRound]) -> list[TestState]:
     return states
 
 
+def states_of(session: Session, user_id: int) -> list[TestState]:
+    """Which tests a user may take now."""
+    learner = practice.get_learner(session, user_id)
+    rounds = practice.list_rounds(session, user_id)
+    return test_states(rounds, learner.taken if learner is not None else {})
+
+
+def test_under_way(session: Session, user_id: int) -> PracticeRound | None:
+    """The test that a user has begun and not finished: it goes on before any practice."""
+    rounds = practice.list_rounds(session, user_id)
+    left = (item for item in rounds if item.phase in TESTS and item.finished_at is None)
+    return next(left, None)
+
+
 def begin(session: Session, user: User, phase: str) -> PracticeRound:
     """Start a round of practice, or a test, or go on with the one under way.
+
+    A test that was begun comes first: practice in between would teach for it.
 
     Raises
     ------
@@ -90,21 +112,22 @@ def begin(session: Session, user: User, phase: str) -> PracticeRound:
     practice.lock(session, user.id)
     settings = read_settings(session)
     practice.learner(session, user.id).seen_at = now()
+    left = test_under_way(session, user.id)
+    if left is not None:
+        return left
     if phase == practice.PRACTICE:
+        ensure_tests(session)
+        standard = active_standard(session)
+        with_fruits(standard, practice_fruits(session, standard))  # refuses where there are none
         return practice.start_round(session, user.id, phase, settings.questions)
-    open_tests = [
-        item.test
-        for item in test_states(practice.list_rounds(session, user.id))
-        if item.state == "open"
-    ]
+    open_tests = [item.test for item in states_of(session, user.id) if item.state == "open"]
     if phase not in open_tests:
         raise Refusal("no test now", phase)
     make_tests(session, settings)
     places = practice.list_tests(session).get(phase, [])
     found = practice.start_round(session, user.id, phase, len(places))
-    if not practice.questions_of(session, found.id):
-        for place in places:
-            practice.add_question(session, found, place.number, place.specimen_id, place.grade)
+    for place in places:
+        practice.add_question(session, found, place.number, place.specimen_id, place.grade)
     return found
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from mezoroi.app.tables import User, now
-from mezoroi.app.tables_learning import Learner, PracticeRound, Question, TestFruit
+from mezoroi.app.tables import Run, User, now
+from mezoroi.app.tables_learning import Learner, PracticeRound, Question, Specimen, TestFruit
 
 PRACTICE = "practice"
 LONGEST_ANSWER = 3600.0
@@ -60,7 +60,8 @@ def give_consent(session: Session, user_id: int, *, agrees: bool) -> None:
 def forget(session: Session) -> int:
     """Delete the rounds older than a day of those who do not agree, and what was learned of them.
 
-    An arm that was assigned stays: it is no result.
+    An arm that was assigned stays, and which tests were taken when: neither is a result, and a test
+    that could be taken twice would measure nothing.
 
     Returns
     -------
@@ -70,16 +71,22 @@ def forget(session: Session) -> int:
     query = select(PracticeRound).where(
         PracticeRound.user_id.in_(unwilling), PracticeRound.started_at < now() - WITHOUT_CONSENT
     )
-    old = session.scalars(query).all()
+    old = session.scalars(query.order_by(PracticeRound.id)).all()
     session.execute(delete(Question).where(Question.round_id.in_([item.id for item in old])))
-    people = {item.user_id for item in old}
-    own = Learner.user_id.in_(people)
-    session.execute(delete(Learner).where(own, Learner.arm.is_(None)))
-    session.execute(update(Learner).where(own).values(state={}))
     for item in old:
+        own = learner(session, item.user_id)
+        own.state, own.certified_at = {}, None
+        own.taken = _with_round(own.taken, item)
         session.delete(item)
     session.flush()
     return len(old)
+
+
+def _with_round(taken: Mapping[str, str], item: PracticeRound) -> dict[str, str]:
+    """The phases taken with that of a round; a test that was left counts as taken then."""
+    at = item.finished_at if item.phase == PRACTICE else item.finished_at or item.started_at
+    known = taken.get(item.phase, "")
+    return {**taken, item.phase: known or (at.isoformat() if at is not None else "")}
 
 
 def lock(session: Session, user_id: int) -> None:
@@ -219,6 +226,23 @@ def keep_tests(session: Session, tests: Mapping[str, Sequence[tuple[int, str]]])
         for number, (specimen_id, grade) in enumerate(places, start=1):
             session.add(TestFruit(test=test, number=number, specimen_id=specimen_id, grade=grade))
     session.flush()
+
+
+def lock_tests(session: Session) -> None:
+    """Let no other request make tests before this one is on disk."""
+    session.execute(select(Run.id).where(Run.active.is_(True)).with_for_update())
+
+
+def names_practised(session: Session) -> set[str]:
+    """Physical fruits that were asked in practice, of anybody."""
+    query = select(Specimen.name).where(
+        Specimen.id.in_(
+            select(Question.specimen_id)
+            .join(PracticeRound, Question.round_id == PracticeRound.id)
+            .where(PracticeRound.phase == PRACTICE)
+        )
+    )
+    return set(session.scalars(query))
 
 
 def are_tests_begun(session: Session) -> bool:

@@ -93,6 +93,15 @@ def is_waiting(session: Session) -> bool:
     return bool(jobs.count_open(session, jobs.PREPARE))
 
 
+def is_half_prepared(session: Session) -> bool:
+    """Whether the active run has yet to prepare fruits that are known.
+
+    Fruits that were sent since are not among them: they come one by one, and are never all there.
+    """
+    run = runs.active_run(session)
+    return run is not None and count_unprepared(session, run.id) > 0
+
+
 def note_references(session: Session, run_id: int, references: Iterable[Reference]) -> None:
     """Make specimens of a run's references; those that are no longer there retire.
 
