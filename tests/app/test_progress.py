@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
+
+import pytest
 
 from mezoroi.app import practice_settings
 from mezoroi.app.roles import Role
@@ -128,6 +131,31 @@ def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
     assert {row["arm"] for row in exported} == {"random"}
     trial = anonymise(exported, b"0123456789abcdef")
     assert [row["right"] for row in trial] == [1] * 4
+
+
+def test_days_of_the_study_are_those_of_the_house(
+    ready: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
+    with ready.services.database.write() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        practice.learner(session, user.id).arm = "random"
+    client.post("/practice/consent", data={"agrees": "true"})
+    play(ready, client)
+    moments = ["2026-06-30T22:00", "2026-07-01T02:00", "2026-07-01T14:30", "2026-07-01T15:30"]
+    with ready.services.database.write() as session:
+        for item, moment in zip(practice.answers(session), moments, strict=True):
+            item.answered_at = datetime.fromisoformat(f"{moment}+00:00")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        rows = csv.DictReader(io.StringIO(admin.get("/practice/answers.csv").text))
+        trial = anonymise(list(rows), b"0123456789abcdef")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [row["day"] for row in trial] == [0, 0, 0, 1], "the day begins at 15:00 in UTC"
 
 
 def test_settings_are_kept_and_nonsense_is_refused(ready: App) -> None:

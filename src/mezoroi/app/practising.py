@@ -145,7 +145,13 @@ def current_question(session: Session, user: User, within: PracticeRound) -> Que
 
 
 def _choose(session: Session, user: User, within: PracticeRound, number: int) -> Question:
-    from mezoroi.practice.schedule import FruitPool, PracticeState, Round, next_round
+    from mezoroi.practice.schedule import (
+        FruitPool,
+        PracticeState,
+        Round,
+        next_round,
+        random_round,
+    )
 
     standard = active_standard(session)
     fruits = practice_fruits(session, standard)
@@ -157,9 +163,7 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
     if repeat is not None:
         chosen = Round(repeat, repeat.pair)
     elif learner.arm == "random":
-        fresh = [fruit for fruit in fruits if fruit.specimen not in state.shown] or fruits
-        fruit = fresh[int(rng.integers(len(fresh)))]
-        chosen = Round(fruit, fruit.pair)
+        chosen = random_round(state, fruits, rng)
     else:
         chosen = next_round(state, FruitPool(fruits), now(), rng)
     return practice.add_question(
@@ -168,7 +172,12 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
         number,
         int(chosen.fruit.id),
         chosen.fruit.grade,
-        {"pair": list(chosen.pair), "rival": chosen.fruit.rival, "specimen": chosen.fruit.specimen},
+        {
+            "pair": list(chosen.pair),
+            "rival": chosen.fruit.rival,
+            "specimen": chosen.fruit.specimen,
+            "repeat": repeat is not None,
+        },
     )
 
 
@@ -187,14 +196,14 @@ def _repeat(
     rng: np.random.Generator,
 ) -> PracticeFruit | None:
     """Now and then a fruit that an expert graded weeks ago, unannounced."""
-    from mezoroi.app.drifting import history_of
+    from mezoroi.app.drifting import repeatable
     from mezoroi.calibrating.drift import hidden_repeats
 
     repeats = read_settings(session).repeats
     is_expert = Role(user.role).covers(Role.EXPERT)
     if not is_expert or not is_place_of_repeat(number, within.length, repeats):
         return None
-    history = history_of(session, user.id)
+    history = repeatable(session, user.id)
     teaching = {fruit.specimen: fruit for fruit in fruits}
     old = hidden_repeats(history, now(), len(history), rng)
     return next((teaching[name] for name in old if name in teaching), None)

@@ -142,7 +142,10 @@ def overview(session: Session) -> list[LearnerLine]:
 
 
 def export_rows(session: Session) -> list[dict[str, Any]]:
-    """Answers of a study's participants who agreed; columns as `mezoroi study export` reads."""
+    """Answers of a study's participants who agreed; columns as `mezoroi study export` reads.
+
+    Moments are those of the computer's zone, in which the participants' days begin.
+    """
     taking_part = {
         item.user_id: item
         for item in practice.list_learners(session)
@@ -153,7 +156,7 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
             "participant": taking_part[item.user_id].user.name,
             "arm": taking_part[item.user_id].arm,
             "phase": item.round.phase,
-            "at": item.answered_at.isoformat() if item.answered_at else "",
+            "at": item.answered_at.astimezone().isoformat() if item.answered_at else "",
             "specimen": item.specimen.name,
             "truth": item.truth,
             "given": item.given,

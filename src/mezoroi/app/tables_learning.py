@@ -102,7 +102,8 @@ class Question(Base):
 
     Attributes
     ----------
-    grades : the two it was chosen for, under ``pair``; empty in tests
+    grades : the two it was chosen for, under ``pair``, and under ``repeat`` whether it is a hidden
+        repeat; empty in tests
     truth : the agreed grade when it was shown
     seconds : that the answer took
     """

@@ -74,8 +74,8 @@ def anonymise(answers: Sequence[Mapping[str, Any]], key: bytes) -> list[dict[str
     """Rows of a trial that name nobody.
 
     A participant becomes a pseudonym (HMAC-SHA256 under `key`, which stays secret, or is thrown
-    away for good), a date becomes days since that participant's first answer, a time of day is
-    dropped. Only `TRIAL_COLUMNS` are kept.
+    away for good), a date becomes days since that participant's first answer, by the zone that its
+    row is written in, a time of day is dropped. Only `TRIAL_COLUMNS` are kept.
 
     Parameters
     ----------

@@ -11,15 +11,15 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.problems import Refusal
-from mezoroi.app.store import jobs
+from mezoroi.app.store import jobs, references, runs
 from mezoroi.app.store.practice import given_at
+from mezoroi.app.store.specimens import FRUIT
 from mezoroi.app.tables import GradingRow, User, Verdict, now
 from mezoroi.app.tables_learning import (
     CalibrationFruit,
     CalibrationGrade,
     CalibrationGrader,
     CalibrationSession,
-    Question,
     Specimen,
 )
 
@@ -240,17 +240,38 @@ def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
 def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
     """Keep what the graders agreed on for a fruit; None takes it back.
 
-    The reference that was made of another grade goes: it would teach what nobody agrees on.
+    What the newest session settled on counts. A reference that was made of another grade goes: it
+    would teach what nobody agrees on.
     """
-    specimen = session.get_one(Specimen, fruit.specimen_id)
-    if fruit.consensus != grade and fruit.reference_job is not None:
-        payload = {"fruit_id": specimen.fruit_id}
-        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
-        fruit.reference_job = None
     fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
-    specimen.consensus = grade
     session.flush()
+    query = select(CalibrationFruit).where(CalibrationFruit.specimen_id == fruit.specimen_id)
+    every = session.scalars(query.order_by(CalibrationFruit.session_id)).all()
+    specimen = session.get_one(Specimen, fruit.specimen_id)
+    specimen.consensus = next((one.consensus for one in reversed(every) if one.consensus), None)
+    outdated = [
+        one
+        for one in every
+        if one.reference_job is not None
+        and one.reference_job.payload["grade"] != specimen.consensus
+    ]
+    for one in outdated:
+        one.reference_job = None
+    if outdated or _is_other_reference(session, specimen):
+        payload = {"fruit_id": specimen.fruit_id}
+        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
+    session.flush()
+
+
+def _is_other_reference(session: Session, specimen: Specimen) -> bool:
+    """Whether somebody made a fruit a reference of another grade than its consensus."""
+    run = runs.active_run(session)
+    if run is None or specimen.fruit_id is None or specimen.consensus is None:
+        return False
+    made = references.of_fruits(session, run.id).get(specimen.fruit_id, [])
+    name = f"{FRUIT}{specimen.fruit_id}"
+    return any(one.name == name and one.grade != specimen.consensus for one in made)
 
 
 def make_references(session: Session, session_id: int, user_id: int) -> int:
@@ -268,10 +289,13 @@ def make_references(session: Session, session_id: int, user_id: int) -> int:
 
 
 def can_be_reference(fruit: CalibrationFruit) -> bool:
-    """Whether a settled fruit is not among the references yet, nor queued to be."""
+    """Whether a settled fruit is not among the references yet, nor queued to be.
+
+    One that a newer session settled otherwise is no reference of this session's grade.
+    """
     job = fruit.reference_job
     is_new = fruit.specimen.fruit_id is not None and (job is None or job.state == "failed")
-    return is_new and fruit.consensus is not None
+    return is_new and fruit.consensus is not None and fruit.consensus == fruit.specimen.consensus
 
 
 def past_grades(
@@ -279,7 +303,7 @@ def past_grades(
 ) -> list[tuple[str, str, datetime]]:
     """Specimen's name, grade and moment of blind grades of a user, or of everyone's in sessions.
 
-    Of one user also grades given blind to uploaded fruits, and answers in practice.
+    Of one user also grades given blind to uploaded fruits.
 
     Parameters
     ----------
@@ -302,13 +326,8 @@ def past_grades(
         .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
         .where(Verdict.user_id == user_id, Verdict.revision == 1, Verdict.blind_grade.is_not(None))
     )
-    practised = (
-        select(Specimen.name, Question.given, Question.answered_at)
-        .join(Specimen, Question.specimen_id == Specimen.id)
-        .where(Question.user_id == user_id, Question.given.is_not(None))
-    )
     own = _rows(session, query.where(CalibrationGrade.user_id == user_id))
-    return own + _rows(session, blind) + _rows(session, practised)
+    return own + _rows(session, blind)
 
 
 def _lock(session: Session, found: CalibrationSession) -> None:

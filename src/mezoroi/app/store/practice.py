@@ -206,6 +206,24 @@ def answers(session: Session, user_id: int | None = None) -> Sequence[Question]:
     return session.scalars(query.order_by(Question.answered_at, Question.id)).all()
 
 
+def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, bool]]:
+    """A user's answers in practice: specimen's name, grade, moment, whether it was a repeat.
+
+    The grade was told after each; a hidden repeat alone was of a fruit graded blind before.
+    """
+    found = answers(session, user_id)
+    return [
+        (
+            item.specimen.name,
+            item.given or "",
+            item.answered_at or item.shown_at,
+            bool(item.grades.get("repeat")),
+        )
+        for item in found
+        if item.round.phase == PRACTICE
+    ]
+
+
 def list_tests(session: Session) -> dict[str, list[TestFruit]]:
     """The fruits of every test, in order; empty before the tests are made."""
     found: dict[str, list[TestFruit]] = {}
