@@ -58,6 +58,15 @@ def wait_until_prepared(visit: Visit) -> None:
     expect(visit.page.locator(".progress")).to_have_count(0, timeout=120_000)
 
 
+def make_tests(visit: Visits) -> None:
+    """The administrator makes the tests, unless there are some that somebody has begun."""
+    office = visit(LANDSCAPE, "ja", "admin")
+    office.go("/practice/settings")
+    office.look("settings")
+    if office.page.locator("form[action='/practice/tests'] button").count():
+        office.page.click("form[action='/practice/tests'] button")
+
+
 @pytest.fixture
 def short(server: Server) -> Server:
     """Rounds of three fruits, tests of one fruit per grade."""
@@ -123,11 +132,7 @@ def test_a_test_tells_no_answer_and_survives_a_lost_connection(
     add_user(short, "learner-test", Role.NEWCOMER)
     tablet = visit(PORTRAIT, "ja", "learner-test")
     wait_until_prepared(tablet)
-    office = visit(LANDSCAPE, "ja", "admin")
-    office.go("/practice/settings")
-    office.look("settings")
-    if office.page.locator("form[action='/practice/tests'] button").count():
-        office.page.click("form[action='/practice/tests'] button")
+    make_tests(visit)
     page = tablet.page
     tablet.go("/practice")
     page.tap(".tests button >> nth=0")
@@ -186,3 +191,75 @@ def test_an_answer_waits_on_the_tablet_even_when_the_page_is_left(
         page.wait_for_timeout(200)
     page.goto(address)
     expect(page.locator(".question h1 small")).to_contain_text("2 / 3")
+
+
+def test_a_pre_test_in_english_that_is_left_goes_on_before_practice(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-english", Role.NEWCOMER)
+    tablet = visit(LANDSCAPE, "en", "learner-english")
+    wait_until_prepared(tablet)
+    make_tests(visit)
+    page = tablet.page
+    tablet.go("/practice")
+    page.tap(".tests button >> nth=0")
+    expect(page.locator("[data-question]:visible h1 small")).to_contain_text("Pre-test 1 / 4")
+    with page.expect_response(re.compile("/practice/questions/")):
+        page.tap("[data-question]:visible .letter >> text='A'")
+    tablet.go("/practice")
+    expect(page.locator(".bar .main")).to_have_text("Go on with the test")
+    tablet.look("left")
+    page.tap(".bar .main")
+    for number in (2, 3, 4):
+        expect(page.locator("[data-question]:visible h1 small")).to_contain_text(
+            f"Pre-test {number} / 4"
+        )
+        page.tap("[data-question]:visible .letter >> text='B'")
+    expect(page.locator("h1")).to_have_text("Test finished")
+
+
+def test_a_dead_connection_is_told_and_what_another_tab_sent_is_known(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-tabs", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "en", "learner-tabs")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    page.add_init_script(
+        "const timeout = AbortSignal.timeout.bind(AbortSignal);"
+        "AbortSignal.timeout = (ms) => timeout(ms === 15000 ? 300 : 999999);"
+    )
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    page.route("**/practice/questions/*", lambda route: None)  # never answered
+    page.tap(".letter >> nth=0")
+    expect(page.locator("[data-answers-status]")).to_contain_text("Answers kept on this tablet: 1")
+    tablet.troubles.clear()
+    other = page.context.new_page()
+    other.goto(tablet.server.url + "/fruits")
+    for _ in range(100):
+        if other.evaluate("localStorage.getItem('mezoroi-answers')") == "[]":
+            break
+        other.wait_for_timeout(200)
+    page.unroute("**/practice/questions/*")
+    expect(page.locator(".told-head")).to_be_visible()
+
+
+def test_an_answer_that_is_forbidden_keeps_no_other_back(visit: Visits, short: Server) -> None:
+    add_user(short, "learner-forbidden", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "en", "learner-forbidden")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(
+        "localStorage.setItem('mezoroi-answers', JSON.stringify([{key: 'forbidden', user:"
+        " document.body.dataset.user, address: '/calibration/1/fruits/1', fields: {grade: 'A'},"
+        " at: Date.now()}]))"
+    )
+    page.tap(".letter >> nth=0")
+    expect(page.locator(".told-head")).to_be_visible()
+    kept = page.evaluate("localStorage.getItem('mezoroi-answers')")
+    assert kept.count('"key"') == 1 and '"forbidden"' in kept
+    assert all("403" in line for line in tablet.troubles), tablet.troubles
+    tablet.troubles.clear()
