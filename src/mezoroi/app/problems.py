@@ -30,8 +30,8 @@ PROBLEMS = {
         "the reference fruits are prepared."
     ),
     "no tests": N_(
-        "There are too few fruits for tests. Add fruits with an agreed grade, or make the tests "
-        "shorter."
+        "There are too few fruits for tests; those that were asked in practice do not count. Add "
+        "fruits with an agreed grade, or make the tests shorter."
     ),
     "preparing": N_(
         "Fruits are still being prepared, so that tests would be made of the first ones alone. "
