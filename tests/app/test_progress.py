@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import time
 from datetime import datetime, timedelta
 
@@ -12,7 +13,7 @@ import pytest
 from mezoroi.app import practice_settings
 from mezoroi.app.roles import Role
 from mezoroi.app.store import practice, users
-from mezoroi.app.tables_learning import PracticeRound
+from mezoroi.app.tables_learning import PracticeRound, Question
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
 from tests.app.conftest import App
 from tests.app.learning import (
@@ -22,6 +23,8 @@ from tests.app.learning import (
     questions_on,
     truth_of,
 )
+
+ENGLISH = {"accept-language": "en"}
 
 
 def test_progress_counts_what_was_answered(ready: App) -> None:
@@ -58,6 +61,35 @@ def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -
         user = users.find_user(session, "newcomer")
         assert user is not None
         assert progress_of(session, user.id).shortfalls == []
+
+
+def test_a_certificate_outlasts_the_answers_it_was_reached_with(ready: App) -> None:
+    with ready.services.database.write() as session:
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practice_settings.keep_settings(session, settings)
+        users.add_user(session, "late", Role.NEWCOMER, "melon-melon-melon")
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    client.post("/practice/consent", data={"agrees": "true"})
+    assert "Reached on" not in client.get("/practice/progress", headers=ENGLISH).text
+    play(ready, client)
+    for question in questions_on(client, begin(client, "post-test")):
+        answer(client, question, truth_of(ready, question))
+    with ready.services.database.write() as session:
+        for item in session.query(Question):
+            item.shown_at -= timedelta(days=366)
+    assert ready.services.background.clear_out()["questions"] == 8
+    assert "Reached on" in client.get("/practice/progress", headers=ENGLISH).text
+    page = expert.get("/practice/learners", headers=ENGLISH).text
+    rows = {name: row for row in page.split("<tr>") for name in ("newcomer", "late") if name in row}
+    assert "has not begun" in rows["late"] and "has not begun" not in rows["newcomer"]
+    assert re.search(r"</a></td><td>[^<]*\d[^<]*</td><td>0</td>", rows["newcomer"]), "its day"
+    client.post("/practice/consent", data={"agrees": "false"})
+    with ready.services.database.write() as session:
+        for found in session.query(PracticeRound):
+            found.started_at -= timedelta(days=2)
+    ready.services.background.clear_out()
+    assert "Reached on" not in client.get("/practice/progress", headers=ENGLISH).text
 
 
 def test_experts_see_results_of_those_who_agree(ready: App) -> None:

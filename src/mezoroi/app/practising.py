@@ -138,10 +138,26 @@ def current_question(session: Session, user: User, within: PracticeRound) -> Que
     waiting = next((item for item in asked if item.given is None), None)
     if waiting is not None:
         return waiting
-    if len(asked) >= within.length or within.phase != practice.PRACTICE:
+    if within.phase != practice.PRACTICE:
+        _finish_test(session, user, within)
+        return None
+    if len(asked) >= within.length:
         practice.finish_round(session, within)
         return None
     return _choose(session, user, within, len(asked) + 1)
+
+
+def _finish_test(session: Session, user: User, within: PracticeRound) -> None:
+    """All of a test is answered; a certificate that it brings is kept: the answers go one day."""
+    from mezoroi.app.progressing import progress_of
+
+    if within.finished_at is not None:
+        return
+    practice.finish_round(session, within)
+    session.flush()
+    learner = practice.learner(session, user.id)
+    if learner.certified_at is None and progress_of(session, user.id).shortfalls == []:
+        learner.certified_at = within.finished_at
 
 
 def _choose(session: Session, user: User, within: PracticeRound, number: int) -> Question:
@@ -245,7 +261,7 @@ def answer(
         return
     if question.round.phase != practice.PRACTICE:
         if all(item.given for item in practice.questions_of(session, question.round_id)):
-            practice.finish_round(session, question.round)
+            _finish_test(session, user, question.round)
         return
     learner = practice.learner(session, user.id)
     state = PracticeState.from_dict(learner.state) if learner.state else PracticeState()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from mezoroi.app.practice_settings import TESTS, read_settings
-from mezoroi.app.store import opinions, practice
+from mezoroi.app.roles import Role
+from mezoroi.app.store import opinions, practice, users
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import Question, TestFruit
 from mezoroi.app.teaching import active_standard
@@ -36,6 +38,7 @@ class ProgressView:
     tests : share right by test that was finished, in order
     streak : days in a row
     shortfalls : what a certificate still takes, None before its test
+    certified_at : when the certificate was reached, also where its answers have gone
     rule : what a certificate takes; kappa of ordered grades alone
     """
 
@@ -50,6 +53,7 @@ class ProgressView:
     tests: Mapping[str, Interval]
     streak: int
     shortfalls: Sequence[Shortfall] | None
+    certified_at: datetime | None
     rule: CertificateRule
     is_ordered: bool
 
@@ -70,6 +74,7 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     # A house with few fruits has short tests, which are taken once: all of theirs are enough.
     size = len(_places(session, rule.test)) or rule.fruits
     rule = replace(rule, fruits=min(rule.fruits, size))
+    learner = practice.get_learner(session, user_id)
     return ProgressView(
         standard.grades,
         len(exercise),
@@ -82,6 +87,7 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
         {test: progress.share_right(own) for test, own in by_test.items() if own},
         progress.streak([_answer(item) for item in every], now().astimezone().date()),
         progress.certificate_shortfalls(shown, standard, rule) if by_test[rule.test] else None,
+        learner.certified_at if learner is not None else None,
         rule,
         standard.ordered,
     )
@@ -94,6 +100,8 @@ class LearnerLine:
     Attributes
     ----------
     mistakes : the most frequent confusions: agreed grade, grade given, how often
+    certified_at : when the certificate was reached, None without consent
+    has_begun : whether there was an answer, which may have gone
     """
 
     user_id: int
@@ -104,10 +112,12 @@ class LearnerLine:
     tests: Mapping[str, Interval]
     recent: Interval | None
     mistakes: Sequence[tuple[str, str, int]]
+    certified_at: datetime | None
+    has_begun: bool
 
 
 def overview(session: Session) -> list[LearnerLine]:
-    """Everyone who has practised."""
+    """Everyone who has practised, then the newcomers who have not begun."""
     from mezoroi.practice.progress import share_right
 
     by_user: dict[int, list[Question]] = {}
@@ -136,9 +146,30 @@ def overview(session: Session) -> list[LearnerLine]:
                 },
                 share_right(exercise[-40:]) if exercise else None,
                 [(truth, given, count) for (truth, given), count in wrong.most_common(3)],
+                learner.certified_at if agrees else None,
+                bool(own or learner.state or learner.taken or learner.certified_at),
             )
         )
-    return lines
+    return [*lines, *_not_begun(session, {line.user_id for line in lines})]
+
+
+def _not_begun(session: Session, begun: set[int]) -> list[LearnerLine]:
+    return [
+        LearnerLine(
+            user.id,
+            user.full_name or user.name,
+            None,
+            user.consent_at is not None,
+            0,
+            {},
+            None,
+            [],
+            None,
+            False,
+        )
+        for user in users.list_users(session)
+        if user.active and user.role == Role.NEWCOMER.value and user.id not in begun
+    ]
 
 
 def export_rows(session: Session) -> list[dict[str, Any]]:

@@ -273,9 +273,7 @@ def _effect(
         )
     delay = {name: times.delay(name, test, since) for name in (arm, control)}
     practised = {name: times.practised(name, test) for name in (arm, control)}
-    return Effect(
-        test, arm, control, adjusted, p_value, means, counted, missing, delay, practised
-    )
+    return Effect(test, arm, control, adjusted, p_value, means, counted, missing, delay, practised)
 
 
 def _covariance(
