@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.drifting import history_of
 from mezoroi.app.practice_settings import read_settings
 from mezoroi.app.problems import Refusal
-from mezoroi.app.store import calibration, references, runs, specimens
+from mezoroi.app.store import calibration, consensus, references, runs, specimens
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
@@ -150,5 +150,5 @@ def settled(session: Session, found: CalibrationSession) -> dict[str, Any]:
     return {
         "fruits": len(fruits),
         "settled": sum(fruit.consensus is not None for fruit in fruits),
-        "ready": sum(calibration.can_be_reference(fruit) for fruit in fruits),
+        "ready": sum(consensus.can_be_reference(fruit) for fruit in fruits),
     }
