@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mezoroi.app.roles import Role
+from mezoroi.app.routes import calibration as calibration_pages
 from mezoroi.app.store import calibration, jobs, specimens
 from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
 from tests.app.conftest import App
@@ -213,6 +214,30 @@ def test_who_leads_need_not_grade_and_nobody_takes_part_by_looking(prepared: App
     leader.post(f"{address}/join")
     assert f'href="{address}?lead=true"' in leader.get(address).text, "also while grading"
     assert leader.post(f"{address}/reveal").status_code == 200, "now one is missing"
+
+
+def test_older_fruits_are_chosen_by_hand_on_other_pages(
+    prepared: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration_pages, "CHOICE_SHOWN", 8)
+    client = prepared.client(Role.EXPERT)
+    with prepared.services.database.read() as session:
+        ids = sorted((item.id for item in specimens.known_specimens(session)), reverse=True)
+    asked = {"way": "hand", "chosen": [str(ids[1]), str(ids[9])], "title": "朝"}
+    seen: list[int] = []
+    for page in (1, 2, 3):
+        shown = client.get("/calibration/new", params={**asked, "page": page}, headers=ENGLISH).text
+        boxes = re.findall(r'type="checkbox" name="chosen" value="(\d+)"( checked)?', shown)
+        hidden = re.findall(r'type="hidden" name="chosen" value="(\d+)"', shown)
+        seen += [int(number) for number, _ in boxes]
+        checked = [int(number) for number, is_checked in boxes if is_checked]
+        assert sorted([*checked, *map(int, hidden)]) == [ids[9], ids[1]], "what was chosen stays"
+        assert 'value="朝"' in shown and f"{page} / " in shown
+    assert seen == ids[:24]
+    assert (
+        "1 fruit is chosen on other pages"
+        in client.get("/calibration/new", params=asked, headers=ENGLISH).text
+    )
 
 
 @pytest.mark.parametrize(

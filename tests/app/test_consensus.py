@@ -8,7 +8,15 @@ from pathlib import Path
 
 from mezoroi.app import drifting, teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import calibration, fruits, jobs, references, specimens, users
+from mezoroi.app.store import (
+    calibration,
+    fruits,
+    jobs,
+    practice,
+    references,
+    specimens,
+    users,
+)
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
 from tests.app.conftest import App, work
@@ -105,6 +113,49 @@ def grades_of_reference(app: App) -> list[str | None]:
     return [item.grade for item in gallery.index.references(["fruit-1"])]
 
 
+def test_the_newest_sessions_consensus_counts_and_takes_other_references_away(
+    prepared: App, melons: Path
+) -> None:
+    client = prepared.client(Role.EXPERT)
+    (sent,) = send_fruits(prepared, client, sorted(melons.glob("captures/*/surface.png"))[:1])
+    prepare(prepared)
+    with prepared.services.database.read() as session:
+        (own,) = [item.id for item in specimens.known_specimens(session) if item.fruit_id]
+    places = []
+    for grade in "AB":
+        address = open_session(client, way="hand", chosen=str(own))
+        (fruit,) = fruits_on(client, address)
+        client.post(fruit, data={"grade": grade})
+        client.post(f"{address}/reveal")
+        client.post(f"{fruit}/consensus", data={"grade": grade})
+        places.append((address, fruit))
+        if grade == "A":
+            client.post(f"{address}/references")
+
+    def state() -> tuple[str | None, list[str]]:
+        with prepared.services.database.read() as session:
+            queued = jobs.recent_jobs(session, jobs.REFERENCE_KINDS, 9)
+            found = specimens.get_specimen(session, own)
+            assert found is not None
+            return found.consensus, [job.kind for job in reversed(queued)]
+
+    first, second = places
+    assert state() == ("B", [jobs.ADD_REFERENCE, jobs.REMOVE_REFERENCE]), "that of A goes"
+    client.post(f"{first[1]}/consensus", data={"grade": "D"})
+    assert state()[0] == "B", "a late edit of the earlier session"
+    assert f'action="{first[0]}/references"' not in client.get(f"{first[0]}/reveal").text
+    assert f'action="{second[0]}/references"' in client.get(f"{second[0]}/reveal").text
+    client.post(f"{second[1]}/consensus", data={"grade": ""})
+    assert state()[0] == "D", "what was settled before stands"
+    with prepared.services.database.write() as session:  # as the page of references does
+        references.add_reference(session, 1, f"fruit-{sent}", "C", None, sent)
+    before = state()[1]
+    client.post(f"{first[1]}/consensus", data={"grade": "C"})
+    assert state()[1] == before
+    client.post(f"{first[1]}/consensus", data={"grade": "B"})
+    assert state()[1] == [*before, jobs.REMOVE_REFERENCE]
+
+
 def test_references_do_not_count_for_mezorois_agreement(prepared: App, melons: Path) -> None:
     client = prepared.client(Role.EXPERT)
     sent = send_fruits(prepared, client, sorted(melons.glob("captures/*/surface.png"))[:2])
@@ -140,10 +191,10 @@ def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
 
 
 def test_a_session_shows_the_same_after_its_grades_have_gone(prepared: App) -> None:
-    """Also one that was kept before kappa came with its interval, which is then left out."""
+    """Also one that was kept before kappa came with its interval: it is then not known."""
     clients = prepared.client(Role.EXPERT), second_expert(prepared)
-    address = open_session(clients[0], count="3")
-    for client, grades in zip(clients, ("ABD", "ACD"), strict=True):
+    address = open_session(clients[0], count="4")
+    for client, grades in zip(clients, ("ABDA", "ACDB"), strict=True):
         for fruit, grade in zip(sorted(fruits_on(client, address)), grades, strict=True):
             client.post(fruit, data={"grade": grade})
     clients[0].post(f"{address}/reveal")
@@ -157,7 +208,8 @@ def test_a_session_shows_the_same_after_its_grades_have_gone(prepared: App) -> N
         new = ("kappa_low", "kappa_high")
         found.outcome = {name: value for name, value in found.outcome.items() if name not in new}
     old = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
-    assert old == re.sub(r"(κ <b>0.\d\d</b>) <small>.*?</small>", r"\1", page)
+    few = 'κ <span class="few">not enough data</span>'
+    assert old == re.sub(r"κ <b>0.\d\d</b> <small>.*?</small>", few, page)
 
 
 def test_fruits_of_an_open_session_do_not_teach(prepared: App) -> None:
@@ -210,6 +262,43 @@ def test_hidden_repeats_are_slipped_in_and_watched(prepared: App) -> None:
     assert (expert.name, expert.repeats) == ("expert", len(known))
     assert expert.drift.consistency.value == 0 and model.name is None
     assert client.get("/calibration/drift").status_code == 200
+
+
+def test_of_practice_only_answers_to_hidden_repeats_count_beside_a_blind_grade(
+    prepared: App,
+) -> None:
+    client = prepared.client(Role.EXPERT)
+    weeks = [timedelta(weeks=number) for number in (9, 6, 3)]
+    with prepared.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        number = user.id
+        known = specimens.known_specimens(session)[:3]
+        blind = calibration.open_session(session, "", "hand", number, 1, [known[0].id], [])
+        (fruit,) = calibration.fruits_of(session, blind.id)
+        calibration.give_grade(session, blind, fruit, number, "A", 0, "")
+        for given in calibration.grades_of(session, blind.id):
+            given.given_at = now() - weeks[0]
+        blind.revealed_at = now() - weeks[0]
+        within = practice.start_round(session, number, practice.PRACTICE, 9)
+        asked = [(0, True, weeks[1]), (1, True, weeks[0]), (1, True, weeks[1])]
+        asked += [(2, False, weeks[0]), (2, False, weeks[2])]
+        for place, (which, is_repeat, ago) in enumerate(asked, start=1):
+            question = practice.add_question(
+                session, within, place, known[which].id, "A", {"repeat": is_repeat}
+            )
+            question.given, question.answered_at = "B", now() - ago
+
+    def repeats() -> int:
+        with prepared.services.database.read() as session:
+            return drifting.watch(session)[0].repeats
+
+    assert repeats() == 0, "without consent"
+    client.post("/practice/consent", data={"agrees": "true"})
+    assert repeats() == 1, "never as the first"
+    with prepared.services.database.read() as session:
+        names = {item.specimen for item in drifting.repeatable(session, number)}
+    assert names == {known[0].name}
 
 
 def test_the_drift_page_draws_a_chart_and_warns(prepared: App) -> None:

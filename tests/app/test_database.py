@@ -6,12 +6,13 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from mezoroi.app.database import Database, migrate, migrations
@@ -19,6 +20,7 @@ from mezoroi.app.server import create_app
 from mezoroi.app.serving import _other_grader
 from mezoroi.app.store import jobs
 from mezoroi.app.tables import Base
+from mezoroi.app.tables_learning import CalibrationFruit, Learner
 from mezoroi.errors import MezoroiError
 from tests.app.conftest import App
 
@@ -72,6 +74,36 @@ def test_fruits_of_before_have_no_upload_key_and_later_ones_one_of_their_own(
             session.execute(text(add + values))
     with pytest.raises(IntegrityError), empty.write() as session:
         session.execute(text(add + "(5, 'c', 'image/png', 1, '', 1, '', '', '2026-01-01', 'k')"))
+
+
+def test_what_was_given_in_sessions_before_is_known_after_its_time(empty: Database) -> None:
+    migrate(empty, "0006")
+    rows = {
+        "users (id, name, full_name, role, password_hash, must_change_password, blind, active, "
+        "created_at)": "1, 'n', '', 'expert', 'x', false, false, true, '2026-01-01'",
+        "standards (id, version, content, note, created_at)": "1, 1, '{}', '', '2026-01-01'",
+        "specimens (id, name, similarity, result, alike, trouble, retired, created_at)": (
+            "1, 'm', '{}', '{}', '{}', '', false, '2026-01-01'"
+        ),
+        "calibration_sessions (id, title, way, leader_id, standard_id, opened_at, outcome)": (
+            "1, '', 'hand', 1, 1, '2026-01-01', '{}'"
+        ),
+        "calibration_fruits (id, session_id, specimen_id, is_repeat, note)": "1, 1, 1, false, ''",
+        "calibration_grades (id, fruit_id, user_id, grade, given_at)": (
+            "1, 1, 1, 'B', '2026-01-02 03:04:05.000000'"
+        ),
+        "learners (user_id, state, seen_at)": "1, '{}', '2026-01-01'",
+    }
+    with empty.write() as session:
+        for table, values in rows.items():
+            session.connection().exec_driver_sql(f"INSERT INTO {table} VALUES ({values})")
+    migrate(empty)
+    with empty.read() as session:
+        (fruit,) = session.scalars(select(CalibrationFruit))
+        (learner,) = session.scalars(select(Learner))
+    grade, at = fruit.given["1"]
+    assert grade == "B" and datetime.fromisoformat(at).minute == 4
+    assert (learner.taken, learner.certified_at) == ({}, None)
 
 
 def test_a_database_of_a_later_version_is_refused(database: Database) -> None:

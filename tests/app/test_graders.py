@@ -25,6 +25,7 @@ from mezoroi.app.routes.jobs import _state
 from mezoroi.app.store import expert_grades, jobs, runs, verdicts
 from mezoroi.app.store.expert_grades import ExpertGraded
 from mezoroi.app.tables import Fruit, GradingRow, Job, User
+from mezoroi.app.tables_learning import Specimen
 from mezoroi.app.trainer import Trainer
 from mezoroi.bundle import read_bundle
 from mezoroi.errors import MezoroiError
@@ -134,6 +135,14 @@ def test_the_grade_is_the_experts_majority_of_their_newest_verdicts(
         (1, "one", "B"),
         (2, "two", "B"),
     ]
+    with app.services.database.write() as session:
+        session.add(Specimen(fruit_id=2, name="fruit-2", consensus="D"))
+        session.add(Specimen(fruit_id=3, name="fruit-3", consensus="C"))
+    with app.services.database.read() as session:
+        found = expert_grades.expert_graded(session)
+    assert [(item.fruit_id, item.grade) for item in found] == [(2, "D"), (3, "C")], (
+        "what was settled in a session counts before all else"
+    )
 
 
 @pytest.fixture

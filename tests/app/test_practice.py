@@ -183,7 +183,7 @@ def test_tests_have_their_time(ready: App) -> None:
             user = users.find_user(session, "newcomer")
             assert user is not None
             rounds = practice.list_rounds(session, user.id)
-        return [item.state for item in practising.test_states(rounds)]
+        return [item.state for item in practising.test_states(rounds, {})]
 
     assert states() == ["open", "locked", "locked", "locked"]
     play(ready, client)
@@ -198,6 +198,50 @@ def test_tests_have_their_time(ready: App) -> None:
     assert states() == ["missed", "done", "open", "later"]
     refused = client.post("/practice/rounds", data={"phase": "1 week"})
     assert refused.status_code == 422
+
+
+def test_a_test_that_was_begun_goes_on_before_practice(ready: App) -> None:
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    english = {"accept-language": "en"}
+    address = begin(client, "pre-test")
+    first, *others = questions_on(client, address)
+    answer(client, first, "A")
+    assert begin(client) == address == begin(client, "pre-test")
+    assert "Go on with the test" in client.get("/practice", headers=english).text
+    assert questions_on(client, address) == others
+    assert "Pre-test 2 / 4" in client.get(address, headers=english).text
+    for question in others:
+        answer(client, question, "A")
+    assert "All 4 answers are kept." in client.get(address, headers=english).text
+    practised = begin(client)
+    assert practised != address
+    play(ready, client)
+    practised = begin(client)
+    test = begin(client, "post-test")
+    assert client.get(practised).headers["location"] == test, "also where its page is still open"
+
+
+def test_a_test_is_taken_once_also_by_who_withdraws_the_consent(ready: App) -> None:
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    client.post("/practice/consent", data={"agrees": "true"})
+    for phase in ("pre-test", "post-test"):
+        for question in questions_on(client, begin(client, phase)):
+            answer(client, question, "A")
+        play(ready, client)
+    client.post("/practice/consent", data={"agrees": "false"})
+    with ready.services.database.write() as session:
+        for item in session.query(PracticeRound):
+            item.started_at -= timedelta(days=2)
+    assert ready.services.background.clear_out()["practice"] == 4
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        states = [item.state for item in practising.states_of(session, user.id)]
+    assert states == ["done", "done", "later", "later"]
+    for phase in ("pre-test", "post-test"):
+        assert client.post("/practice/rounds", data={"phase": phase}).status_code == 422
 
 
 def test_tests_that_somebody_began_are_not_made_anew(ready: App) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import timedelta
+import re
+import time
+from datetime import datetime, timedelta
+
+import pytest
 
 from mezoroi.app import practice_settings
 from mezoroi.app.roles import Role
 from mezoroi.app.store import practice, users
-from mezoroi.app.tables_learning import PracticeRound
+from mezoroi.app.tables_learning import PracticeRound, Question
 from mezoroi.practice.study import ANSWER_COLUMNS, anonymise
 from tests.app.conftest import App
 from tests.app.learning import (
@@ -19,6 +23,8 @@ from tests.app.learning import (
     questions_on,
     truth_of,
 )
+
+ENGLISH = {"accept-language": "en"}
 
 
 def test_progress_counts_what_was_answered(ready: App) -> None:
@@ -55,6 +61,35 @@ def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -
         user = users.find_user(session, "newcomer")
         assert user is not None
         assert progress_of(session, user.id).shortfalls == []
+
+
+def test_a_certificate_outlasts_the_answers_it_was_reached_with(ready: App) -> None:
+    with ready.services.database.write() as session:
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practice_settings.keep_settings(session, settings)
+        users.add_user(session, "late", Role.NEWCOMER, "melon-melon-melon")
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    client.post("/practice/consent", data={"agrees": "true"})
+    assert "Reached on" not in client.get("/practice/progress", headers=ENGLISH).text
+    play(ready, client)
+    for question in questions_on(client, begin(client, "post-test")):
+        answer(client, question, truth_of(ready, question))
+    with ready.services.database.write() as session:
+        for item in session.query(Question):
+            item.shown_at -= timedelta(days=366)
+    assert ready.services.background.clear_out()["questions"] == 8
+    assert "Reached on" in client.get("/practice/progress", headers=ENGLISH).text
+    page = expert.get("/practice/learners", headers=ENGLISH).text
+    rows = {name: row for row in page.split("<tr>") for name in ("newcomer", "late") if name in row}
+    assert "has not begun" in rows["late"] and "has not begun" not in rows["newcomer"]
+    assert re.search(r"</a></td><td>[^<]*\d[^<]*</td><td>0</td>", rows["newcomer"]), "its day"
+    client.post("/practice/consent", data={"agrees": "false"})
+    with ready.services.database.write() as session:
+        for found in session.query(PracticeRound):
+            found.started_at -= timedelta(days=2)
+    ready.services.background.clear_out()
+    assert "Reached on" not in client.get("/practice/progress", headers=ENGLISH).text
 
 
 def test_experts_see_results_of_those_who_agree(ready: App) -> None:
@@ -97,7 +132,8 @@ def test_results_go_after_a_day_without_consent(ready: App) -> None:
         assert left == {ids[Role.EXPERT]}
         assert len(practice.list_rounds(session, ids[Role.NEWCOMER])) == 1, "that of today"
         learners = {item.user_id: item for item in practice.list_learners(session)}
-    assert learners.keys() == {ids[Role.EXPERT], ids[Role.ADMIN]}
+    assert learners[ids[Role.NEWCOMER]].state == {} == learners[ids[Role.EXPERT]].taken
+    assert learners[ids[Role.NEWCOMER]].taken.keys() == {"practice"}
     assert learners[ids[Role.EXPERT]].state["pairs"]
     assert (learners[ids[Role.ADMIN]].arm, learners[ids[Role.ADMIN]].state) == ("random", {})
     play(ready, newcomer)
@@ -127,6 +163,31 @@ def test_the_study_gets_answers_of_those_who_agree(ready: App) -> None:
     assert {row["arm"] for row in exported} == {"random"}
     trial = anonymise(exported, b"0123456789abcdef")
     assert [row["right"] for row in trial] == [1] * 4
+
+
+def test_days_of_the_study_are_those_of_the_house(
+    ready: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
+    with ready.services.database.write() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        practice.learner(session, user.id).arm = "random"
+    client.post("/practice/consent", data={"agrees": "true"})
+    play(ready, client)
+    moments = ["2026-06-30T22:00", "2026-07-01T02:00", "2026-07-01T14:30", "2026-07-01T15:30"]
+    with ready.services.database.write() as session:
+        for item, moment in zip(practice.answers(session), moments, strict=True):
+            item.answered_at = datetime.fromisoformat(f"{moment}+00:00")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        rows = csv.DictReader(io.StringIO(admin.get("/practice/answers.csv").text))
+        trial = anonymise(list(rows), b"0123456789abcdef")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [row["day"] for row in trial] == [0, 0, 0, 1], "the day begins at 15:00 in UTC"
 
 
 def test_settings_are_kept_and_nonsense_is_refused(ready: App) -> None:

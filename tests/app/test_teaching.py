@@ -14,12 +14,11 @@ from mezoroi.app import gallery, hiding, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, jobs, practice, references, specimens
 from mezoroi.app.tables import GradingRow, Run, User
-from mezoroi.app.tables_learning import Specimen
+from mezoroi.app.tables_learning import PracticeRound, Specimen
 from mezoroi.retrieval.gallery import THUMBNAILS
 from mezoroi.retrieval.reference import Reference
 from tests.app.conftest import App
 from tests.app.learning import (
-    begin,
     prepare,
     send_fruits,
     wrong,
@@ -189,8 +188,10 @@ def test_fruits_stay_the_same_under_a_grader_trained_in_the_app(
 
 def test_nothing_to_practise_on_is_said_in_words(app: App) -> None:
     client = app.client(Role.NEWCOMER)
-    reply = client.get(begin(client), headers={"accept-language": "en"})
+    reply = client.post("/practice/rounds", headers={"accept-language": "en"})
     assert reply.status_code == 422 and "too few fruits to practise on" in reply.text
+    with app.services.database.read() as session:
+        assert not session.query(PracticeRound).all(), "the pre-test is not missed for it"
 
 
 def test_disputed_fruits_never_teach_and_agreed_ones_do(ready: App, melons: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,11 +11,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
-from mezoroi.app import practice_settings
+from mezoroi.app import practice_settings, teaching
 from mezoroi.app.database import Database
 from mezoroi.app.passwords import hash_password
 from mezoroi.app.roles import Role
-from mezoroi.app.store import practice, users
+from mezoroi.app.store import practice, specimens, users
 from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
 
 Visits = Callable[..., Visit]
@@ -60,12 +61,17 @@ def wait_until_prepared(visit: Visit) -> None:
 
 @pytest.fixture
 def short(server: Server) -> Server:
-    """Rounds of three fruits, tests of one fruit per grade."""
-    with database_of(server) as session:
-        practice_settings.keep_settings(
-            session, practice_settings.PracticeSettings(questions=3, test_fruits=1)
-        )
-    return server
+    """Rounds of three fruits, tests of one fruit per grade, made before anybody practises."""
+    settings = practice_settings.PracticeSettings(questions=3, test_fruits=1)
+    for _ in range(240):
+        with database_of(server) as session:
+            practice_settings.keep_settings(session, settings)
+            if specimens.count_all(session) and not specimens.is_half_prepared(session):
+                if not practice.list_tests(session):
+                    teaching.make_tests(session, settings, anew=True)
+                return server
+        time.sleep(0.5)
+    raise TimeoutError
 
 
 @pytest.mark.parametrize(
@@ -126,8 +132,6 @@ def test_a_test_tells_no_answer_and_survives_a_lost_connection(
     office = visit(LANDSCAPE, "ja", "admin")
     office.go("/practice/settings")
     office.look("settings")
-    if office.page.locator("form[action='/practice/tests'] button").count():
-        office.page.click("form[action='/practice/tests'] button")
     page = tablet.page
     tablet.go("/practice")
     page.tap(".tests button >> nth=0")
@@ -186,3 +190,76 @@ def test_an_answer_waits_on_the_tablet_even_when_the_page_is_left(
         page.wait_for_timeout(200)
     page.goto(address)
     expect(page.locator(".question h1 small")).to_contain_text("2 / 3")
+
+
+def test_a_pre_test_in_english_that_is_left_goes_on_before_practice(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-english", Role.NEWCOMER)
+    tablet = visit(LANDSCAPE, "en", "learner-english")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    tablet.go("/practice")
+    page.tap(".tests button >> nth=0")
+    expect(page.locator("[data-question]:visible h1 small")).to_contain_text("Pre-test 1 / 4")
+    with page.expect_response(re.compile("/practice/questions/")):
+        page.tap("[data-question]:visible .letter >> text='A'")
+    tablet.go("/practice")
+    expect(page.locator(".bar .main")).to_have_text("Go on with the test")
+    tablet.look("left")
+    page.tap(".bar .main")
+    for number in (2, 3, 4):
+        expect(page.locator("[data-question]:visible h1 small")).to_contain_text(
+            f"Pre-test {number} / 4"
+        )
+        page.tap("[data-question]:visible .letter >> text='B'")
+    page.wait_for_selector("text=Test finished", timeout=30_000)
+
+
+def test_a_dead_connection_is_told_and_what_another_tab_sent_is_known(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-tabs", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "en", "learner-tabs")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    page.add_init_script(
+        "const timeout = AbortSignal.timeout.bind(AbortSignal);"
+        "AbortSignal.timeout = (ms) => timeout(ms === 15000 ? 300 : 999999);"
+    )
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    page.route("**/practice/questions/*", lambda route: None)  # never answered
+    page.tap(".letter >> nth=0")
+    expect(page.locator("[data-answers-status]")).to_contain_text("Answers kept on this tablet: 1")
+    tablet.troubles.clear()
+    other = page.context.new_page()
+    other.goto(tablet.server.url + "/fruits")
+    for _ in range(100):
+        if other.evaluate("localStorage.getItem('mezoroi-answers')") == "[]":
+            break
+        other.wait_for_timeout(200)
+    page.unroute("**/practice/questions/*")
+    expect(page.locator(".told-head")).to_be_visible()
+
+
+def test_an_answer_that_is_forbidden_keeps_no_other_back(visit: Visits, short: Server) -> None:
+    add_user(short, "learner-forbidden", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "en", "learner-forbidden")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(
+        "localStorage.setItem('mezoroi-answers', JSON.stringify([{key: 'forbidden', user:"
+        " document.body.dataset.user, address: '/calibration/1/fruits/1', fields: {grade: 'A'},"
+        " at: Date.now()}]))"
+    )
+    page.tap(".letter >> nth=0")
+    expect(page.locator(".told-head")).to_be_visible()
+    kept = page.evaluate("localStorage.getItem('mezoroi-answers')")
+    assert kept.count('"key"') == 1 and '"forbidden"' in kept
+    page.wait_for_load_state("networkidle")  # it is tried again, later
+    page.evaluate("localStorage.setItem('mezoroi-answers', '[]')")
+    assert all("403" in line for line in tablet.troubles), tablet.troubles
+    tablet.troubles.clear()

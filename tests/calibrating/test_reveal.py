@@ -73,3 +73,23 @@ def test_bad_sessions() -> None:
         reveal({"f1": {MODEL: "A"}}, STANDARD, {})
     with pytest.raises(MezoroiError, match="unknown grade `E`"):
         reveal({"f1": {"Sato": "E"}}, STANDARD)
+
+
+def test_what_two_fruits_or_one_grade_say_is_not_taken_for_knowledge() -> None:
+    def grades(*given: str) -> dict[str, dict[str, str]]:
+        names = ("Sato", "Ito")
+        return {str(n): dict(zip(names, pair, strict=True)) for n, pair in enumerate(given)}
+
+    one = reveal(grades("AB"), STANDARD).to_dict()
+    two = reveal(grades("AA", "BB"), STANDARD).to_dict()
+    for shown in (one, two):
+        for figure in (shown["alpha"], shown["fleiss"]):
+            assert figure["low"] is None and figure["high"] is None
+        assert shown["kappa_low"][0][1] is None
+    many = ("AA", "BB", "CC", "DD", "AB", "CD") * 2
+    known = reveal(grades(*many), STANDARD).to_dict()
+    assert None not in (known["alpha"]["low"], known["fleiss"]["low"], known["kappa_low"][0][1])
+    constant = reveal(grades(*("A" + pair[1] for pair in many)), STANDARD, {"0": "B", "1": "C"})
+    assert math.isnan(constant.kappa[0, 1]), "a grader of one grade"
+    assert math.isnan(constant.against_model["Sato"].value)
+    assert constant.alpha.low < constant.alpha.value

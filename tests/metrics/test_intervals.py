@@ -3,12 +3,14 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mezoroi.errors import MezoroiError
 from mezoroi.metrics import bootstrap_interval, paired_difference
+from mezoroi.metrics.intervals import Interval, known_ends
 
 
 def accuracy(truth, given):
@@ -114,3 +116,11 @@ def test_paired_difference():
 def test_bad_input(groups, values, options):
     with pytest.raises(MezoroiError, match=": "):
         bootstrap_interval(np.mean, groups, values, **options)
+
+
+def test_ends_are_unknown_where_many_resamples_are_undefined() -> None:
+    sure = Interval(1.0, 0.5, 1.0, 50)
+    assert known_ends(sure, 1000) == sure
+    unsure = known_ends(replace(sure, n_undefined=51), 1000)
+    assert unsure.value == 1 and unsure.n_undefined == 51
+    assert math.isnan(unsure.low) and math.isnan(unsure.high)

@@ -55,6 +55,12 @@ def test_recall_confusion_kappa() -> None:
     assert kappa.value == pytest.approx(expected) and kappa.low <= kappa.value
 
 
+@pytest.mark.parametrize("given", ["AB", "AA BA CA DA", "AA AB AC", "AA BB"])
+def test_too_little_says_nothing_of_kappa(given: str) -> None:
+    """One fruit, one grade given, one grade asked, and two that are right on half of the draws."""
+    assert math.isnan(progress.kappa_against_standard(answers(given), STANDARD).low)
+
+
 def test_without_answers_nothing_is_claimed() -> None:
     assert math.isnan(progress.share_right([]).value)
     assert progress.confusion([], STANDARD).sum() == 0

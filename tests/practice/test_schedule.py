@@ -19,7 +19,9 @@ from mezoroi.practice.schedule import (
     Pace,
     PracticeState,
     Round,
+    longer_unseen,
     next_round,
+    random_round,
     rate,
     record,
 )
@@ -70,13 +72,44 @@ def test_a_specimen_does_not_come_again_within_the_stated_rounds() -> None:
         assert specimen not in specimens[max(0, at - 25) : at]
 
 
-def test_too_few_fruits_come_again_longest_ago_first() -> None:
+def test_too_few_fruits_come_again_of_those_longer_unseen() -> None:
     _, seen = practise(60, pool=FruitPool(fruits(2)))
     by_grade: dict[str, list[str]] = {}
     for shown in seen:
         by_grade.setdefault(shown.fruit.grade, []).append(shown.fruit.specimen)
     for specimens in by_grade.values():
         assert all(one != other for one, other in pairwise(specimens))
+
+
+def test_a_small_pool_does_not_come_in_the_same_order_again_and_again() -> None:
+    names = [f"a{number}" for number in range(7)]
+    pool = [PracticeFruit(name, name, "A", "B", 0.5) for name in names]
+    state = PracticeState(shown=tuple(names))
+    rng = np.random.default_rng(0)
+    chosen = {
+        FruitPool(pool).choose("A", state, NOW, rng, Pace()).fruit.specimen for _ in range(200)
+    }
+    assert chosen == set(names[:4])
+    twice = [PracticeFruit(f"{n}-{view}", n, "A", "B", 0.5) for n in names[:2] for view in "12"]
+    assert {one.specimen for one in longer_unseen(state, twice)} == {names[0]}
+
+
+def test_random_rounds_draw_grades_evenly_and_never_the_fruit_just_seen() -> None:
+    many = [PracticeFruit(f"a{n}", f"a{n}", "A", "B", 0.5) for n in range(40)]
+    pool = [
+        *many,
+        PracticeFruit("b0", "b0", "B", "A", 0.5),
+        PracticeFruit("b1", "b1", "B", "A", 0.5),
+    ]
+    rng, state, seen = np.random.default_rng(1), PracticeState(), []
+    for _ in range(400):
+        shown = random_round(state, pool, rng)
+        seen.append(shown.fruit)
+        state = PracticeState(shown=(*state.shown, shown.fruit.specimen)[-60:])
+    assert 150 < sum(fruit.grade == "B" for fruit in seen) < 250
+    for grade in "AB":
+        own = [fruit.specimen for fruit in seen if fruit.grade == grade]
+        assert all(one != other for one, other in pairwise(own))
 
 
 def test_the_same_generator_and_clock_choose_the_same() -> None:

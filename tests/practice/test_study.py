@@ -151,6 +151,30 @@ def test_who_missed_a_test_is_counted_not_dropped_in_silence() -> None:
     assert "not enough data" in effect_line(effect)
 
 
+def test_it_is_told_how_late_tests_were_taken_and_how_much_was_practised() -> None:
+    rows = []
+    for number, (arm, late, fruits) in enumerate(
+        [("random", 1, 20), ("random", 3, 40), ("random", 9, 60), ("adaptive", 1, 10)]
+    ):
+        person = f"P{number}"
+        rows.append(answer(person, arm, "pre-test", False, 0))
+        rows += [answer(person, arm, "practice", True, n) for n in range(1, fruits + 1)]
+        rows.append(answer(person, arm, "post-test", True, 0, day=2))
+        rows += [answer(person, arm, "practice", True, n, day=2) for n in range(1, 6)]
+        rows.append(answer(person, arm, "1 day", True, 0, day=2 + late))
+    post, delayed = study.analyse(study.anonymise(rows, KEY), "random")
+    assert (post.delay, delayed.delay) == (
+        {"random": 2, "adaptive": 2},
+        {"random": 3, "adaptive": 1},
+    )
+    assert post.practised == {"random": 40, "adaptive": 10}
+    assert delayed.practised == {"random": 45, "adaptive": 15}
+    line = effect_line(delayed)
+    assert "random n = 3 (0 missing; median 3 days later, 45 fruits practised)" in line
+    with pytest.raises(MezoroiError, match="the trial is damaged"):
+        study.analyse([{**row, "day": "x"} for row in study.anonymise(rows, KEY)], "random")
+
+
 def test_bad_trials_are_refused() -> None:
     trial = trial_of({"P1": ("random", 0.4, 0.6)})
     with pytest.raises(MezoroiError, match="and another are needed"):

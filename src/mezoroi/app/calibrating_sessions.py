@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.drifting import history_of
 from mezoroi.app.practice_settings import read_settings
 from mezoroi.app.problems import Refusal
-from mezoroi.app.store import calibration, references, runs, specimens
+from mezoroi.app.store import calibration, consensus, references, runs, specimens
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
@@ -56,7 +56,7 @@ def open_session(
     if not ids:
         raise Refusal("no proposal")
     if len(ids) > MOST_FRUITS:
-        raise MezoroiError(f"{len(ids)} fruits are too many: choose at most {MOST_FRUITS}")
+        raise Refusal("fruits of session", f"{len(ids)} are chosen")
     return calibration.open_session(
         session, title, way, leader.id, run.standard_id, ids, _repeats(session, known, ids)
     )
@@ -67,7 +67,7 @@ def _propose(session: Session, known: Sequence[Known], way: str, count: int) -> 
 
     standard = active_standard(session)
     if not 1 <= count <= MOST_FRUITS:
-        raise MezoroiError(f"{count} fruits make no session: choose 1 to {MOST_FRUITS}")
+        raise Refusal("fruits of session", f"{count} are asked for")
     found = specimens.get_specimens(session, [item.id for item in known])
     fruits = [
         GradedFruit(
@@ -150,5 +150,5 @@ def settled(session: Session, found: CalibrationSession) -> dict[str, Any]:
     return {
         "fruits": len(fruits),
         "settled": sum(fruit.consensus is not None for fruit in fruits),
-        "ready": sum(calibration.can_be_reference(fruit) for fruit in fruits),
+        "ready": sum(consensus.can_be_reference(fruit) for fruit in fruits),
     }

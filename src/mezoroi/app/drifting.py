@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app.store import calibration, specimens
+from mezoroi.app.store import calibration, practice, specimens
+from mezoroi.app.tables import now
 from mezoroi.app.teaching import active_standard
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def history_of(
 ) -> list[PastGrade]:
     """What a user once graded blind, or what anyone did in sessions; oldest first.
 
-    A specimen that comes again within two weeks is left out: that is memory, not consistency.
+    A specimen that comes again within two weeks is left out: that is memory, not consistency. Of
+    practice, where the grade is told, only the answer to a hidden repeat is taken, beside an
+    earlier blind grade, and only of who allows that results are kept.
 
     Parameters
     ----------
@@ -40,16 +43,28 @@ def history_of(
     """
     from mezoroi.calibrating.drift import PastGrade
 
-    found = sorted(calibration.past_grades(session, user_id, shown=shown), key=lambda row: row[2])
+    blind = calibration.past_grades(session, user_id, shown=shown)
     if user_id is None:
-        return [PastGrade(*row) for row in found]
+        return [PastGrade(*row) for row in sorted(blind, key=lambda row: row[2])]
+    agrees = practice.consent_of(session, user_id)
+    found = [(*row, True, True) for row in blind]
+    for name, grade, at, is_repeat in practice.practised(session, user_id):
+        found.append((name, grade, at, is_repeat and agrees, False))
     latest: dict[str, datetime] = {}
-    kept = []
-    for name, grade, at in found:
-        if name not in latest or at - latest[name] >= APART:
+    begun, kept = set(), []
+    for name, grade, at, is_taken, is_first in sorted(found, key=lambda row: row[2]):
+        is_apart = name not in latest or at - latest[name] >= APART
+        if is_taken and is_apart and (is_first or name in begun):
             kept.append(PastGrade(name, grade, at))
+            begun.add(name)
         latest[name] = at
     return kept
+
+
+def repeatable(session: Session, user_id: int) -> list[PastGrade]:
+    """Of `history_of`, the specimens that the user has not seen in practice of late."""
+    seen = {name for name, _, at, _ in practice.practised(session, user_id) if now() - at < APART}
+    return [item for item in history_of(session, user_id) if item.specimen not in seen]
 
 
 def watch(session: Session) -> list[Watched]:

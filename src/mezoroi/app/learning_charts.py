@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 34
+_LABELS = 8
+"""Most labels of blocks below the curve: more would run into each other."""
 
 
 def curve_svg(points: Sequence[CurvePoint], label: str) -> Markup:
@@ -29,11 +31,13 @@ def curve_svg(points: Sequence[CurvePoint], label: str) -> Markup:
 
     parts = [_grid([0.0, 0.25, 0.5, 0.75, 1.0], 0, 1, percent=True)]
     middles = [(x((point.first + point.last) / 2), point) for point in points]
-    for at, point in middles:
+    every = -(-len(points) // _LABELS)
+    for place, (at, point) in enumerate(middles):
         low, high = _y(point.accuracy.low, 0, 1), _y(point.accuracy.high, 0, 1)
         parts.append(f'<line class="interval" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" '
                      f'y2="{high:.1f}"/>')  # fmt: skip
-        parts.append(_text(at, _HEIGHT - 12, f"{point.first}-{point.last}", "middle"))
+        if place % every == 0:
+            parts.append(_text(at, _HEIGHT - 12, f"{point.first}-{point.last}", "middle"))
     line = " ".join(f"{at:.1f},{_y(point.accuracy.value, 0, 1):.1f}" for at, point in middles)
     parts.append(f'<polyline class="line" points="{line}"/>')
     parts += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import PracticeRound, Question
 from mezoroi.app.teaching import (
     active_standard,
+    ensure_tests,
     make_tests,
     practice_fruits,
     with_fruits,
@@ -54,14 +55,19 @@ class TestState:
     __test__ = False
 
 
-def test_states(rounds: Sequence[PracticeRound]) -> list[TestState]:
+def test_states(rounds: Sequence[PracticeRound], taken: Mapping[str, str]) -> list[TestState]:
     """Which tests a learner may take now.
 
     The pre-test stands before all practice, the post-test after some, the delayed tests a day and
     a week after the post-test.
+
+    Parameters
+    ----------
+    taken : `Learner.taken`
     """
-    finished = {item.phase: item.finished_at for item in rounds if item.finished_at is not None}
-    begun = {item.phase for item in rounds}
+    finished = {phase: datetime.fromisoformat(at) for phase, at in taken.items() if at}
+    finished |= {item.phase: item.finished_at for item in rounds if item.finished_at is not None}
+    begun = {item.phase for item in rounds} | set(taken)
     states = []
     for test in TESTS:
         if test in finished:
@@ -79,48 +85,89 @@ def test_states(rounds: Sequence[PracticeRound]) -> list[TestState]:
     return states
 
 
+def states_of(session: Session, user_id: int) -> list[TestState]:
+    """Which tests a user may take now."""
+    learner = practice.get_learner(session, user_id)
+    rounds = practice.list_rounds(session, user_id)
+    return test_states(rounds, learner.taken if learner is not None else {})
+
+
+def test_under_way(session: Session, user_id: int) -> PracticeRound | None:
+    """The test that a user has begun and not finished: it goes on before any practice."""
+    rounds = practice.list_rounds(session, user_id)
+    left = (item for item in rounds if item.phase in TESTS and item.finished_at is None)
+    return next(left, None)
+
+
 def begin(session: Session, user: User, phase: str) -> PracticeRound:
     """Start a round of practice, or a test, or go on with the one under way.
+
+    A test that was begun comes first: practice in between would teach for it.
 
     Raises
     ------
     MezoroiError
         If there is nothing to show, or it is not the time for the test.
     """
+    practice.lock(session, user.id)
     settings = read_settings(session)
     practice.learner(session, user.id).seen_at = now()
+    left = test_under_way(session, user.id)
+    if left is not None:
+        return left
     if phase == practice.PRACTICE:
+        ensure_tests(session)
+        standard = active_standard(session)
+        with_fruits(standard, practice_fruits(session, standard))  # refuses where there are none
         return practice.start_round(session, user.id, phase, settings.questions)
-    open_tests = [
-        item.test
-        for item in test_states(practice.list_rounds(session, user.id))
-        if item.state == "open"
-    ]
+    open_tests = [item.test for item in states_of(session, user.id) if item.state == "open"]
     if phase not in open_tests:
         raise Refusal("no test now", phase)
     make_tests(session, settings)
     places = practice.list_tests(session).get(phase, [])
     found = practice.start_round(session, user.id, phase, len(places))
-    if not practice.questions_of(session, found.id):
-        for place in places:
-            practice.add_question(session, found, place.number, place.specimen_id, place.grade)
+    for place in places:
+        practice.add_question(session, found, place.number, place.specimen_id, place.grade)
     return found
 
 
 def current_question(session: Session, user: User, within: PracticeRound) -> Question | None:
     """The fruit that is to be graded, chosen now where none is; None when the round is over."""
+    practice.lock(session, user.id)
     asked = practice.questions_of(session, within.id)
     waiting = next((item for item in asked if item.given is None), None)
     if waiting is not None:
         return waiting
-    if len(asked) >= within.length or within.phase != practice.PRACTICE:
+    if within.phase != practice.PRACTICE:
+        _finish_test(session, user, within)
+        return None
+    if len(asked) >= within.length:
         practice.finish_round(session, within)
         return None
     return _choose(session, user, within, len(asked) + 1)
 
 
+def _finish_test(session: Session, user: User, within: PracticeRound) -> None:
+    """All of a test is answered; a certificate that it brings is kept: the answers go one day."""
+    from mezoroi.app.progressing import progress_of
+
+    if within.finished_at is not None:
+        return
+    practice.finish_round(session, within)
+    session.flush()
+    learner = practice.learner(session, user.id)
+    if learner.certified_at is None and progress_of(session, user.id).shortfalls == []:
+        learner.certified_at = within.finished_at
+
+
 def _choose(session: Session, user: User, within: PracticeRound, number: int) -> Question:
-    from mezoroi.practice.schedule import FruitPool, PracticeState, Round, next_round
+    from mezoroi.practice.schedule import (
+        FruitPool,
+        PracticeState,
+        Round,
+        next_round,
+        random_round,
+    )
 
     standard = active_standard(session)
     fruits = practice_fruits(session, standard)
@@ -132,9 +179,7 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
     if repeat is not None:
         chosen = Round(repeat, repeat.pair)
     elif learner.arm == "random":
-        fresh = [fruit for fruit in fruits if fruit.specimen not in state.shown] or fruits
-        fruit = fresh[int(rng.integers(len(fresh)))]
-        chosen = Round(fruit, fruit.pair)
+        chosen = random_round(state, fruits, rng)
     else:
         chosen = next_round(state, FruitPool(fruits), now(), rng)
     return practice.add_question(
@@ -143,7 +188,12 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
         number,
         int(chosen.fruit.id),
         chosen.fruit.grade,
-        {"pair": list(chosen.pair), "rival": chosen.fruit.rival, "specimen": chosen.fruit.specimen},
+        {
+            "pair": list(chosen.pair),
+            "rival": chosen.fruit.rival,
+            "specimen": chosen.fruit.specimen,
+            "repeat": repeat is not None,
+        },
     )
 
 
@@ -162,14 +212,14 @@ def _repeat(
     rng: np.random.Generator,
 ) -> PracticeFruit | None:
     """Now and then a fruit that an expert graded weeks ago, unannounced."""
-    from mezoroi.app.drifting import history_of
+    from mezoroi.app.drifting import repeatable
     from mezoroi.calibrating.drift import hidden_repeats
 
     repeats = read_settings(session).repeats
     is_expert = Role(user.role).covers(Role.EXPERT)
     if not is_expert or not is_place_of_repeat(number, within.length, repeats):
         return None
-    history = history_of(session, user.id)
+    history = repeatable(session, user.id)
     teaching = {fruit.specimen: fruit for fruit in fruits}
     old = hidden_repeats(history, now(), len(history), rng)
     return next((teaching[name] for name in old if name in teaching), None)
@@ -206,11 +256,12 @@ def answer(
         )
     if certainty and certainty not in CERTAINTIES:
         raise MezoroiError(f"certainty is `{certainty}`: use {', '.join(CERTAINTIES)}")
+    practice.lock(session, user.id)
     if not practice.answer_question(session, question, given, certainty, seconds, waited, key):
         return
     if question.round.phase != practice.PRACTICE:
         if all(item.given for item in practice.questions_of(session, question.round_id)):
-            practice.finish_round(session, question.round)
+            _finish_test(session, user, question.round)
         return
     learner = practice.learner(session, user.id)
     state = PracticeState.from_dict(learner.state) if learner.state else PracticeState()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mezoroi.app import teaching
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
 from mezoroi.app.drawing import describe
@@ -57,6 +59,8 @@ def prepare_some(
         if left:
             jobs.put_back(session, job.id)
         else:
+            with suppress(MezoroiError):  # another run may have become active
+                teaching.ensure_tests(session)
             jobs.finish(session, job.id)
 
 

@@ -30,13 +30,20 @@ PROBLEMS = {
         "the reference fruits are prepared."
     ),
     "no tests": N_(
-        "There are too few fruits for tests. Add fruits with an agreed grade, or make the tests "
-        "shorter."
+        "There are too few fruits for tests; those that were asked in practice do not count. Add "
+        "fruits with an agreed grade, or make the tests shorter."
     ),
+    "preparing": N_(
+        "Fruits are still being prepared, so that tests would be made of the first ones alone. "
+        "Please come back in a few minutes."
+    ),
+    "tests begun": N_("Somebody has begun a test, so the tests stay as they are."),
+    "arm fixed": N_("This participant has begun. Participants are assigned before their pre-test."),
     "no test now": N_("This test cannot be taken now. Please practise first, or come back later."),
     "no proposal": N_(
         "No fruit can be proposed that way. Please choose another way, or choose by hand."
     ),
+    "fruits of session": N_("A session has 1 to 100 fruits. Please choose fewer, or some."),
     "nothing graded": N_(
         "Nobody has graded a fruit of this session yet. Please wait for the graders."
     ),

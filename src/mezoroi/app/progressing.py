@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from mezoroi.app.practice_settings import TESTS, read_settings
-from mezoroi.app.store import practice
+from mezoroi.app.roles import Role
+from mezoroi.app.store import opinions, practice, users
 from mezoroi.app.tables import now
-from mezoroi.app.tables_learning import Question
+from mezoroi.app.tables_learning import Question, TestFruit
 from mezoroi.app.teaching import active_standard
+from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.metrics.intervals import Interval
@@ -35,6 +38,7 @@ class ProgressView:
     tests : share right by test that was finished, in order
     streak : days in a row
     shortfalls : what a certificate still takes, None before its test
+    certified_at : when the certificate was reached, also where its answers have gone
     rule : what a certificate takes; kappa of ordered grades alone
     """
 
@@ -49,6 +53,7 @@ class ProgressView:
     tests: Mapping[str, Interval]
     streak: int
     shortfalls: Sequence[Shortfall] | None
+    certified_at: datetime | None
     rule: CertificateRule
     is_ordered: bool
 
@@ -58,11 +63,8 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     from mezoroi.practice import progress
 
     standard, settings = active_standard(session), read_settings(session)
-    found = [
-        _answer(item)
-        for item in practice.answers(session, user_id)
-        if item.truth in standard.grades and item.given in standard.grades
-    ]
+    every = practice.answers(session, user_id)
+    found = [_answer(item) for item in _still_agreed(session, every) if _is_of(item, standard)]
     finished = {item.phase for item in practice.list_rounds(session, user_id) if item.finished_at}
     # The answers of a test are no news to its taker before it is over.
     shown = [one for one in found if one.phase == practice.PRACTICE or one.phase in finished]
@@ -70,8 +72,9 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     by_test = {test: [one for one in shown if one.phase == test] for test in TESTS}
     rule = settings.rule
     # A house with few fruits has short tests, which are taken once: all of theirs are enough.
-    size = len(practice.list_tests(session).get(rule.test, [])) or rule.fruits
+    size = len(_places(session, rule.test)) or rule.fruits
     rule = replace(rule, fruits=min(rule.fruits, size))
+    learner = practice.get_learner(session, user_id)
     return ProgressView(
         standard.grades,
         len(exercise),
@@ -82,8 +85,9 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
         progress.kappa_against_standard(shown, standard),
         float(np.median([one.seconds for one in exercise])) if exercise else None,
         {test: progress.share_right(own) for test, own in by_test.items() if own},
-        progress.streak(found, now().astimezone().date()),
+        progress.streak([_answer(item) for item in every], now().astimezone().date()),
         progress.certificate_shortfalls(shown, standard, rule) if by_test[rule.test] else None,
+        learner.certified_at if learner is not None else None,
         rule,
         standard.ordered,
     )
@@ -96,6 +100,8 @@ class LearnerLine:
     Attributes
     ----------
     mistakes : the most frequent confusions: agreed grade, grade given, how often
+    certified_at : when the certificate was reached, None without consent
+    has_begun : whether there was an answer, which may have gone
     """
 
     user_id: int
@@ -106,20 +112,24 @@ class LearnerLine:
     tests: Mapping[str, Interval]
     recent: Interval | None
     mistakes: Sequence[tuple[str, str, int]]
+    certified_at: datetime | None
+    has_begun: bool
 
 
 def overview(session: Session) -> list[LearnerLine]:
-    """Everyone who has practised."""
+    """Everyone who has practised, then the newcomers who have not begun."""
     from mezoroi.practice.progress import share_right
 
     by_user: dict[int, list[Question]] = {}
-    for item in practice.answers(session):
+    every = practice.answers(session)
+    agreed = {item.id for item in _still_agreed(session, every)}
+    for item in every:
         by_user.setdefault(item.user_id, []).append(item)
     lines = []
     for learner in practice.list_learners(session):
         own = by_user.get(learner.user_id, [])
         agrees = learner.user.consent_at is not None
-        answers = [_answer(item) for item in own] if agrees else []
+        answers = [_answer(item) for item in own if agrees and item.id in agreed]
         exercise = [one for one in answers if one.phase == practice.PRACTICE]
         wrong = Counter((one.truth, one.given) for one in answers if not one.right)
         lines.append(
@@ -136,13 +146,37 @@ def overview(session: Session) -> list[LearnerLine]:
                 },
                 share_right(exercise[-40:]) if exercise else None,
                 [(truth, given, count) for (truth, given), count in wrong.most_common(3)],
+                learner.certified_at if agrees else None,
+                bool(own or learner.state or learner.taken or learner.certified_at),
             )
         )
-    return lines
+    return [*lines, *_not_begun(session, {line.user_id for line in lines})]
+
+
+def _not_begun(session: Session, begun: set[int]) -> list[LearnerLine]:
+    return [
+        LearnerLine(
+            user.id,
+            user.full_name or user.name,
+            None,
+            user.consent_at is not None,
+            0,
+            {},
+            None,
+            [],
+            None,
+            False,
+        )
+        for user in users.list_users(session)
+        if user.active and user.role == Role.NEWCOMER.value and user.id not in begun
+    ]
 
 
 def export_rows(session: Session) -> list[dict[str, Any]]:
-    """Answers of a study's participants who agreed; columns as `mezoroi study export` reads."""
+    """Answers of a study's participants who agreed; columns as `mezoroi study export` reads.
+
+    Moments are those of the computer's zone, in which the participants' days begin.
+    """
     taking_part = {
         item.user_id: item
         for item in practice.list_learners(session)
@@ -153,7 +187,7 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
             "participant": taking_part[item.user_id].user.name,
             "arm": taking_part[item.user_id].arm,
             "phase": item.round.phase,
-            "at": item.answered_at.isoformat() if item.answered_at else "",
+            "at": item.answered_at.astimezone().isoformat() if item.answered_at else "",
             "specimen": item.specimen.name,
             "truth": item.truth,
             "given": item.given,
@@ -163,6 +197,23 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
         for item in practice.answers(session)
         if item.user_id in taking_part
     ]
+
+
+def _still_agreed(session: Session, answers: Sequence[Question]) -> list[Question]:
+    """Answers to fruits on whose grade the experts still agree: another was no fair question."""
+    agreed = opinions.agreed_grades(session, {item.specimen_id for item in answers})
+    return [item for item in answers if agreed.get(item.specimen_id) == item.truth]
+
+
+def _places(session: Session, test: str) -> list[TestFruit]:
+    """The fruits of a test that still count."""
+    places = practice.list_tests(session).get(test, [])
+    agreed = opinions.agreed_grades(session, [item.specimen_id for item in places])
+    return [item for item in places if agreed.get(item.specimen_id) == item.grade]
+
+
+def _is_of(item: Question, standard: GradingStandard) -> bool:
+    return item.truth in standard.grades and item.given in standard.grades
 
 
 def _answer(item: Question) -> Answer:

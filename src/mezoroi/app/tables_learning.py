@@ -47,9 +47,15 @@ class Specimen(Base):
 
 
 class Learner(Base):
-    """What practice knows of a user; `state` is what `PracticeState.to_dict` gives.
+    """What practice knows of a user.
 
-    `arm` is None outside of a study.
+    Attributes
+    ----------
+    state : what `PracticeState.to_dict` gives
+    arm : None outside of a study
+    taken : moment in ISO 8601 by phase whose rounds were deleted, empty where none was finished: it
+        holds no result, but nobody takes a test twice
+    certified_at : when the certificate was reached; it outlasts the answers
     """
 
     __tablename__ = "learners"
@@ -57,6 +63,8 @@ class Learner(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     state: Mapped[dict[str, Any]] = mapped_column(default=dict)
     arm: Mapped[str | None] = mapped_column(String(32))
+    taken: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    certified_at: Mapped[datetime | None]
     seen_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship(lazy="joined")
 
@@ -94,7 +102,8 @@ class Question(Base):
 
     Attributes
     ----------
-    grades : the two it was chosen for, under ``pair``; empty in tests
+    grades : the two it was chosen for, under ``pair``, and under ``repeat`` whether it is a hidden
+        repeat; empty in tests
     truth : the agreed grade when it was shown
     seconds : that the answer took
     """
@@ -137,7 +146,14 @@ class CalibrationSession(Base):
 
 
 class CalibrationFruit(Base):
-    """A fruit of a session; `is_repeat` where it is a hidden repeat of an earlier one."""
+    """A fruit of a session.
+
+    Attributes
+    ----------
+    is_repeat : a hidden repeat of an earlier one
+    given : grade and moment by grader's id, as `CalibrationGrade` has them; stays when those go, so
+        that a dispute is not forgotten
+    """
 
     __tablename__ = "calibration_fruits"
     __table_args__ = (UniqueConstraint("session_id", "specimen_id"),)
@@ -146,6 +162,7 @@ class CalibrationFruit(Base):
     session_id: Mapped[int] = mapped_column(ForeignKey("calibration_sessions.id"))
     specimen_id: Mapped[int] = mapped_column(ForeignKey("specimens.id"), index=True)
     is_repeat: Mapped[bool] = mapped_column(default=False)
+    given: Mapped[dict[str, Any]] = mapped_column(default=dict)
     consensus: Mapped[str | None] = mapped_column(String(64))
     note: Mapped[str] = mapped_column(Text, default="")
     decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))

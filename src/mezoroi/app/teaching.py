@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy.orm import Session
 
+from mezoroi.app.practice_settings import TESTS, PracticeSettings, read_settings
 from mezoroi.app.problems import Refusal
 from mezoroi.app.store import practice, runs, specimens
 from mezoroi.errors import MezoroiError
@@ -17,7 +18,6 @@ from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.practice.fruits import PracticeFruit
-from mezoroi.app.practice_settings import TESTS, PracticeSettings
 
 _FRUITS_PER_TEST_FRUIT = 8  # as many fruits again are left to practise on
 
@@ -78,8 +78,27 @@ def test_ids(session: Session) -> set[int]:
     return {item.specimen_id for places in tests.values() for item in places}
 
 
+def ensure_tests(session: Session) -> None:
+    """Make the tests before anybody sees a fruit that would be in them, where they can be made.
+
+    Raises
+    ------
+    Refusal
+        If there are none yet and fruits are still being prepared.
+    """
+    if practice.list_tests(session):
+        return
+    try:
+        make_tests(session, read_settings(session))
+    except Refusal as error:
+        if error.code not in ("no tests", "no practice"):
+            raise
+
+
 def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = False) -> None:
     """Make the tests where there are none, with as many fruits as leave enough to practise on.
+
+    Fruits that were asked in practice are in none: somebody has seen their grade.
 
     Parameters
     ----------
@@ -88,25 +107,31 @@ def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = Fal
     Raises
     ------
     MezoroiError
-        If there are too few fruits, or tests that somebody has begun would change.
+        If there are too few fruits, some are still being prepared, or tests that somebody has begun
+        would change.
     """
     from mezoroi.practice.forms import make_forms
 
-    if practice.list_tests(session) and not anew:
+    if not anew and practice.list_tests(session):
         return
-    if anew and practice.are_tests_begun(session):
-        raise MezoroiError("somebody has begun a test: the tests stay as they are")
+    practice.lock_tests(session)
+    if practice.list_tests(session):
+        if not anew:
+            return
+        if practice.are_tests_begun(session):
+            raise Refusal("tests begun")
+    if specimens.is_half_prepared(session):
+        raise Refusal("preparing")
     standard = active_standard(session)
     fruits = teaching_fruits(session, standard)
     taught = with_fruits(standard, fruits)
-    counts = [len({f.specimen for f in fruits if f.grade == name}) for name in taught.grades]
+    seen = practice.names_practised(session)
+    unseen = [fruit for fruit in fruits if fruit.specimen not in seen]
     per_grade = settings.test_fruits
     if not anew:
-        per_grade = min(per_grade, min(counts) // _FRUITS_PER_TEST_FRUIT)
-        if per_grade < 1:
-            raise Refusal("no tests", f"{min(counts)} of a grade, not {_FRUITS_PER_TEST_FRUIT}")
+        per_grade = min(per_grade, _affordable(fruits, unseen, taught.grades))
     try:
-        forms = make_forms(fruits, taught, per_grade, np.random.default_rng(0), TESTS)
+        forms = make_forms(unseen, taught, per_grade, np.random.default_rng(0), TESTS)
     except MezoroiError as error:
         raise Refusal("no tests", str(error)) from error
     practice.keep_tests(
@@ -116,6 +141,27 @@ def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = Fal
             for test, places in forms.tests.items()
         },
     )
+
+
+def _affordable(
+    fruits: Sequence[PracticeFruit], unseen: Sequence[PracticeFruit], grades: Sequence[str]
+) -> int:
+    """Fruits of each grade in a test that leave enough to practise on, and that nobody has seen.
+
+    Raises
+    ------
+    Refusal
+        If there is none.
+    """
+
+    def fewest(among: Sequence[PracticeFruit]) -> int:
+        return min(len({one.specimen for one in among if one.grade == name}) for name in grades)
+
+    found = min(fewest(fruits) // _FRUITS_PER_TEST_FRUIT, (fewest(unseen) - 1) // len(TESTS))
+    if found < 1:
+        needed = f"not {_FRUITS_PER_TEST_FRUIT}, {len(TESTS) + 1} of them never asked"
+        raise Refusal("no tests", f"{fewest(fruits)} of a grade, {needed}")
+    return found
 
 
 def with_fruits(standard: GradingStandard, fruits: Sequence[PracticeFruit]) -> GradingStandard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -12,7 +13,7 @@ import numpy as np
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
 from mezoroi.metrics import agreement
-from mezoroi.metrics.intervals import Interval
+from mezoroi.metrics.intervals import Interval, known_ends
 from mezoroi.standard import GradingStandard
 
 MODEL = "Mezoroi"
@@ -123,7 +124,7 @@ def reveal(
     by_model = {}
     compared = len(graders) if standard.ordered else 0
     for one, other in combinations(range(compared), 2):
-        found = agreement.kappa_interval(everyone[:, one], everyone[:, other], number, **count)
+        found = _kappa(everyone[:, one], everyone[:, other], number, **count)
         kappas[:, one, other] = kappas[:, other, one] = found.value, found.low, found.high
         if model is not None and graders[other] == MODEL:
             by_model[graders[one]] = found
@@ -135,11 +136,24 @@ def reveal(
         kappa=kappas[0],
         kappa_low=kappas[1],
         kappa_high=kappas[2],
-        alpha=agreement.alpha_interval(table, number, ordered=standard.ordered, **count),
-        fleiss=agreement.fleiss_interval(table, number, **count),
+        alpha=known_ends(
+            agreement.alpha_interval(table, number, ordered=standard.ordered, **count), n_resamples
+        ),
+        fleiss=known_ends(agreement.fleiss_interval(table, number, **count), n_resamples),
         against_model=by_model,
         strictness=dict(zip(people, strict, strict=False)),
     )
+
+
+def _kappa(
+    one: np.ndarray, other: np.ndarray, num_grades: int, *, n_resamples: int, seed: int
+) -> Interval:
+    """Kappa of two; unknown for who gave a single grade, which kappa takes for chance."""
+    both = (one != agreement.MISSING) & (other != agreement.MISSING)
+    if min(len(set(one[both])), len(set(other[both]))) < 2:
+        return Interval(math.nan, math.nan, math.nan)
+    found = agreement.kappa_interval(one, other, num_grades, n_resamples=n_resamples, seed=seed)
+    return known_ends(found, n_resamples)
 
 
 def _most_disputed_first(

@@ -125,8 +125,8 @@ def weighted_kappa(first: ArrayLike, second: ArrayLike, num_grades: int) -> floa
 
     Returns
     -------
-    float in [-1, 1], 0 for chance; NaN with fewer than two such fruits or where both gave one and
-    the same grade only.
+    float in [-1, 1], 0 for chance, also of a grader who gave one grade only beside one who gave
+    several; NaN with fewer than two such fruits or where both gave one and the same grade only.
     """
     one, other = _common(first, second, num_grades)
     if len(one) < 2 or len(np.union1d(one, other)) < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from mezoroi.errors import MezoroiError
 
 Statistic = Callable[..., float]
+MOST_UNDEFINED = 0.05
+"""Share of the resamples on which a statistic may be undefined without its interval being so."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,17 @@ def group_draws(n_groups: int, n_resamples: int, seed: int) -> Iterator[NDArray[
     generator = np.random.default_rng(seed)
     for _ in range(n_resamples):
         yield generator.integers(n_groups, size=n_groups)
+
+
+def known_ends(interval: Interval, n_resamples: int) -> Interval:
+    """The interval, its ends NaN where more than `MOST_UNDEFINED` of the resamples were undefined.
+
+    What is left of them is a choice, so its quantiles say too much: two fruits on which all agree
+    are in perfect agreement on every resample that has both, and on no other is anything defined.
+    """
+    if interval.n_undefined <= MOST_UNDEFINED * n_resamples:
+        return interval
+    return replace(interval, low=math.nan, high=math.nan)
 
 
 def interval_of(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mezoroi.errors import MezoroiError
 from mezoroi.metrics.grading import grading_metrics, grading_report
-from mezoroi.metrics.intervals import Interval
+from mezoroi.metrics.intervals import Interval, known_ends
 from mezoroi.practice.schedule import CERTAINTIES
 from mezoroi.standard import GradingStandard
 
@@ -122,18 +122,22 @@ def kappa_against_standard(
 ) -> Interval:
     """Quadratic-weighted kappa with the agreed grades, 95 % bootstrap interval by specimen.
 
-    NaN without answers, where only one grade occurs, and for unordered grades.
+    NaN with fewer than two specimens, where only one grade is agreed or given (which kappa takes
+    for chance), and for unordered grades. Its ends are NaN where it is undefined on many resamples.
     """
-    if not answers or not standard.ordered:
-        return Interval(math.nan, math.nan, math.nan)
+    nothing = Interval(math.nan, math.nan, math.nan)
+    if len({answer.specimen for answer in answers}) < 2 or not standard.ordered:
+        return nothing
     truth, given = _numbers(answers, standard)
+    if len(set(truth)) < 2 or len(set(given)) < 2:
+        return nothing
     specimens = [answer.specimen for answer in answers]
     report = grading_report(truth, given, standard.grades, specimens, n_resamples=n_resamples)
     entry = report["quadratic_weighted_kappa"]
     value, low, high = (
         math.nan if entry[key] is None else entry[key] for key in ("value", "low", "high")
     )
-    return Interval(value, low, high, entry["n_undefined"])
+    return known_ends(Interval(value, low, high, entry["n_undefined"]), n_resamples)
 
 
 def certainty_table(answers: Sequence[Answer]) -> dict[str, Interval]:

@@ -216,7 +216,7 @@ class FruitPool:
         rng: np.random.Generator,
         pace: Pace,
     ) -> Round:
-        """A fruit of a grade that was not shown lately; where all were, the longest ago.
+        """A fruit of a grade that was not shown lately; where all were, one of the longer unseen.
 
         A fruit is the likelier, the nearer its difficulty is to the learner's level in its pair,
         and if that pair is new or due. A pair that is due and has no fruit of its own may be
@@ -224,10 +224,7 @@ class FruitPool:
         """
         fruits, recent = self._by_grade[grade], set(state.shown)
         fresh = [fruit for fruit in fruits if fruit.specimen not in recent]
-        if not fresh:
-            latest = {specimen: place for place, specimen in enumerate(state.shown)}
-            oldest = min(fruits, key=lambda fruit: latest[fruit.specimen])
-            return Round(oldest, oldest.pair)
+        fresh = fresh or longer_unseen(state, fruits)
         own = {fruit.pair for fruit in fruits}
         waiting = {pair for pair, card in state.cards.items() if card.due > now}
         bare = [pair for pair in state.cards if grade in pair and pair not in own | waiting]
@@ -239,6 +236,31 @@ class FruitPool:
         cost += pace.urgency * np.array([option.pair in waiting for option in options])
         weights = np.exp(cost.min() - cost)
         return options[int(rng.choice(len(options), p=weights / weights.sum()))]
+
+
+def random_round(
+    state: PracticeState, fruits: Sequence[PracticeFruit], rng: np.random.Generator
+) -> Round:
+    """What a study compares with: any grade, then any of its fruits that was not shown lately."""
+    grades = list(dict.fromkeys(fruit.grade for fruit in fruits))
+    grade = grades[int(rng.integers(len(grades)))]
+    own = [fruit for fruit in fruits if fruit.grade == grade]
+    fresh = [fruit for fruit in own if fruit.specimen not in state.shown]
+    fresh = fresh or longer_unseen(state, own)
+    fruit = fresh[int(rng.integers(len(fresh)))]
+    return Round(fruit, fruit.pair)
+
+
+def longer_unseen(state: PracticeState, fruits: Sequence[PracticeFruit]) -> list[PracticeFruit]:
+    """Of fruits that were all shown lately, the half of their specimens shown longer ago.
+
+    More than one where there are some, so that a small pool does not come in the same order again
+    and again; the one just seen is not among them.
+    """
+    latest = {specimen: place for place, specimen in enumerate(state.shown)}
+    order = sorted({fruit.specimen for fruit in fruits}, key=lambda name: latest[name])
+    half = set(order[: (len(order) + 1) // 2])
+    return [fruit for fruit in fruits if fruit.specimen in half]
 
 
 @cache

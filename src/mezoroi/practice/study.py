@@ -19,6 +19,7 @@ import numpy as np
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
+from mezoroi.practice.study_times import Times
 
 TRIAL_COLUMNS = (
     "participant", "arm", "phase", "day", "number", "specimen", "truth", "given", "right",
@@ -74,8 +75,8 @@ def anonymise(answers: Sequence[Mapping[str, Any]], key: bytes) -> list[dict[str
     """Rows of a trial that name nobody.
 
     A participant becomes a pseudonym (HMAC-SHA256 under `key`, which stays secret, or is thrown
-    away for good), a date becomes days since that participant's first answer, a time of day is
-    dropped. Only `TRIAL_COLUMNS` are kept.
+    away for good), a date becomes days since that participant's first answer, by the zone that its
+    row is written in, a time of day is dropped. Only `TRIAL_COLUMNS` are kept.
 
     Parameters
     ----------
@@ -124,6 +125,8 @@ class Effect:
     means : share right by arm, not adjusted
     counted : participants by arm with both tests
     missing : participants by arm without one of them; many, or many more in one arm, is bias
+    delay : median days by arm since the post-test, of the post-test since the pre-test
+    practised : median fruits practised on before the test, by arm
     """
 
     test: str
@@ -134,6 +137,8 @@ class Effect:
     means: Mapping[str, float]
     counted: Mapping[str, int]
     missing: Mapping[str, int]
+    delay: Mapping[str, float]
+    practised: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; NaN becomes None."""
@@ -148,6 +153,8 @@ class Effect:
                 "means": dict(self.means),
                 "counted": dict(self.counted),
                 "missing": dict(self.missing),
+                "delay": dict(self.delay),
+                "practised": dict(self.practised),
             }
         )
 
@@ -200,8 +207,10 @@ def analyse(
             f"the control `{control}` and another are needed"
         )
     held = [test for test in tests if any(test in own for own in scores.values())]
+    times = Times(trial)
+    since = dict.fromkeys(tests, tests[0]) | {tests[0]: before}
     return [
-        _effect(scores, arm_of, enrolled, before, test, arm, control)
+        _effect(scores, arm_of, enrolled, before, test, arm, control, times, since[test])
         for test in held
         for arm in arms
     ]
@@ -242,6 +251,8 @@ def _effect(
     test: str,
     arm: str,
     control: str,
+    times: Times,
+    since: str,
 ) -> Effect:
     both = [person for person in scores if arm_of[person] in (arm, control)]
     complete = [p for p in both if before in scores[p] and test in scores[p]]
@@ -260,7 +271,9 @@ def _effect(
             np.array([scores[p][before] for p in complete]),
             np.array([float(arm_of[p] == arm) for p in complete]),
         )
-    return Effect(test, arm, control, adjusted, p_value, means, counted, missing)
+    delay = {name: times.delay(name, test, since) for name in (arm, control)}
+    practised = {name: times.practised(name, test) for name in (arm, control)}
+    return Effect(test, arm, control, adjusted, p_value, means, counted, missing, delay, practised)
 
 
 def _covariance(

@@ -69,7 +69,9 @@ def effect_line(effect: Effect) -> str:
     """One line of text per effect."""
     value, low, high = effect.adjusted
     counts = ", ".join(
-        f"{name} n = {effect.counted[name]} ({effect.missing[name]} missing)"
+        f"{name} n = {effect.counted[name]} ({effect.missing[name]} missing; "
+        f"median {_number(effect.delay[name])} days later, "
+        f"{_number(effect.practised[name])} fruits practised)"
         for name in (effect.arm, effect.control)
     )
     if value != value:
@@ -78,6 +80,10 @@ def effect_line(effect: Effect) -> str:
         f"{effect.test}: {effect.arm} - {effect.control}: {100 * value:+.1f} points "
         f"({100 * low:+.1f} to {100 * high:+.1f}), p = {effect.p_value:.3f}; {counts}"
     )
+
+
+def _number(value: float) -> str:
+    return "unknown" if value != value else f"{value:g}"
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, Any]]:

@@ -54,19 +54,40 @@ def new_page(
     user: Expert,
     here: Here,
     way: Annotated[str, Query(max_length=16)] = "disputed",
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+    title: Annotated[str, Query(max_length=128)] = "",
+    chosen: Annotated[list[int] | None, Query()] = None,
 ) -> Response:
-    """Choose the fruits of a new session, or how they are proposed."""
+    """Choose the fruits of a new session, or how they are proposed.
+
+    Parameters
+    ----------
+    page : of the fruits to choose from by hand, newest first
+    title, chosen : what the other pages of the choice have said so far
+    """
     with here.database.write() as session:
         specimens.order_preparation(session)
         known = specimens.known_specimens(session)
         choice = []
         if way == sessions.BY_HAND:
-            newest = sorted(known, key=lambda item: -item.id)[:CHOICE_SHOWN]
-            found = specimens.get_specimens(session, [item.id for item in newest])
-            choice = [(found[item.id], item.name) for item in newest]
+            newest = sorted(known, key=lambda item: -item.id)
+            some = newest[CHOICE_SHOWN * (page - 1) : CHOICE_SHOWN * page]
+            found = specimens.get_specimens(session, [item.id for item in some])
+            choice = [(found[item.id], item.name) for item in some]
     here.supervisor.wake()
+    elsewhere = {item.id for item in known} - {specimen.id for specimen, _ in choice}
     return here.pages.render(
-        request, "calibration/new.html", ways=WAY_NAMES, way=way, choice=choice, count=len(known)
+        request,
+        "calibration/new.html",
+        ways=WAY_NAMES,
+        way=way,
+        choice=choice,
+        count=len(known),
+        page=page,
+        pages=-(-len(known) // CHOICE_SHOWN),
+        title=title,
+        chosen=set(chosen or []),
+        elsewhere=[number for number in dict.fromkeys(chosen or []) if number in elsewhere],
     )
 
 

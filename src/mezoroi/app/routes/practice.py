@@ -40,9 +40,11 @@ def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
         left = 0 if run is None else specimens.count_unprepared(session, run.id)
         total = specimens.count_all(session)
         rounds = practice.list_rounds(session, user.id)
-        states = practising.test_states(rounds)
+        states = practising.states_of(session, user.id)
+        test = practising.test_under_way(session, user.id)
         settings = practice_settings.read_settings(session)
         preparing = is_due or specimens.is_waiting(session) or not total
+        is_held = specimens.is_half_prepared(session) and not practice.list_tests(session)
         agrees = practice.consent_of(session, user.id)
     if is_due:
         with here.database.write() as session:
@@ -52,6 +54,7 @@ def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
         request,
         "practice/home.html",
         states=states,
+        test=test,
         names=TEST_NAMES,
         settings=settings,
         practised=any(item.phase == practice.PRACTICE for item in rounds),
@@ -59,6 +62,7 @@ def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
             item.phase == practice.PRACTICE and item.finished_at is None for item in rounds
         ),
         preparing=preparing,
+        is_held=is_held,
         prepared=total - left,
         total=total,
         agrees=agrees,
@@ -92,6 +96,11 @@ def consent(user: Newcomer, here: Here, agrees: Annotated[bool, Form()] = False)
 def gallery_page(request: Request, user: Newcomer, here: Here) -> Response:
     """Typical fruits of every grade, border pairs, and what the standard says."""
     with here.database.read() as session:
+        is_tested = bool(practice.list_tests(session))
+    if not is_tested:
+        with here.database.write() as session:
+            teaching.ensure_tests(session)
+    with here.database.read() as session:
         view = showing.gallery(session, language_of(request), here.blobs)
     return here.pages.render(request, "practice/gallery.html", gallery=view)
 
@@ -102,9 +111,10 @@ def begin(
 ) -> Response:
     """Begin a round or a test, or go on with it."""
     with here.database.write() as session:
-        found = practising.begin(session, user, phase)
         specimens.order_preparation(session)
     here.supervisor.wake()
+    with here.database.write() as session:
+        found = practising.begin(session, user, phase)
     return RedirectResponse(f"/practice/rounds/{found.id}", 303)
 
 
@@ -115,6 +125,9 @@ def round_page(request: Request, round_id: Id, user: Newcomer, here: Here) -> Re
         found = practice.get_round(session, round_id, user.id)
         if found is None:
             raise HTTPException(404)
+        test = practising.test_under_way(session, user.id)
+        if test is not None and found.phase == practice.PRACTICE and found.finished_at is None:
+            return RedirectResponse(f"/practice/rounds/{test.id}", 303)
         question = practising.current_question(session, user, found)
         asked = practice.questions_of(session, found.id)
         standard = teaching.active_standard(session)

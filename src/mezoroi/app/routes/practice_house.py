@@ -13,10 +13,11 @@ from mezoroi.app import practice_settings, practising, teaching
 from mezoroi.app.access import Admin, Expert
 from mezoroi.app.ids import Id
 from mezoroi.app.practice_settings import PracticeSettings
+from mezoroi.app.problems import Refusal
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.practice import TEST_NAMES, show_progress
 from mezoroi.app.services import Here
-from mezoroi.app.store import audit, practice, users
+from mezoroi.app.store import audit, practice, specimens, users
 from mezoroi.errors import MezoroiError
 
 router = APIRouter(include_in_schema=False)
@@ -63,7 +64,7 @@ def assign_arm(
         if found is None:
             raise HTTPException(404)
         if practice.list_rounds(session, user_id):
-            raise MezoroiError("this participant has begun: arms are assigned before the pre-test")
+            raise Refusal("arm fixed")
         practice.learner(session, user_id).arm = arm or None
         audit.record(session, user, "study arm", found.name, arm=arm)
     return RedirectResponse("/practice/settings", 303)
@@ -76,6 +77,7 @@ def settings_page(request: Request, user: Admin, here: Here, saved: bool = False
         settings = practice_settings.read_settings(session)
         tests = practice.list_tests(session)
         begun = practice.are_tests_begun(session)
+        preparing = specimens.is_half_prepared(session)
         people = users.list_users(session)
         learners = {item.user_id: item for item in practice.list_learners(session)}
         started = {person.id for person in people if practice.list_rounds(session, person.id)}
@@ -86,6 +88,7 @@ def settings_page(request: Request, user: Admin, here: Here, saved: bool = False
         names=TEST_NAMES,
         tests=tests,
         begun=begun,
+        preparing=preparing,
         people=[person for person in people if person.active],
         learners=learners,
         started=started,

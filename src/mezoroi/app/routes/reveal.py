@@ -16,7 +16,7 @@ from mezoroi.app.pages import language_of
 from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
 from mezoroi.app.services import Here, Services
-from mezoroi.app.store import audit, calibration, specimens
+from mezoroi.app.store import audit, calibration, consensus, specimens
 from mezoroi.app.tables_learning import CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
@@ -139,8 +139,8 @@ def settle(
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade and grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
-        calibration.keep_note(fruit, note.strip(), noted)
-        calibration.settle(session, fruit, user.id, grade or None)
+        consensus.keep_note(fruit, note.strip(), noted)
+        consensus.settle(session, fruit, user.id, grade or None)
         audit.record(session, user, "consensus", str(fruit_id), grade=grade)
     here.supervisor.wake()
     return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
@@ -159,7 +159,7 @@ def keep_note(
     """Keep a note and go on to the following fruit, or to the overview; it decides nothing."""
     with here.database.write() as session:
         _revealed(session, session_id)
-        calibration.keep_note(fruit_or_404(session, session_id, fruit_id), note.strip(), noted)
+        consensus.keep_note(fruit_or_404(session, session_id, fruit_id), note.strip(), noted)
     goal = "reveal" if following is None else f"fruits/{following}"
     return RedirectResponse(f"/calibration/{session_id}/{goal}", 303)
 
@@ -169,7 +169,7 @@ def make_references(session_id: Id, user: Expert, here: Here) -> Response:
     """Make references of the settled fruits."""
     with here.database.write() as session:
         _revealed(session, session_id)
-        made = calibration.make_references(session, session_id, user.id)
+        made = consensus.make_references(session, session_id, user.id)
         audit.record(session, user, "consensus to references", str(session_id), fruits=made)
     here.supervisor.wake()
     return RedirectResponse(f"/calibration/{session_id}/reveal", 303)

@@ -11,7 +11,6 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.problems import Refusal
-from mezoroi.app.store import jobs
 from mezoroi.app.store.practice import given_at
 from mezoroi.app.tables import GradingRow, User, Verdict, now
 from mezoroi.app.tables_learning import (
@@ -19,7 +18,6 @@ from mezoroi.app.tables_learning import (
     CalibrationGrade,
     CalibrationGrader,
     CalibrationSession,
-    Question,
     Specimen,
 )
 
@@ -86,6 +84,8 @@ def get_fruit(session: Session, session_id: int, fruit_id: int) -> CalibrationFr
 
 def join(session: Session, session_id: int, user_id: int) -> None:
     """A grader takes part."""
+    query = select(CalibrationSession.id).where(CalibrationSession.id == session_id)
+    session.execute(query.with_for_update())  # another request may just do the same
     if not has_joined(session, session_id, user_id):
         session.add(CalibrationGrader(session_id=session_id, user_id=user_id))
         session.flush()
@@ -139,7 +139,7 @@ def give_grade(
         If the session had been revealed before: the grade would not be blind. One that was given
         before, and waited on a tablet for the connection, is taken.
     """
-    session.refresh(found, with_for_update=True)
+    _lock(session, found)
     query = select(CalibrationGrade).where(
         CalibrationGrade.fruit_id == fruit.id, CalibrationGrade.user_id == user_id
     )
@@ -151,6 +151,8 @@ def give_grade(
             raise Refusal("too late")
         found.outcome = {}  # is put together anew, with this grade
     join(session, found.id, user_id)
+    session.refresh(fruit, ["given"])
+    fruit.given = {**fruit.given, str(user_id): [grade, at.isoformat()]}
     session.add(
         CalibrationGrade(
             fruit_id=fruit.id,
@@ -182,7 +184,7 @@ def close(session: Session, found: CalibrationSession) -> None:
     Refusal
         If nobody has graded a fruit.
     """
-    session.refresh(found, with_for_update=True)
+    _lock(session, found)
     if found.revealed_at is not None:
         return
     if not grades_of(session, found.id):
@@ -199,7 +201,7 @@ def cancel(session: Session, found: CalibrationSession) -> None:
     Refusal
         If somebody has: grades are kept, and the session ends with the reveal.
     """
-    session.refresh(found, with_for_update=True)
+    _lock(session, found)
     if found.revealed_at is not None or grades_of(session, found.id):
         raise Refusal("graded already")
     for table in (CalibrationFruit, CalibrationGrader):
@@ -215,57 +217,11 @@ def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any], 
     ----------
     count : grades that the outcome was made of
     """
-    found = session.get_one(CalibrationSession, session_id, with_for_update=True)
+    found = session.get_one(
+        CalibrationSession, session_id, with_for_update={"of": CalibrationSession}
+    )
     if len(grades_of(session, session_id)) == count:
         found.outcome = dict(outcome)
-
-
-def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
-    """Keep the note of a fruit, unless it is as it was shown: another may have written since.
-
-    Parameters
-    ----------
-    noted : the note as the page showed it
-    """
-    if note != noted:
-        fruit.note = note[:2000]
-
-
-def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
-    """Keep what the graders agreed on for a fruit; None takes it back.
-
-    The reference that was made of another grade goes: it would teach what nobody agrees on.
-    """
-    specimen = session.get_one(Specimen, fruit.specimen_id)
-    if fruit.consensus != grade and fruit.reference_job is not None:
-        payload = {"fruit_id": specimen.fruit_id}
-        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
-        fruit.reference_job = None
-    fruit.consensus = grade
-    fruit.decided_by_id, fruit.decided_at = user_id, now()
-    specimen.consensus = grade
-    session.flush()
-
-
-def make_references(session: Session, session_id: int, user_id: int) -> int:
-    """Queue every settled fruit that was sent to the app to become a reference; how many."""
-    made = 0
-    for fruit in fruits_of(session, session_id):
-        if not can_be_reference(fruit):
-            continue
-        payload = {"fruit_id": fruit.specimen.fruit_id, "grade": fruit.consensus}
-        fruit.reference_job = jobs.add_job(
-            session, jobs.ADD_REFERENCE, user_id=user_id, payload=payload
-        )
-        made += 1
-    return made
-
-
-def can_be_reference(fruit: CalibrationFruit) -> bool:
-    """Whether a settled fruit is not among the references yet, nor queued to be."""
-    job = fruit.reference_job
-    is_new = fruit.specimen.fruit_id is not None and (job is None or job.state == "failed")
-    return is_new and fruit.consensus is not None
 
 
 def past_grades(
@@ -273,7 +229,7 @@ def past_grades(
 ) -> list[tuple[str, str, datetime]]:
     """Specimen's name, grade and moment of blind grades of a user, or of everyone's in sessions.
 
-    Of one user also grades given blind to uploaded fruits, and answers in practice.
+    Of one user also grades given blind to uploaded fruits.
 
     Parameters
     ----------
@@ -296,13 +252,16 @@ def past_grades(
         .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
         .where(Verdict.user_id == user_id, Verdict.revision == 1, Verdict.blind_grade.is_not(None))
     )
-    practised = (
-        select(Specimen.name, Question.given, Question.answered_at)
-        .join(Specimen, Question.specimen_id == Specimen.id)
-        .where(Question.user_id == user_id, Question.given.is_not(None))
-    )
     own = _rows(session, query.where(CalibrationGrade.user_id == user_id))
-    return own + _rows(session, blind) + _rows(session, practised)
+    return own + _rows(session, blind)
+
+
+def _lock(session: Session, found: CalibrationSession) -> None:
+    """Read a session anew and let no other request change it before this one is on disk.
+
+    PostgreSQL locks no side of an outer join that may be empty, so the row's own table is named.
+    """
+    session.refresh(found, with_for_update={"of": CalibrationSession})
 
 
 def _rows(session: Session, query: Any) -> list[tuple[str, str, datetime]]:

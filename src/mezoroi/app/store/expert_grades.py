@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.roles import Role
 from mezoroi.app.tables import Fruit, GradingRow, User, Verdict
+from mezoroi.app.tables_learning import Specimen
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class ExpertGraded:
     Attributes
     ----------
     fruit_id, content : of the newest upload of the same file
-    grade : the one most experts gave; of several, the one given last
+    grade : what experts settled on in a session; else the one most gave, of several the last
     picture : blob of the surface that was graded
     outline : shape statistics, or None
     mask : blob of the mask painted last on this picture, or None
@@ -48,6 +49,7 @@ def expert_graded(session: Session) -> list[ExpertGraded]:
     )
     for verdict, fruit_id in session.execute(query):
         given.setdefault(fruit_id, {})[verdict.user_id] = verdict
+    settled = _settled(session)
     newest = select(func.max(GradingRow.id)).group_by(GradingRow.fruit_id)
     rows = session.execute(
         select(Fruit.id, Fruit.content, GradingRow.id, GradingRow.result)
@@ -58,12 +60,23 @@ def expert_graded(session: Session) -> list[ExpertGraded]:
     found: dict[str, ExpertGraded] = {}
     for fruit_id, content, grading_id, result in rows:
         verdicts = sorted(given.get(fruit_id, {}).values(), key=lambda verdict: verdict.id)
-        grade = _agreed([verdict.own_grade for verdict in verdicts if verdict.own_grade])
+        grade = settled.get(content) or _agreed([v.own_grade for v in verdicts if v.own_grade])
         if grade is not None:
             mask = next((v.mask for v in reversed(verdicts) if _is_of(v, grading_id)), None)
             found.pop(content, None)
             found[content] = ExpertGraded(fruit_id, content, grade, *_picture(result), mask)
     return list(found.values())
+
+
+def _settled(session: Session) -> dict[str, str]:
+    """By file, what experts settled on in sessions; on its latest upload, if on several."""
+    query = (
+        select(Fruit.content, Specimen.consensus)
+        .join(Specimen, Specimen.fruit_id == Fruit.id)
+        .where(Specimen.consensus.is_not(None))
+        .order_by(Fruit.id)
+    )
+    return {row[0]: str(row[1]) for row in session.execute(query)}
 
 
 def _agreed(grades: list[str]) -> str | None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from mezoroi.app.tables import User, now
-from mezoroi.app.tables_learning import Learner, PracticeRound, Question, TestFruit
+from mezoroi.app.tables import Run, User, now
+from mezoroi.app.tables_learning import Learner, PracticeRound, Question, Specimen, TestFruit
 
 PRACTICE = "practice"
 LONGEST_ANSWER = 3600.0
@@ -60,7 +60,8 @@ def give_consent(session: Session, user_id: int, *, agrees: bool) -> None:
 def forget(session: Session) -> int:
     """Delete the rounds older than a day of those who do not agree, and what was learned of them.
 
-    An arm that was assigned stays: it is no result.
+    An arm that was assigned stays, and which tests were taken when: neither is a result, and a test
+    that could be taken twice would measure nothing.
 
     Returns
     -------
@@ -70,16 +71,27 @@ def forget(session: Session) -> int:
     query = select(PracticeRound).where(
         PracticeRound.user_id.in_(unwilling), PracticeRound.started_at < now() - WITHOUT_CONSENT
     )
-    old = session.scalars(query).all()
+    old = session.scalars(query.order_by(PracticeRound.id)).all()
     session.execute(delete(Question).where(Question.round_id.in_([item.id for item in old])))
-    people = {item.user_id for item in old}
-    own = Learner.user_id.in_(people)
-    session.execute(delete(Learner).where(own, Learner.arm.is_(None)))
-    session.execute(update(Learner).where(own).values(state={}))
     for item in old:
+        own = learner(session, item.user_id)
+        own.state, own.certified_at = {}, None
+        own.taken = _with_round(own.taken, item)
         session.delete(item)
     session.flush()
     return len(old)
+
+
+def _with_round(taken: Mapping[str, str], item: PracticeRound) -> dict[str, str]:
+    """The phases taken with that of a round; a test that was left counts as taken then."""
+    at = item.finished_at if item.phase == PRACTICE else item.finished_at or item.started_at
+    known = taken.get(item.phase, "")
+    return {**taken, item.phase: known or (at.isoformat() if at is not None else "")}
+
+
+def lock(session: Session, user_id: int) -> None:
+    """Let no other request of a user go on with practice before this one is on disk."""
+    session.execute(select(User.id).where(User.id == user_id).with_for_update())
 
 
 def start_round(session: Session, user_id: int, phase: str, length: int) -> PracticeRound:
@@ -160,7 +172,9 @@ def answer_question(
     waited : seconds it waited for the connection
     key : the same for an answer that is sent again
     """
-    session.refresh(question, with_for_update=True)  # another request may just have answered it
+    # Another request may just have answered it. PostgreSQL locks no side of an outer join that may
+    # be empty, so the row's own table is named.
+    session.refresh(question, with_for_update={"of": Question})
     if question.given is not None:
         return False
     answered = max(given_at(waited), question.shown_at)
@@ -192,6 +206,24 @@ def answers(session: Session, user_id: int | None = None) -> Sequence[Question]:
     return session.scalars(query.order_by(Question.answered_at, Question.id)).all()
 
 
+def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, bool]]:
+    """A user's answers in practice: specimen's name, grade, moment, whether it was a repeat.
+
+    The grade was told after each; a hidden repeat alone was of a fruit graded blind before.
+    """
+    found = answers(session, user_id)
+    return [
+        (
+            item.specimen.name,
+            item.given or "",
+            item.answered_at or item.shown_at,
+            bool(item.grades.get("repeat")),
+        )
+        for item in found
+        if item.round.phase == PRACTICE
+    ]
+
+
 def list_tests(session: Session) -> dict[str, list[TestFruit]]:
     """The fruits of every test, in order; empty before the tests are made."""
     found: dict[str, list[TestFruit]] = {}
@@ -212,6 +244,23 @@ def keep_tests(session: Session, tests: Mapping[str, Sequence[tuple[int, str]]])
         for number, (specimen_id, grade) in enumerate(places, start=1):
             session.add(TestFruit(test=test, number=number, specimen_id=specimen_id, grade=grade))
     session.flush()
+
+
+def lock_tests(session: Session) -> None:
+    """Let no other request make tests before this one is on disk."""
+    session.execute(select(Run.id).where(Run.active.is_(True)).with_for_update())
+
+
+def names_practised(session: Session) -> set[str]:
+    """Physical fruits that were asked in practice, of anybody."""
+    query = select(Specimen.name).where(
+        Specimen.id.in_(
+            select(Question.specimen_id)
+            .join(PracticeRound, Question.round_id == PracticeRound.id)
+            .where(PracticeRound.phase == PRACTICE)
+        )
+    )
+    return set(session.scalars(query))
 
 
 def are_tests_begun(session: Session) -> bool:

@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from mezoroi.app.roles import Role
-from mezoroi.app.store import jobs, runs
-from mezoroi.app.tables import Fruit, GradingRow, User, Verdict
+from mezoroi.app.store import jobs, opinions, runs
+from mezoroi.app.tables import Fruit, GradingRow
 from mezoroi.app.tables_house import ReferenceFruit
 from mezoroi.app.tables_learning import (
     CalibrationFruit,
     CalibrationGrade,
     CalibrationGrader,
     CalibrationSession,
-    Question,
     Specimen,
 )
 
 if TYPE_CHECKING:
     from mezoroi.retrieval.reference import Reference
 
-_EXPERTS = [role.value for role in Role if role.covers(Role.EXPERT)]
 FRUIT = "fruit-"
 """What the specimens of uploaded fruits begin with."""
 FROM_DATASET = "data/"
@@ -94,6 +91,15 @@ def is_preparation_due(session: Session) -> bool:
 def is_waiting(session: Session) -> bool:
     """Whether fruits are being prepared, or will be."""
     return bool(jobs.count_open(session, jobs.PREPARE))
+
+
+def is_half_prepared(session: Session) -> bool:
+    """Whether the active run has yet to prepare fruits that are known.
+
+    Fruits that were sent since are not among them: they come one by one, and are never all there.
+    """
+    run = runs.active_run(session)
+    return run is not None and count_unprepared(session, run.id) > 0
 
 
 def note_references(session: Session, run_id: int, references: Iterable[Reference]) -> None:
@@ -167,6 +173,8 @@ def keep_prepared(
     """Keep what a run says of a specimen, or why it says nothing."""
     specimen = session.get_one(Specimen, specimen_id)
     specimen.run_id, specimen.trouble = run_id, trouble
+    if trouble:  # what is in a test or a session is shown as another run had prepared it
+        return
     specimen.result, specimen.similarity = result or {}, similarity or {}
     specimen.alike = alike or {}
 
@@ -208,10 +216,8 @@ def known_specimens(session: Session, *, of_references: bool = False) -> list[Kn
         made = select(ReferenceFruit.fruit_id).where(ReferenceFruit.run_id == run.id)
         is_made = Specimen.fruit_id.in_(made.where(ReferenceFruit.fruit_id.is_not(None)))
         query = query.where(Specimen.reference.is_not(None) | is_made)
-    labels = _session_labels(session)
-    for fruit_id, given in _verdict_labels(session).items():
-        labels.setdefault(fruit_id, {}).update(given)
-    answers = _answers(session)
+    labels = opinions.labels(session)
+    answers = opinions.answers(session)
     found = []
     for row in session.execute(query.order_by(Specimen.id)):
         own = {} if row.grade is None else {"reference": row.grade}
@@ -293,48 +299,3 @@ def _found_again(
                 found[one.id] = fit[0]
                 own.remove(fit[0])
     return found
-
-
-def _verdict_labels(session: Session) -> dict[int, dict[str, str]]:
-    """By specimen, the grade by expert: each one's newest revision on any grading of the fruit."""
-    newest = (
-        select(func.max(Verdict.id))
-        .join(GradingRow, Verdict.grading_id == GradingRow.id)
-        .group_by(GradingRow.fruit_id, Verdict.user_id)
-    )
-    query = (
-        select(Specimen.id, Verdict.user_id, Verdict.own_grade)
-        .join(GradingRow, Verdict.grading_id == GradingRow.id)
-        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
-        .join(User, Verdict.user_id == User.id)
-        .where(Verdict.id.in_(newest), Verdict.own_grade.is_not(None), User.role.in_(_EXPERTS))
-    )
-    labels: dict[int, dict[str, str]] = {}
-    for specimen_id, user_id, grade in session.execute(query):
-        labels.setdefault(specimen_id, {})[str(user_id)] = str(grade)
-    return labels
-
-
-def _session_labels(session: Session) -> dict[int, dict[str, str]]:
-    """By specimen, the grade by expert in revealed sessions; a later session counts."""
-    query = (
-        select(CalibrationFruit.specimen_id, CalibrationGrade.user_id, CalibrationGrade.grade)
-        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
-        .join(CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id)
-        .where(CalibrationSession.revealed_at.is_not(None))
-        .order_by(CalibrationSession.revealed_at)
-    )
-    labels: dict[int, dict[str, str]] = {}
-    for specimen_id, user_id, grade in session.execute(query):
-        labels.setdefault(specimen_id, {})[str(user_id)] = grade
-    return labels
-
-
-def _answers(session: Session) -> dict[int, list[str]]:
-    """By specimen, what learners answered."""
-    query = select(Question.specimen_id, Question.given, func.count())
-    query = query.where(Question.given.is_not(None))
-    answers: dict[int, list[str]] = {}
-    for row in session.execute(query.group_by(Question.specimen_id, Question.given)):
-        answers.setdefault(row[0], []).extend([str(row[1])] * row[2])
-    return answers

@@ -2,8 +2,10 @@
 // Only the answers are kept, with the user's number; no key and no password.
 const STORE = "mezoroi-answers";
 const AGAIN_MS = 3000;
+const REFUSED_AGAIN_MS = 30000; // what is forbidden now may be allowed after another login
+const LONGEST_MS = 15000; // a dead connection ends no request by itself for minutes
 const FINAL = [200, 404, 422]; // taken, or never to be taken
-const waiting = new Map(); // key -> who is to be told once it is sent
+const waiting = new Map(); // key -> the answer, and who is to be told once it is sent
 let busy = false;
 let timer = 0;
 
@@ -32,8 +34,9 @@ function write(entries) {
 // Keep an answer and send it; resolves with the server's reply, however long that takes.
 export function keepAnswer(address, fields) {
   const key = newKey();
-  write([...read(), { key, user: mine(), address, fields, at: Date.now() }]);
-  const sent = new Promise((resolve) => { waiting.set(key, resolve); });
+  const entry = { key, user: mine(), address, fields, at: Date.now() };
+  write([...read(), entry]);
+  const sent = new Promise((resolve) => { waiting.set(key, { entry, resolve }); });
   send();
   return sent;
 }
@@ -44,6 +47,7 @@ export function unsent() {
 
 export function startAnswers() {
   window.addEventListener("online", send);
+  window.addEventListener("storage", (event) => { if (event.key === STORE && gone()) send(); });
   if (unsent()) send();
 }
 
@@ -52,10 +56,16 @@ async function send() {
   busy = true;
   clearTimeout(timer);
   tell("sending");
+  const forbidden = new Set(); // they stay on the tablet, and keep no other from being sent
   for (;;) {
-    const entry = read().find((each) => each.user === mine());
+    const entry = read().find((each) => each.user === mine() && !forbidden.has(each.key)) || gone();
     if (!entry) break;
     const reply = await post(entry);
+    if (reply === "forbidden") {
+      if (waiting.has(entry.key) && !kept(entry.key)) waiting.delete(entry.key);
+      forbidden.add(entry.key);
+      continue;
+    }
     if (typeof reply === "string") {
       timer = setTimeout(send, AGAIN_MS);
       busy = false;
@@ -63,16 +73,25 @@ async function send() {
       return;
     }
     write(read().filter((each) => each.key !== entry.key));
-    const resolve = waiting.get(entry.key);
-    if (resolve) resolve(reply);
-    else if (!reply.ok) tell("refused", reply.error); // given on a page that was left
+    const told = waiting.get(entry.key);
     waiting.delete(entry.key);
+    if (told) told.resolve(reply);
+    else if (!reply.ok) tell("refused", reply.error); // given on a page that was left
   }
   busy = false;
-  tell("sent");
+  if (forbidden.size) timer = setTimeout(send, REFUSED_AGAIN_MS);
+  tell(forbidden.size ? "login" : "sent");
 }
 
-// The server's reply, or why the answer must be sent again: "offline" or "login".
+const kept = (key) => read().some((each) => each.key === key);
+
+// An answer that this page waits for and another tab has sent: sent again, it gets the same reply.
+function gone() {
+  return [...waiting.values()].map((told) => told.entry).find((entry) => !kept(entry.key));
+}
+
+// The server's reply, or why the answer must be sent again: "offline", "login", or "forbidden", which
+// is also said where somebody else has logged in.
 async function post(entry) {
   const content = new URLSearchParams(entry.fields);
   content.set("key", entry.key);
@@ -82,8 +101,10 @@ async function post(entry) {
       method: "POST",
       body: content,
       headers: { accept: "application/json", "x-mezoroi-user": entry.user },
+      signal: AbortSignal.timeout(LONGEST_MS),
     });
-    if (reply.status === 401 || reply.status === 403) return "login";
+    if (reply.status === 401) return "login";
+    if (reply.status === 403) return "forbidden";
     if (!FINAL.includes(reply.status)) return "offline";
     return { ok: reply.ok, ...(await reply.json()) };
   } catch {

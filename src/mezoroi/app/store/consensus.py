@@ -1,0 +1,84 @@
+"""What the graders of a session settle on, and the references that are made of it."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.store import jobs, references, runs
+from mezoroi.app.store.calibration import fruits_of
+from mezoroi.app.store.specimens import FRUIT
+from mezoroi.app.tables import now
+from mezoroi.app.tables_learning import CalibrationFruit, Specimen
+
+
+def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
+    """Keep the note of a fruit, unless it is as it was shown: another may have written since.
+
+    Parameters
+    ----------
+    noted : the note as the page showed it
+    """
+    if note != noted:
+        fruit.note = note[:2000]
+
+
+def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
+    """Keep what the graders agreed on for a fruit; None takes it back.
+
+    What the newest session settled on counts. A reference that was made of another grade goes: it
+    would teach what nobody agrees on.
+    """
+    fruit.consensus = grade
+    fruit.decided_by_id, fruit.decided_at = user_id, now()
+    session.flush()
+    query = select(CalibrationFruit).where(CalibrationFruit.specimen_id == fruit.specimen_id)
+    every = session.scalars(query.order_by(CalibrationFruit.session_id)).all()
+    specimen = session.get_one(Specimen, fruit.specimen_id)
+    specimen.consensus = next((one.consensus for one in reversed(every) if one.consensus), None)
+    outdated = [
+        one
+        for one in every
+        if one.reference_job is not None
+        and one.reference_job.payload["grade"] != specimen.consensus
+    ]
+    for one in outdated:
+        one.reference_job = None
+    if outdated or _is_other_reference(session, specimen):
+        payload = {"fruit_id": specimen.fruit_id}
+        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
+    session.flush()
+
+
+def _is_other_reference(session: Session, specimen: Specimen) -> bool:
+    """Whether somebody made a fruit a reference of another grade than its consensus."""
+    run = runs.active_run(session)
+    if run is None or specimen.fruit_id is None or specimen.consensus is None:
+        return False
+    made = references.of_fruits(session, run.id).get(specimen.fruit_id, [])
+    name = f"{FRUIT}{specimen.fruit_id}"
+    return any(one.name == name and one.grade != specimen.consensus for one in made)
+
+
+def make_references(session: Session, session_id: int, user_id: int) -> int:
+    """Queue every settled fruit that was sent to the app to become a reference; how many."""
+    made = 0
+    for fruit in fruits_of(session, session_id):
+        if not can_be_reference(fruit):
+            continue
+        payload = {"fruit_id": fruit.specimen.fruit_id, "grade": fruit.consensus}
+        fruit.reference_job = jobs.add_job(
+            session, jobs.ADD_REFERENCE, user_id=user_id, payload=payload
+        )
+        made += 1
+    return made
+
+
+def can_be_reference(fruit: CalibrationFruit) -> bool:
+    """Whether a settled fruit is not among the references yet, nor queued to be.
+
+    One that a newer session settled otherwise is no reference of this session's grade.
+    """
+    job = fruit.reference_job
+    is_new = fruit.specimen.fruit_id is not None and (job is None or job.state == "failed")
+    return is_new and fruit.consensus is not None and fruit.consensus == fruit.specimen.consensus

@@ -1,0 +1,100 @@
+"""What experts say of specimens, in verdicts and in sessions; what learners answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mezoroi.app.roles import Role
+from mezoroi.app.tables import GradingRow, User, Verdict
+from mezoroi.app.tables_learning import (
+    CalibrationFruit,
+    CalibrationSession,
+    Question,
+    Specimen,
+)
+
+_EXPERTS = [role.value for role in Role if role.covers(Role.EXPERT)]
+Said = tuple[int, str, str, datetime]
+"""Specimen, expert's id, grade and moment."""
+
+
+def labels(session: Session) -> dict[int, dict[str, str]]:
+    """By specimen, the grade by expert: each one's newest, in a verdict or a revealed session."""
+    newest: dict[int, dict[str, tuple[datetime, str]]] = {}
+    for specimen_id, user, grade, at in (*_in_verdicts(session), *_in_sessions(session)):
+        own = newest.setdefault(specimen_id, {})
+        if user not in own or at >= own[user][0]:
+            own[user] = (at, grade)
+    return {
+        specimen_id: {user: grade for user, (_, grade) in own.items()}
+        for specimen_id, own in newest.items()
+    }
+
+
+def agreed_grades(session: Session, ids: Iterable[int]) -> dict[int, str | None]:
+    """By specimen, the grade that experts agree on now, whichever run is active; None: disputed."""
+    from mezoroi.practice.fruits import Candidate, agreed_grade
+
+    columns = (Specimen.id, Specimen.name, Specimen.grade, Specimen.consensus)
+    said = labels(session)
+    found = {}
+    for row in session.execute(select(*columns).where(Specimen.id.in_(list(ids)))):
+        given = {**said.get(row.id, {}), **({"reference": row.grade} if row.grade else {})}
+        found[row.id] = agreed_grade(Candidate(str(row.id), row.name, given, row.consensus))
+    return found
+
+
+def answers(session: Session) -> dict[int, list[str]]:
+    """By specimen, what learners answered."""
+    query = select(Question.specimen_id, Question.given, func.count())
+    query = query.where(Question.given.is_not(None))
+    found: dict[int, list[str]] = {}
+    for row in session.execute(query.group_by(Question.specimen_id, Question.given)):
+        found.setdefault(row[0], []).extend([str(row[1])] * row[2])
+    return found
+
+
+def _in_verdicts(session: Session) -> Iterator[Said]:
+    """Each expert's newest revision on any grading of a fruit.
+
+    One that keeps the grade and the answer but has another mask or note says nothing new of the
+    grade: it counts from when that was given.
+    """
+    columns = (Verdict.answer, Verdict.own_grade, Verdict.mask, Verdict.note)
+    query = (
+        select(Specimen.id, Verdict.user_id, Verdict.created_at, *columns)
+        .join(GradingRow, Verdict.grading_id == GradingRow.id)
+        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
+        .join(User, Verdict.user_id == User.id)
+        .where(User.role.in_(_EXPERTS))
+        .order_by(Verdict.id)
+    )
+    newest: dict[tuple[int, int], tuple[str | None, datetime]] = {}
+    before: dict[tuple[int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for specimen_id, user_id, at, answer, grade, mask, note in session.execute(query):
+        one = specimen_id, user_id
+        said, beside = (answer or "", grade or ""), (mask or "", note)
+        last = before.get(one)
+        if last is None or last[0] != said or last[1] == beside:
+            newest[one] = grade, at
+        before[one] = said, beside
+    for (specimen_id, user_id), (grade, at) in newest.items():
+        if grade is not None:
+            yield specimen_id, str(user_id), grade, at
+
+
+def _in_sessions(session: Session) -> Iterator[Said]:
+    """Grades in revealed sessions, also those that are no longer kept for their own sake."""
+    query = (
+        select(CalibrationFruit.specimen_id, CalibrationFruit.given)
+        .join(CalibrationSession, CalibrationFruit.session_id == CalibrationSession.id)
+        .where(CalibrationSession.revealed_at.is_not(None))
+        .order_by(CalibrationSession.revealed_at)
+    )
+    for specimen_id, given in session.execute(query):
+        for user, (grade, moment) in given.items():
+            yield specimen_id, user, grade, datetime.fromisoformat(moment)

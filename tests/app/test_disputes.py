@@ -1,0 +1,131 @@
+"""A fruit that experts dispute neither teaches nor counts, however long ago they said so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mezoroi.app import practice_settings, progressing, teaching
+from mezoroi.app.roles import Role
+from mezoroi.app.store import fruits, practice, specimens, users, verdicts
+from mezoroi.app.tables_learning import CalibrationGrade, Specimen
+from tests.app.conftest import App
+from tests.app.learning import answer, begin, play, prepare, questions_on, send_fruits, truth_of
+from tests.app.sessions import fruits_on, open_session
+
+
+def taught(app: App, fruit_id: int) -> str | None:
+    """The grade that a fruit sent to the app teaches, or None."""
+    with app.services.database.read() as session:
+        found = teaching.teaching_fruits(session, teaching.active_standard(session))
+        (own,) = [i.id for i in specimens.known_specimens(session) if i.fruit_id == fruit_id]
+    return next((fruit.grade for fruit in found if int(fruit.id) == own), None)
+
+
+@pytest.fixture
+def fruit(ready: App, melons: Path) -> int:
+    """A fruit that was sent and prepared."""
+    file = sorted(melons.glob("captures/*/surface.png"))[0]
+    (fruit_id,) = send_fruits(ready, ready.client(Role.EXPERT), [file])
+    prepare(ready)
+    return fruit_id
+
+
+def say(app: App, role: Role, fruit_id: int, grade: str) -> None:
+    with app.services.database.read() as session:
+        grading = fruits.newest_grading(session, fruit_id)
+    assert grading is not None
+    form = {"grading_id": str(grading.id), "answer": "wrong", "own_grade": grade}
+    assert app.client(role).post(f"/fruits/{fruit_id}/verdict", data=form).status_code == 303
+
+
+def grade_in_session(app: App, fruit_id: int, grade: str) -> None:
+    """The expert grades a fruit blind in a session of its own, which is revealed."""
+    client = app.client(Role.EXPERT)
+    with app.services.database.read() as session:
+        (own,) = [i.id for i in specimens.known_specimens(session) if i.fruit_id == fruit_id]
+    address = open_session(client, way="hand", chosen=str(own))
+    (asked,) = fruits_on(client, address)
+    client.post(asked, data={"grade": grade})
+    assert client.post(f"{address}/reveal").status_code == 303
+
+
+def test_of_one_expert_the_newest_grade_counts(ready: App, fruit: int) -> None:
+    say(ready, Role.EXPERT, fruit, "A")
+    assert taught(ready, fruit) == "A"
+    grade_in_session(ready, fruit, "B")
+    assert taught(ready, fruit) == "B", "the blind grade of the session is newer"
+    with ready.services.database.write() as session:
+        grading = fruits.newest_grading(session, fruit)
+        user = users.find_user(session, "expert")
+        assert grading is not None and user is not None
+        verdicts.keep_mask(session, grading, user.id, "a-mask.png")
+    assert taught(ready, fruit) == "B", "a mask says nothing new of the grade"
+    say(ready, Role.EXPERT, fruit, "D")
+    assert taught(ready, fruit) == "D"
+    grade_in_session(ready, fruit, "B")
+    say(ready, Role.EXPERT, fruit, "D")
+    say(ready, Role.EXPERT, fruit, "D")
+    assert taught(ready, fruit) == "D", "said again"
+
+
+def test_a_dispute_outlasts_the_grades_it_came_from(ready: App, fruit: int) -> None:
+    say(ready, Role.ADMIN, fruit, "A")
+    say(ready, Role.EXPERT, fruit, "A")
+    grade_in_session(ready, fruit, "B")
+    assert taught(ready, fruit) is None
+    with ready.services.database.write() as session:
+        session.query(CalibrationGrade).delete()
+    assert taught(ready, fruit) is None
+
+
+def test_what_is_no_longer_agreed_counts_neither_in_progress_nor_for_the_certificate(
+    ready: App,
+) -> None:
+    with ready.services.database.write() as session:
+        settings = practice_settings.PracticeSettings(questions=4, test_fruits=1, test="post-test")
+        practice_settings.keep_settings(session, settings)
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    play(ready, client)
+    asked = questions_on(client, begin(client, "post-test"))
+    for question in asked:
+        answer(client, question, truth_of(ready, question))
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        before = progressing.progress_of(session, user.id)
+        place = practice.list_tests(session)["post-test"][0]
+    assert before.tests["post-test"].value == 1 and before.confusion.sum() == 8
+    with ready.services.database.write() as session:
+        session.get_one(Specimen, place.specimen_id).consensus = "DCBA"["ABCD".index(place.grade)]
+    with ready.services.database.read() as session:
+        view = progressing.progress_of(session, user.id)
+    assert view.confusion.sum() == 7 and view.rule.fruits == 3
+    assert view.shortfalls == [], "the others are enough"
+
+
+def test_a_fruit_that_fails_later_stays_in_its_test_and_session(ready: App, fruit: int) -> None:
+    ready.client(Role.ADMIN).post("/practice/tests")
+    newcomer, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    test = begin(newcomer, "pre-test")
+    with ready.services.database.read() as session:
+        (own,) = [i.id for i in specimens.known_specimens(session) if i.fruit_id == fruit]
+        tested = teaching.test_ids(session)
+    address = open_session(expert, way="hand", chosen=str(own))
+    with ready.services.database.write() as session:
+        for number in (own, *tested):
+            specimens.keep_prepared(session, number, 1, trouble="the picture is gone")
+    assert len(questions_on(newcomer, test)) == 4
+    (asked,) = fruits_on(expert, address)
+    assert expert.post(asked, data={"grade": "A"}).status_code == 303
+    expert.post(f"{address}/reveal")
+    assert expert.get(f"{address}/reveal").status_code == 200
+    assert expert.get(asked).status_code == 200
+    assert taught_not(ready, own), "but it teaches no more"
+
+
+def taught_not(app: App, specimen_id: int) -> bool:
+    with app.services.database.read() as session:
+        return specimen_id not in {item.id for item in specimens.known_specimens(session)}

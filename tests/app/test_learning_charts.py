@@ -1,0 +1,24 @@
+"""Charts of practice, by what stands in their SVG."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mezoroi.app.learning_charts import curve_svg
+from mezoroi.metrics.intervals import Interval
+from mezoroi.practice.progress import CurvePoint
+
+
+@pytest.mark.parametrize("blocks", [1, 8, 9, 12, 60])
+def test_labels_of_blocks_do_not_run_into_each_other(blocks: int) -> None:
+    points = [
+        CurvePoint(20 * n + 1, 20 * n + 20, Interval(0.5, 0.3, 0.7), 3.0) for n in range(blocks)
+    ]
+    svg = str(curve_svg(points, "share"))
+    labels = re.findall(r'<text x="([\d.]+)"[^>]*text-anchor="middle">(\d+-\d+)<', svg)
+    assert labels[0][1] == "1-20" and svg.count("<circle") == blocks
+    places = [float(x) for x, _ in labels]
+    for left, right, (_, text) in zip(places, places[1:], labels, strict=False):
+        assert right - left >= 9 * len(text), "a digit is 8 units wide at most"
