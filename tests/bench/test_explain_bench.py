@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.bench import explain_masks, explain_melons, explain_real, explain_speed
+from mezoroi.bench import (
+    explain_masks,
+    explain_melons,
+    explain_real,
+    explain_score,
+    explain_speed,
+)
 from mezoroi.bench.explain import PARTS, run_explain_bench
 from mezoroi.bench.explain_checks import check_method
 from mezoroi.bench.explain_own import own_table, score_own_maps
 from mezoroi.bench.explain_page import explain_page
-from mezoroi.bench.explain_score import false_alarms, maps_of, marked, score_method, score_trivial
+from mezoroi.bench.explain_score import (
+    Marked,
+    false_alarms,
+    maps_of,
+    marked,
+    score_method,
+    score_trivial,
+)
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.explaining import make_explainers
-from mezoroi.metrics import mean_iou
+from mezoroi.metrics import (
+    best_share,
+    best_threshold,
+    iou_per_map,
+    mask_boxes,
+    mean_iou,
+    trivial_maps,
+)
 from mezoroi.workflow import with_splits_of
 
 
@@ -67,6 +89,55 @@ def test_maps_are_scored_against_the_masks_of_their_grade(
     assert list(few.ids) == list(items.ids)[::4] and len(few.images) == len(few.masks)
     trivial = score_trivial(items, few)
     assert trivial["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).tolist())
+
+
+def _padded(count: int = 3) -> Marked:
+    """Pictures that fill the middle half of the network's input; the mask is their upper half."""
+    masks = np.zeros((count, 16, 16), bool)
+    masks[:, 4:8] = True
+    names = [str(number) for number in range(count)]
+    return Marked(
+        torch.zeros(count, 3, 16, 16), masks, ["D"] * count, names, names, [(4, 0, 8, 16)] * count
+    )
+
+
+def test_what_lies_beside_a_picture_is_not_scored() -> None:
+    items = _padded()
+    trivial = score_trivial(items, items)
+    assert trivial["whole image"]["iou"] == trivial["whole image"]["mass"] == [0.5] * 3
+    blob = trivial_maps((3, 8, 16))["centre blob"]
+    assert trivial["centre blob"]["iou"] == iou_per_map(blob, items.masks[:, 4:12]).tolist()
+    assert len(set(trivial["random map"]["mass"])) == 3
+    # A map of a method that marks all of the picture: what the border has changes nothing.
+    for beside in (-9.0, 0.2, 9.0):
+        maps = np.full((3, 16, 16), beside, np.float32)
+        maps[:, 4:8], maps[:, 8:12] = 3.0, 1.0
+        row = score_method("grad-cam", maps, items, maps, items, ([True] * 3,) * 2)
+        assert row["iou"] == [1.0] * 3 and row["mass"] == [0.75] * 3
+        assert row["localization_error"] == [0.0] * 3 and row["pointing"] == [1.0] * 3
+        shown = items.pictures(maps)
+        assert false_alarms(shown, shown, items.pictures(items.masks)) == [0.5] * 3
+
+
+def test_thresholds_of_pictures_are_those_of_whole_planes() -> None:
+    """Where pictures fill the input, the scores are the metrics' own."""
+    rng = np.random.default_rng(0)
+    items = replace(_padded(5), boxes=[(0, 0, 16, 16)] * 5, masks=rng.random((5, 16, 16)) < 0.3)
+    maps = (rng.random((5, 16, 16)) + items.masks).astype(np.float32)
+    row = score_method("grad-cam", maps, items, maps, items, ([True] * 5,) * 2)
+    threshold, value = best_threshold(maps, items.masks, raw=True)
+    assert row["threshold"] == threshold and np.mean(row["iou_best"]) == pytest.approx(value)
+    assert row["share"] == best_share(maps, mask_boxes(items.masks), [True] * 5)
+
+
+def test_maps_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU has not done yet is not left out of the time."""
+    waited: list[object] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    explain_score._now(torch.device("cpu"))
+    assert waited == []
+    explain_score._now(torch.device("cuda"))
+    assert waited == [torch.device("cuda")]
 
 
 def test_a_run_of_ones_own_is_scored_against_the_masks_of_its_data(
