@@ -88,7 +88,7 @@ def score_maps(
             continue
         cells = torch.from_numpy(predictions.maps[index : index + 1, [surface.index(item.grade)]])
         chosen.append(index)
-        top, left, height, width = picture_box(*mask.shape, *size)
+        top, left, height, width = picture_box(mask.shape[0], mask.shape[1], *size)
         picture = slice(top, top + height), slice(left, left + width)
         maps.append(upsample_maps(cells, *size, wraps)[0, 0].numpy()[picture])
         masks.append(fit_mask(mask, *size)[picture])

@@ -17,10 +17,12 @@ import mezoroi as mz
 from mezoroi.bench import (
     explain_masks,
     explain_melons,
+    explain_own,
     explain_real,
     explain_score,
     explain_speed,
 )
+from mezoroi.bench import explain_page as explain_page_module
 from mezoroi.bench.explain import PARTS, run_explain_bench
 from mezoroi.bench.explain_checks import check_method
 from mezoroi.bench.explain_own import own_table, score_own_maps
@@ -153,8 +155,35 @@ def test_a_run_of_ones_own_is_scored_against_the_masks_of_its_data(
     assert row["iou"] == pytest.approx(mean_iou(maps, items.masks))
     assert row["iou_interval"][0] <= row["iou"] <= row["iou_interval"][1]
     assert rows["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).mean())
+    assert set(row["per_grade"]) == set(items.grades) and not any(row["undefined"].values())
+    own = [
+        mask.mean() for mask, grade in zip(items.masks, items.grades, strict=True) if grade == "D"
+    ]
+    assert rows["whole image"]["per_grade"]["D"]["iou"] == pytest.approx(np.mean(own))
+    assert rows["whole image"]["per_grade"]["D"]["count"] == len(own)
     lines = own_table(rows).splitlines()
-    assert len(lines) == 1 + len(rows) and f"{row['iou']:.3f}" in lines[1]
+    assert f"{row['iou']:.3f}" in lines[1] and f"D ({len(own)})" in lines[len(rows) + 2]
+    assert f"{row['per_grade']['D']['iou']:.3f}" in lines[len(rows) + 3]
+
+
+def test_what_is_undefined_is_counted() -> None:
+    items = _padded(4)
+    maps = np.full((4, 16, 16), -1.0, np.float32)  # nothing speaks for the grade
+    maps[0, 4:8] = 1.0
+    scores = score_method("grad-cam", maps, items, maps, items, ([True] * 4,) * 2)
+    row = {**explain_own._summary(scores), "milliseconds": 1.0}
+    assert row["undefined"]["mass"] == 3 and row["undefined"]["iou"] == 0
+    assert row["mass"] == 1 and row["per_grade"]["D"]["mass"] == 1
+    assert own_table({"grad-cam": row}).splitlines()[-1] == "undefined of 4, grad-cam: mass 3"
+
+
+def test_the_page_has_every_grade() -> None:
+    cell = {"iou": [0.5, 0.7, 0.1, None], "grades": ["A", "A", "D", "D"]}
+    older = {"iou": [0.5, 0.7, 0.1, None]}
+    text = explain_page_module._grade_table({"cam": [cell, cell], "lime": [], "lost": [older]})
+    assert text.splitlines()[0] == "| mIoU at 0.5 | A | D |"
+    assert text.splitlines()[2:] == ["| cam | 0.600 | 0.100 (2 undefined) |"]
+    assert explain_page_module._grade_table({"cam": [older]}) == ""
 
 
 def test_data_without_masks_cannot_be_scored(

@@ -43,7 +43,7 @@ def object_boxes(cams: Tensor, share: float = 0.3) -> tuple[Tensor, Tensor]:
     found = torch.from_numpy(map_boxes(fine.cpu().numpy(), share)).float()
     flat = cams.flatten(1)
     contrast = flat.amax(dim=1) - flat.amin(dim=1)
-    lost = found.isnan().any(dim=1) | (contrast <= 1e-6 * flat.abs().amax(dim=1)).cpu()
+    lost = (~found.isfinite()).any(dim=1) | (contrast <= 1e-6 * flat.abs().amax(dim=1)).cpu()
     sides = torch.tensor([width, height, width, height])
     # Values lie at the start of their places, see `CELLS`; what reaches the far edge ends there.
     boxes = torch.where(found == sides, found, found - 0.5).clamp_min(0) / sides

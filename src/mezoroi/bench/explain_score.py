@@ -270,9 +270,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _boxes(maps: Pictures, share: float) -> NDArray[np.float64]:
-    """(N, 4) boxes of maps; none is found where no share could be chosen."""
+    """(N, 4) boxes of maps; undefined where no share could be chosen."""
     if math.isnan(share):
-        return np.full((len(maps), 4), np.nan)
+        return np.full((len(maps), 4), np.inf)
     return np.concatenate([map_boxes(one[None], share) for one in maps])
 
 
