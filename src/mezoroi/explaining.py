@@ -27,7 +27,7 @@ from mezoroi.explain import (
     explain_together,
 )
 from mezoroi.explain.adapting import AdaptingGradCAM
-from mezoroi.files import folder_names, write_arrays, write_bytes, write_json
+from mezoroi.files import content_hash, folder_names, write_arrays, write_bytes, write_json
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
@@ -121,7 +121,7 @@ def explain_to_folder(
             else:
                 fitted = fit_image(graded.surface, size.height, size.width)
                 folder = out / names[number]
-                maps, found = _explain(grader, explainers, graded, fitted, grade, folder)
+                maps, found = _explain(grader, explainers, graded, fitted, grade, path, folder)
                 for name, values in maps.items():
                     tops[name].append(float(values.max()))
                 results.append(found)
@@ -204,11 +204,23 @@ def make_explainers(
                 "adapting-grad-cam learns from training fruits: give them with --training, "
                 f"or use {', '.join(name for name in EXPLAINERS if name != learner.name)}"
             )
-        images, labels = _training_images(grader, training)
+        images, labels, contents = _training_images(grader, training)
         progress("learning", 0, 1)
-        learner.fit(images, labels)
+        bank = learner.fit(images, labels)
+        learner.bank = replace(bank, contents=contents)
         progress("learning", 1, 1)
     return explainers
+
+
+def untaught(explainers: Mapping[str, Explainer], content: str) -> dict[str, Explainer]:
+    """Explainers that did not learn from an image, told by the hash of its file."""
+    chosen = dict(explainers)
+    for name, one in explainers.items():
+        if isinstance(one, AdaptingGradCAM) and one.bank is not None and one.bank.contents:
+            bank = one.bank.without(content)
+            if bank is not one.bank:
+                chosen[name] = one.with_bank(bank)
+    return chosen
 
 
 def grade_target(grader: Grader, grade: str) -> Similarity:
@@ -229,11 +241,24 @@ def head_weights(grader: Grader) -> torch.Tensor:
         return (scores / 2).T.clone()
 
 
-def _training_images(grader: Grader, training: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """Up to `BANK_PER_GRADE` training fruits of each surface grade, with its number."""
+def _training_images(
+    grader: Grader, training: Dataset
+) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
+    """Up to `BANK_PER_GRADE` training fruits of each surface grade, its number, and their hashes.
+
+    Raises
+    ------
+    MezoroiError
+        If there is none.
+    """
     surface = grader.bundle.trained_standard.surface_grades
     known = [item for item in training if item.grade in surface]
-    learning = [item for item in known if item.split in (None, "train")] or known
+    learning = [item for item in known if item.split in (None, "train")]
+    if not learning:
+        raise MezoroiError(
+            "the dataset holds no fruit that the grader was trained with, of a grade with a "
+            "place on the surface: give that of its training with --training"
+        )
     rows = [
         item
         for grade in surface
@@ -244,7 +269,14 @@ def _training_images(grader: Grader, training: Dataset) -> tuple[torch.Tensor, t
     images = FruitImages(chosen, size.height, size.width, megabytes=0).images(
         list(range(len(rows)))
     )
-    return images, torch.tensor([surface.index(item.grade) for item in rows])
+    contents = tuple(content_hash(item.image) for item in rows)
+    return images, torch.tensor([surface.index(item.grade) for item in rows]), contents
+
+
+def _content(path: Path) -> str:
+    """Hash of a fruit's picture; of a capture that is still to be unrolled there is none."""
+    picture = path / SURFACE_NAME if path.is_dir() else path
+    return content_hash(picture) if picture.is_file() else ""
 
 
 def _fruits(
@@ -278,6 +310,7 @@ def _explain(
     grading: Grading,
     fitted: FittedImage,
     grade: str | None,
+    path: Path,
     folder: Path,
 ) -> tuple[dict[str, np.ndarray], Explained]:
     surface = grader.bundle.trained_standard.surface_grades
@@ -285,6 +318,7 @@ def _explain(
         similar = {name: value for name, value in grading.similarity.items() if name in surface}
         grade = grading.grade if grading.grade in surface else max(similar, key=similar.__getitem__)
     image = to_tensor([fitted.pixels])
+    explainers = untaught(explainers, _content(path))
     target = grade_target(grader, grade)
     maps: dict[str, np.ndarray] = {}
     times: dict[str, float] = {}

@@ -21,7 +21,8 @@ from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.explain import Explainer, explain_together
-from mezoroi.explaining import grade_target
+from mezoroi.explaining import grade_target, untaught
+from mezoroi.files import content_hash
 from mezoroi.grader import Grader
 from mezoroi.metrics import (
     iou_per_map,
@@ -56,6 +57,7 @@ class Marked:
     grades : the explained grade of each
     ids, specimens : of each
     boxes : (top, left, height, width) that each picture fills; the rest repeats its border
+    contents : hash of each one's file; none may teach a method about itself
     """
 
     images: Tensor
@@ -64,6 +66,7 @@ class Marked:
     ids: Sequence[str]
     specimens: Sequence[str]
     boxes: Sequence[tuple[int, int, int, int]]
+    contents: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,6 +114,7 @@ def marked(grader: Grader, dataset: Dataset, grade: str | None = None) -> Marked
         [item.id for item in items],
         [item.specimen for item in items],
         [(image.top, image.left, image.height, image.width) for image in fitted],
+        [content_hash(item.image) for item in items],
     )
 
 
@@ -133,8 +137,11 @@ def maps_of(
     for number in range(len(items)):
         image = items.images[number : number + 1].to(grader.device)
         targets = {name: [grade_target(grader, items.grades[number])]}
+        chosen: dict[str, Explainer] = {name: explainer}
+        if items.contents:
+            chosen = untaught(chosen, items.contents[number])
         start = _now(grader.device)
-        raw = explain_together({name: explainer}, image, targets)[name]
+        raw = explain_together(chosen, image, targets)[name]
         spent = _now(grader.device) - start
         if number <= _TIMED:
             seconds.append(spent)

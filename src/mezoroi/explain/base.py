@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -163,6 +163,6 @@ def checked_count(name: str, value: int, least: int = 1) -> int:
     MezoroiError
         If it is not.
     """
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, (int, np.integer)) or value < least:
         raise MezoroiError(f"{name} is {value}: give a whole number of at least {least}")
     return int(value)

@@ -34,7 +34,7 @@ def map_boxes(maps: ArrayLike, share: float) -> NDArray[np.float64]:
         raise MezoroiError(
             f"maps {values.shape} at share {share}: give (N, H, W) and 0 < share < 1"
         )
-    undefined = ~np.isfinite(values).all(axis=(1, 2))
+    undefined = np.asarray(~np.isfinite(values).all(axis=(1, 2)))
     values = np.where(undefined[:, None, None], 0, values)
     tops = values.max(axis=(1, 2), keepdims=True, initial=0)
     boxes = mask_boxes((values > share * tops) & (tops > 0))

@@ -140,7 +140,7 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
             f"boxes {found.shape}, true_boxes {true.shape} and correct_class {right.shape} "
             "do not match: give one of each per image"
         )
-    undefined = np.isinf(found).any(axis=1)
+    undefined = np.asarray(np.isinf(found).any(axis=1))
     found = np.where(undefined[:, None], np.nan, found)
     sides = np.minimum(found[:, 2:], true[:, 2:]) - np.maximum(found[:, :2], true[:, :2])
     overlap = np.maximum(sides, 0).prod(axis=1)
