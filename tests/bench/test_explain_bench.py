@@ -39,6 +39,7 @@ from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
+from mezoroi.explain import create
 from mezoroi.explaining import make_explainers
 from mezoroi.metrics import (
     best_share,
@@ -54,6 +55,16 @@ from mezoroi.workflow import with_splits_of
 def test_the_page_says_what_was_not_run(tmp_path: Path) -> None:
     page = explain_page({name: Ledger(tmp_path / f"{name}.jsonl") for name in PARTS})
     assert page.count(MISSING) > 10
+
+
+def test_the_page_says_what_each_method_reads(grader: mz.Grader) -> None:
+    page = explain_page({name: Ledger(Path(f"{name}.jsonl")) for name in PARTS})
+    assert "| cam | last stage |" in page and "| dist-cam | feature map |" in page
+    read = {"feature map": "encoder", "last stage": "encoder.deep_stages"}
+    options = {"dist-cam": {"reference": grader.bundle.prototypes.features}}
+    for name in ("grad-cam", "adapting-grad-cam", "dist-cam"):
+        explainer = create(name, grader.network, **options.get(name, {}))
+        assert explainer._layer == read[explain_melons.LAYERS[name]]  # type: ignore[attr-defined]
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,14 @@ from mezoroi.progress import Progress, silent
 OPTIONS: dict[str, dict[str, Any]] = {"occlusion": dict(OCCLUSION_PRESETS["coarse"])}
 SLOW = {"lime": 4}
 """Methods that see every k-th melon only."""
+LAYERS = {
+    "activation-map": "class channels",
+    "cam": "last stage",
+    "grad-cam": "feature map",
+    "adapting-grad-cam": "feature map",
+    "dist-cam": "feature map",
+}
+"""What each method weighs; the feature map is finer than the last stage behind it."""
 TRIVIAL = "trivial"
 
 

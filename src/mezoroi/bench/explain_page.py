@@ -62,7 +62,13 @@ def _melon_section(ledger: Ledger) -> str:
     rows = [_row(name, found[name]) for name in EXPLAINERS]
     rows += [_row(name, [cell[name] for cell in trivial], trivial=True) for name in names]
     more = [
-        [name, _mean(found[name], "localization_error"), _checks(found[name]), _ms(found[name])]
+        [
+            name,
+            explain_melons.LAYERS.get(name, ""),
+            _mean(found[name], "localization_error"),
+            _checks(found[name]),
+            _ms(found[name]),
+        ]
         for name in EXPLAINERS
     ]
     return "\n".join(
@@ -82,9 +88,18 @@ def _melon_section(ledger: Ledger) -> str:
             "*Localization error*: wrong grade, or a box with IoU below 0.5 (Dist-CAM's table 1: "
             "CAM 56.2 %, Dist-CAM 54.7 %). *Shuffled*: rank correlation with the map after all "
             "weights were shuffled, near 0 is good. *Noisy*: the same with 2 % noise on the "
-            "image, near 1 is good. *Deletion*, *insertion*: areas, low and high are good.\n",
+            "image, near 1 is good. *Deletion*, *insertion*: areas, low and high are good. "
+            f"*Reads*: the feature map has cells of {config.model.stride} pixels, and the class "
+            "channels lie on it; the last stage behind it has coarser cells, and is what the "
+            "published CAM, Grad-CAM and Dist-CAM read.\n",
             table(
-                ["map", "localization error", "shuffled, noisy, deletion, insertion", "ms per map"],
+                [
+                    "map",
+                    "reads",
+                    "localization error",
+                    "shuffled, noisy, deletion, insertion",
+                    "ms per map",
+                ],
                 more,
             ),
         ]
@@ -97,7 +112,8 @@ def _real_section(ledger: Ledger) -> str:
         "Photos of steel (`sd_saliency_900`) and of magnetic tiles (`magnetic_tile`, split by "
         f"tile) with an expert's mask of the defect; settings {', '.join(explain_real.BUDGET)}. "
         "*False alarm*: share of a defect-free tile marked for its likeliest defect, at the best "
-        "threshold on the raw values of the validation defects.\n",
+        "threshold on the raw values of the validation defects. The methods read the layers named "
+        "above.\n",
     ]
     config = explain_real.real_config()
     for name in explain_real.SETS:
