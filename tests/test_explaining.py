@@ -14,7 +14,8 @@ import mezoroi as mz
 from mezoroi import cli
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import EXPLAINERS
-from mezoroi.explaining import choose_explainers, explain_to_folder, make_explainers
+from mezoroi.explainers import choose_explainers, make_explainers
+from mezoroi.explaining import explain_to_folder
 from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png
 from mezoroi.workflow import with_splits_of
 

@@ -46,6 +46,7 @@ HOUSE = (
     "workflow",
     "reliability_runs",
     "captures",
+    "explainers",
     "explaining",
     "outputs",
     "app",

@@ -47,9 +47,10 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show why: maps of several methods side by side, and as numbers."""
-    from mezoroi import explaining
     from mezoroi.datasets import load_dataset
     from mezoroi.explain import OCCLUSION_PRESETS
+    from mezoroi.explainers import choose_explainers
+    from mezoroi.explaining import explain_to_folder
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
     from mezoroi.workflow import with_splits_of
@@ -64,10 +65,8 @@ def explain(
         "lime": {"num_samples": samples, "seed": seed},
     }
     with console.progress() as report:
-        explainers, skipped = explaining.choose_explainers(
-            grader, method, learning, options, report
-        )
-        results = explaining.explain_to_folder(
+        explainers, skipped = choose_explainers(grader, method, learning, options, report)
+        results = explain_to_folder(
             grader,
             sources,
             out,

@@ -40,7 +40,7 @@ from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import create
-from mezoroi.explaining import make_explainers
+from mezoroi.explainers import make_explainers
 from mezoroi.metrics import (
     best_share,
     best_threshold,

@@ -8,7 +8,7 @@ import torch
 import mezoroi as mz
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import OCCLUSION_PRESETS, Similarity, create, explain_together
-from mezoroi.explaining import grade_target, head_weights
+from mezoroi.explainers import grade_target, head_weights
 from mezoroi.maps import activation_map
 from mezoroi.models import Encoder, GradingModel
 from mezoroi.models.preprocess import to_tensor

@@ -14,7 +14,7 @@ from mezoroi.bench.explain_score import Marked, Planes, maps_of
 from mezoroi.datasets import Dataset
 from mezoroi.explain import randomised
 from mezoroi.explain.subject import Subject
-from mezoroi.explaining import grade_target, make_explainers
+from mezoroi.explainers import grade_target, make_explainers
 from mezoroi.grader import Grader
 from mezoroi.metrics import deletion_auc, insertion_auc, map_correlation
 from mezoroi.models import GradingModel

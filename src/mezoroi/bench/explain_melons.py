@@ -25,7 +25,7 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits, hold_out_per_grade, load_dataset
 from mezoroi.datasets.melons import GENERATOR_VERSION, write_melons
 from mezoroi.explain import EXPLAINERS, OCCLUSION_PRESETS
-from mezoroi.explaining import make_explainers
+from mezoroi.explainers import make_explainers
 from mezoroi.progress import Progress, silent
 
 OPTIONS: dict[str, dict[str, Any]] = {"occlusion": dict(OCCLUSION_PRESETS["coarse"])}

@@ -20,7 +20,7 @@ from mezoroi.bench.explain_score import (
 )
 from mezoroi.datasets import Dataset, load_dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.explaining import choose_explainers
+from mezoroi.explainers import choose_explainers
 from mezoroi.grader import Grader
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.progress import Progress, silent

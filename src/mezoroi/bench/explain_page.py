@@ -217,7 +217,8 @@ def _exact_section(ledger: Ledger) -> str:
 def _row(name: str, cells: Sequence[Cell], trivial: bool = False) -> list[str]:
     if not cells:
         return [name, MISSING, *[""] * (len(_HEAD) - 1)]
-    thresholds = ", ".join(f"{cell['threshold']:.2f}" for cell in cells)
+    chosen = [cell["threshold"] for cell in cells]
+    thresholds = ", ".join("undefined" if one is None else f"{one:.2f}" for one in chosen)
     return [
         f"*{name}*" if trivial else name,
         _mean(cells, "iou"),

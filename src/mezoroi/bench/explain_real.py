@@ -25,7 +25,7 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, complete_splits
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import EXPLAINERS, OCCLUSION_PRESETS
-from mezoroi.explaining import make_explainers
+from mezoroi.explainers import make_explainers
 from mezoroi.grader import Grader
 from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent

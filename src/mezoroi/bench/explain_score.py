@@ -21,7 +21,7 @@ from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.explain import Explainer, explain_together
-from mezoroi.explaining import grade_target, untaught
+from mezoroi.explainers import grade_target, untaught
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader
 from mezoroi.metrics import (
