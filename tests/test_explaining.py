@@ -14,8 +14,10 @@ import mezoroi as mz
 from mezoroi import cli
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import EXPLAINERS
-from mezoroi.explaining import choose_explainers, explain_to_folder, make_explainers
+from mezoroi.explainers import choose_explainers, make_explainers
+from mezoroi.explaining import explain_to_folder
 from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png
+from mezoroi.workflow import with_splits_of
 
 PASS = "activation-map,grad-cam,dist-cam"
 
@@ -115,6 +117,48 @@ def test_a_plain_softmax_grader_has_cam(dataset: mz.Dataset, tiny, tmp_path: Pat
     explainers, skipped = choose_explainers(grader, "all", None, {})
     assert "cam" in explainers
     assert [line.split()[0] for line in skipped] == ["activation-map", "adapting-grad-cam"]
+
+
+def test_a_fruit_is_not_its_own_nearest_training_fruit(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mezoroi import explaining
+
+    learning = with_splits_of(grader, dataset)
+    taught = [item for item in learning.select("train") if item.grade in "ABD"]
+    explainers = make_explainers(grader, ["adapting-grad-cam"], learning)
+    bank = explainers["adapting-grad-cam"].bank  # type: ignore[attr-defined]
+    assert len(bank.features) == len(taught)  # val, calibration and test teach nothing
+    seen = []
+    together = explaining.explain_together
+
+    def noted(chosen, image, targets):
+        seen.append(chosen["adapting-grad-cam"].bank)
+        return together(chosen, image, targets)
+
+    monkeypatch.setattr(explaining, "explain_together", noted)
+    other = next(item for item in learning if item.split != "train" and item.grade == "D")
+    sources = [item.image.parent for item in (taught[0], other)]
+    explain_to_folder(grader, sources, tmp_path, explainers, grade="D")
+    assert [len(bank.features) - len(one.features) for one in seen] == [1, 0]
+    left = set(bank.contents) - set(seen[0].contents)
+    assert len(left) == 1 and explainers["adapting-grad-cam"].bank is bank  # type: ignore[attr-defined]
+
+
+def test_only_training_fruits_teach(
+    run_dir: Path, melons: Path, dataset: mz.Dataset, tmp_path: Path, capsys
+) -> None:
+    strange = tmp_path / "strange"
+    for grade in "ABCD":
+        (strange / grade).mkdir(parents=True)
+        pixels = np.full((64, 128, 3), 20 + 40 * ord(grade) % 200, np.uint8)
+        for number in range(2):
+            Image.fromarray(pixels + number).save(strange / grade / f"{number}.png")
+    source = melons / "captures" / "melon-0001"
+    options = ("--method", "adapting-grad-cam", "-o", tmp_path / "out")
+    assert run("explain", run_dir, source, "--training", strange, *options) == 2
+    assert "no fruit that the grader was trained with" in capsys.readouterr().err
+    assert run("explain", run_dir, source, "--training", melons, *options) == 0
 
 
 def test_a_sheet_has_one_scale_per_method_and_the_experts_outline() -> None:

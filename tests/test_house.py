@@ -48,6 +48,7 @@ HOUSE = (
     "workflow",
     "reliability_runs",
     "captures",
+    "explainers",
     "explaining",
     "outputs",
     "app",

@@ -36,7 +36,7 @@ def explain(
         str | None, typer.Option(help="Grade to explain; default the one decided.")
     ] = None,
     training: Annotated[
-        Path | None, typer.Option(help="Dataset that adapting-grad-cam learns from.")
+        Path | None, typer.Option(help="Dataset whose training fruits teach adapting-grad-cam.")
     ] = None,
     windows: Annotated[
         Windows, typer.Option(help="Of occlusion: 11 by 2, 24 by 8 or 32 by 16 pixels.")
@@ -47,24 +47,26 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show why: maps of several methods side by side, and as numbers."""
-    from mezoroi import explaining
     from mezoroi.datasets import load_dataset
     from mezoroi.explain import OCCLUSION_PRESETS
+    from mezoroi.explainers import choose_explainers
+    from mezoroi.explaining import explain_to_folder
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
+    from mezoroi.workflow import with_splits_of
 
     console = Console(as_json)
     grader = Grader.load(run)
-    learning = load_dataset(training, trainable=False) if training is not None else None
+    learning = None
+    if training is not None:
+        learning = with_splits_of(grader, load_dataset(training, trainable=False))
     options = {
         "occlusion": OCCLUSION_PRESETS[windows.value],
         "lime": {"num_samples": samples, "seed": seed},
     }
     with console.progress() as report:
-        explainers, skipped = explaining.choose_explainers(
-            grader, method, learning, options, report
-        )
-        results = explaining.explain_to_folder(
+        explainers, skipped = choose_explainers(grader, method, learning, options, report)
+        results = explain_to_folder(
             grader,
             sources,
             out,

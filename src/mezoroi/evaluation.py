@@ -14,8 +14,8 @@ from mezoroi.maps import upsample_maps
 from mezoroi.metrics.grading import grading_report
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.metrics.maps import iou_per_map
-from mezoroi.metrics.trivial import trivial_maps
-from mezoroi.models.preprocess import fit_mask
+from mezoroi.metrics.trivial import trivial_maps_each
+from mezoroi.models.preprocess import fit_mask, picture_box
 from mezoroi.progress import Progress, silent
 
 SECONDARY = "secondary"
@@ -72,7 +72,8 @@ def score_maps(
 ) -> dict[str, Any] | None:
     """IoU of the activation map of the true grade at 0.5 with the expert's mask.
 
-    Both are compared at the network's input size. Observations without a mask for their grade are
+    Both are compared at the network's input size, within the picture: what repeats its border
+    beside it is no answer to anything. Observations without a mask for their grade are
     left out and counted.
     """
     surface = grader.bundle.trained_standard.surface_grades
@@ -87,15 +88,24 @@ def score_maps(
             continue
         cells = torch.from_numpy(predictions.maps[index : index + 1, [surface.index(item.grade)]])
         chosen.append(index)
-        maps.append(upsample_maps(cells, *size, wraps)[0, 0].numpy())
-        masks.append(fit_mask(mask, *size))
+        top, left, height, width = picture_box(mask.shape[0], mask.shape[1], *size)
+        picture = slice(top, top + height), slice(left, left + width)
+        maps.append(upsample_maps(cells, *size, wraps)[0, 0].numpy()[picture])
+        masks.append(fit_mask(mask, *size)[picture])
     if not chosen:
         return None
-    truth = np.stack(masks)
     grades = np.array([dataset.observations[index].grade for index in chosen])
     groups = np.array(dataset.specimens)[chosen]
-    rows = {"activation map": np.stack(maps), **trivial_maps(truth.shape)}
-    scores = {name: iou_per_map(values, truth, raw=False) for name, values in rows.items()}
+    rows = {"activation map": maps, **trivial_maps_each([mask.shape for mask in masks])}
+    scores = {
+        name: np.concatenate(
+            [
+                iou_per_map(one[None], mask[None], raw=False)
+                for one, mask in zip(values, masks, strict=True)
+            ]
+        )
+        for name, values in rows.items()
+    }
     interval = bootstrap_interval(
         np.nanmean, groups, scores["activation map"], n_resamples=n_resamples
     )

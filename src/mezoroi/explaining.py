@@ -18,27 +18,19 @@ from mezoroi.datasets import Dataset, Observation, load_dataset
 from mezoroi.datasets.folders import MASKS_FOLDER
 from mezoroi.datasets.manifest import MANIFEST_NAMES, TABLE_SUFFIXES
 from mezoroi.errors import MezoroiError
-from mezoroi.explain import (
-    EXPLAINERS,
-    Explainer,
-    PassExplainer,
-    Similarity,
-    create,
-    explain_together,
-)
-from mezoroi.explain.adapting import AdaptingGradCAM
-from mezoroi.files import folder_names, write_arrays, write_bytes, write_json
+from mezoroi.explain import Explainer, PassExplainer, explain_together
+from mezoroi.explainers import grade_target, untaught
+from mezoroi.files import content_hash, folder_names, write_arrays, write_bytes, write_json
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.progress import Progress, silent
 from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png, shown_photo
-from mezoroi.training import FruitImages, InputSize
+from mezoroi.training import InputSize
 
 EXPLAIN_JSON = "explain.json"
 MAPS_NPZ = "maps.npz"
 SHEET_PNG = "methods.png"
-BANK_PER_GRADE = 50
 _SCALE_SHARE = 0.9
 
 
@@ -91,7 +83,7 @@ def explain_to_folder(
     grader : a loaded grader
     sources : paths as `find_sources` takes them, or datasets with masks, whose outlines are drawn
     out : receives ``NAME/methods.png``, ``NAME/maps.npz`` and ``explain.json``
-    explainers : by name, from `make_explainers`
+    explainers : by name, from `mezoroi.explainers`
     grade : the grade to explain; default the one decided, or, where that is judged on the outline,
         the most similar surface grade
     language : ``ja`` or ``en``, of the sheets
@@ -121,7 +113,7 @@ def explain_to_folder(
             else:
                 fitted = fit_image(graded.surface, size.height, size.width)
                 folder = out / names[number]
-                maps, found = _explain(grader, explainers, graded, fitted, grade, folder)
+                maps, found = _explain(grader, explainers, graded, fitted, grade, path, folder)
                 for name, values in maps.items():
                     tops[name].append(float(values.max()))
                 results.append(found)
@@ -144,107 +136,10 @@ def explain_to_folder(
     return results
 
 
-def choose_explainers(
-    grader: Grader,
-    methods: str,
-    training: Dataset | None,
-    options: Mapping[str, Mapping[str, Any]],
-    progress: Progress = silent,
-) -> tuple[dict[str, Explainer], list[str]]:
-    """Explainers by their names with commas between them, or ``all`` that suit the grader.
-
-    Returns
-    -------
-    the explainers, and a line on each that does not suit
-    """
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    if names != ["all"]:
-        if not names:
-            raise MezoroiError(f"no method is named: use {', '.join(EXPLAINERS)}")
-        return make_explainers(grader, names, training, options, progress), []
-    explainers: dict[str, Explainer] = {}
-    skipped = []
-    for name in EXPLAINERS:
-        try:
-            explainers |= make_explainers(grader, [name], training, options, progress)
-        except MezoroiError as error:
-            skipped.append(f"{name} is left out: {error}")
-    return explainers, skipped
-
-
-def make_explainers(
-    grader: Grader,
-    methods: Sequence[str],
-    training: Dataset | None = None,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
-    progress: Progress = silent,
-) -> dict[str, Explainer]:
-    """Explainers of a grader's network, whose class numbers are its surface grades.
-
-    Raises
-    ------
-    MezoroiError
-        As `create`, and where adapting-grad-cam has nothing to learn from.
-    """
-    standard = grader.bundle.trained_standard
-    rows = [standard.grades.index(grade) for grade in standard.surface_grades]
-    given: dict[str, dict[str, Any]] = {
-        "dist-cam": {"reference": grader.bundle.prototypes.features[rows].to(grader.device)}
-    }
-    if "cam" in methods:
-        given["cam"] = {"head": head_weights(grader)[rows]}
-    explainers = {}
-    for name in methods:
-        chosen = {**given.get(name, {}), **(options or {}).get(name, {})}
-        explainers[name] = create(name, grader.network, **chosen)
-    learner = explainers.get("adapting-grad-cam")
-    if isinstance(learner, AdaptingGradCAM) and learner.bank is None:
-        if training is None:
-            raise MezoroiError(
-                "adapting-grad-cam learns from training fruits: give them with --training, "
-                f"or use {', '.join(name for name in EXPLAINERS if name != learner.name)}"
-            )
-        images, labels = _training_images(grader, training)
-        progress("learning", 0, 1)
-        learner.fit(images, labels)
-        progress("learning", 1, 1)
-    return explainers
-
-
-def grade_target(grader: Grader, grade: str) -> Similarity:
-    """Similarity of a surface with a surface grade, as a target for every method."""
-    standard = grader.bundle.trained_standard
-    number = standard.grades.index(grade)
-    reference = grader.bundle.prototypes.embeddings[number, : grader.network.surface_dim]
-    return Similarity(reference, standard.surface_grades.index(grade))
-
-
-def head_weights(grader: Grader) -> torch.Tensor:
-    """(G, D) weights of the trained head's scores on the embedding, up to a factor per grade."""
-    with torch.inference_mode():
-        head, width = grader.bundle.head, grader.network.embedding_dim
-        axes = torch.eye(width, device=grader.device)
-        # Scores are linear in the embedding, or in its direction: differences give the weights.
-        scores = head.get_logits(axes) - head.get_logits(-axes)  # type: ignore[operator]
-        return (scores / 2).T.clone()
-
-
-def _training_images(grader: Grader, training: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """Up to `BANK_PER_GRADE` training fruits of each surface grade, with its number."""
-    surface = grader.bundle.trained_standard.surface_grades
-    known = [item for item in training if item.grade in surface]
-    learning = [item for item in known if item.split in (None, "train")] or known
-    rows = [
-        item
-        for grade in surface
-        for item in [one for one in learning if one.grade == grade][:BANK_PER_GRADE]
-    ]
-    size = grader.bundle.size
-    chosen = Dataset(tuple(rows), training.standard, training.root)
-    images = FruitImages(chosen, size.height, size.width, megabytes=0).images(
-        list(range(len(rows)))
-    )
-    return images, torch.tensor([surface.index(item.grade) for item in rows])
+def _content(path: Path) -> str:
+    """Hash of a fruit's picture; of a capture that is still to be unrolled there is none."""
+    picture = path / SURFACE_NAME if path.is_dir() else path
+    return content_hash(picture) if picture.is_file() else ""
 
 
 def _fruits(
@@ -278,6 +173,7 @@ def _explain(
     grading: Grading,
     fitted: FittedImage,
     grade: str | None,
+    path: Path,
     folder: Path,
 ) -> tuple[dict[str, np.ndarray], Explained]:
     surface = grader.bundle.trained_standard.surface_grades
@@ -285,6 +181,7 @@ def _explain(
         similar = {name: value for name, value in grading.similarity.items() if name in surface}
         grade = grading.grade if grading.grade in surface else max(similar, key=similar.__getitem__)
     image = to_tensor([fitted.pixels])
+    explainers = untaught(explainers, _content(path))
     target = grade_target(grader, grade)
     maps: dict[str, np.ndarray] = {}
     times: dict[str, float] = {}

@@ -159,6 +159,13 @@ def test_mixing_a_batch(kind: str) -> None:
             assert set(mixture.values[row].unique().tolist()) == {own.item(), other.item()}
 
 
+def test_mixing_seeds_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded_gpus: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded_gpus.append)
+    mix_batch(torch.zeros(4, 1, 8, 8), "mixup", seeded(0))
+    assert seeded_gpus == []
+
+
 def test_strength_of_mixing_is_beta() -> None:
     values = torch.zeros(4, 1, 8, 8)
     shares = [

@@ -115,6 +115,41 @@ def test_channels_that_peak_together_make_a_part(seed: int, wraps: bool) -> None
     assert apart.abs().max() < 0.08
 
 
+def sparse_features(count: int = 40) -> torch.Tensor:
+    """(count, 13, SIDE, SIDE) after a ReLU: four channels for each of three rows, one that is dead.
+
+    Channels of different rows are silent in the same images, those of one row in different ones.
+    """
+    generator = torch.Generator().manual_seed(0)
+    features = torch.zeros(count, 13, SIDE, SIDE)
+    for number in range(count):
+        for row in range(3):
+            column = float(torch.rand(1, generator=generator)) * 0.6 + 0.2
+            for one in range(4):
+                if number % 4 == one:
+                    features[number, 4 * row + one] = bump(0.2 + 0.3 * row, column)
+    return (features - 0.3).clamp_min(0)
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_sparse_channels_are_grouped_by_their_peaks_not_by_their_silence(wraps: bool) -> None:
+    features = sparse_features()
+    finder = fit_parts(features, WHOLE.repeat(40, 1), 3, wraps=wraps)
+    assert torch.equal(finder.groups[:, :12], torch.eye(3).repeat_interleave(4, dim=1))
+    assert not finder.groups[:, 12].any()  # the channel that never fires is in no part
+
+
+def test_fewer_channels_that_fire_than_parts_leave_parts_without_channels() -> None:
+    features = sparse_features()
+    features[:, :8] = 1.5  # constant is silent, too
+    objects = WHOLE.repeat(40, 1)
+    features[:, 9:] = 0
+    finder = fit_parts(features, objects, 3)
+    assert finder.groups.sum() == finder.groups[:, 8].sum() == 1
+    assert bool(finder.boxes(features, objects).isfinite().all())
+    assert not fit_parts(torch.zeros_like(features), objects, 3).groups.any()
+
+
 @given(
     st.integers(0, 10**6),
     st.integers(2, 5),

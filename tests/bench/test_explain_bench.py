@@ -4,32 +4,67 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.bench import explain_masks, explain_melons, explain_real, explain_speed
+from mezoroi.bench import (
+    explain_masks,
+    explain_melons,
+    explain_own,
+    explain_real,
+    explain_score,
+    explain_speed,
+)
+from mezoroi.bench import explain_page as explain_page_module
 from mezoroi.bench.explain import PARTS, run_explain_bench
 from mezoroi.bench.explain_checks import check_method
 from mezoroi.bench.explain_own import own_table, score_own_maps
 from mezoroi.bench.explain_page import explain_page
-from mezoroi.bench.explain_score import false_alarms, maps_of, marked, score_method, score_trivial
+from mezoroi.bench.explain_score import (
+    Marked,
+    false_alarms,
+    maps_of,
+    marked,
+    score_method,
+    score_trivial,
+)
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.tables import MISSING
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
-from mezoroi.explaining import make_explainers
-from mezoroi.metrics import mean_iou
+from mezoroi.explain import create
+from mezoroi.explainers import make_explainers
+from mezoroi.metrics import (
+    best_share,
+    best_threshold,
+    iou_per_map,
+    mask_boxes,
+    mean_iou,
+    trivial_maps,
+)
 from mezoroi.workflow import with_splits_of
 
 
 def test_the_page_says_what_was_not_run(tmp_path: Path) -> None:
     page = explain_page({name: Ledger(tmp_path / f"{name}.jsonl") for name in PARTS})
     assert page.count(MISSING) > 10
+
+
+def test_the_page_says_what_each_method_reads(grader: mz.Grader) -> None:
+    page = explain_page({name: Ledger(Path(f"{name}.jsonl")) for name in PARTS})
+    assert "| cam | last stage |" in page and "| dist-cam | feature map |" in page
+    read = {"feature map": "encoder", "last stage": "encoder.deep_stages"}
+    options = {"dist-cam": {"reference": grader.bundle.prototypes.features}}
+    for name in ("grad-cam", "adapting-grad-cam", "dist-cam"):
+        explainer = create(name, grader.network, **options.get(name, {}))
+        assert explainer._layer == read[explain_melons.LAYERS[name]]  # type: ignore[attr-defined]
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
@@ -69,6 +104,55 @@ def test_maps_are_scored_against_the_masks_of_their_grade(
     assert trivial["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).tolist())
 
 
+def _padded(count: int = 3) -> Marked:
+    """Pictures that fill the middle half of the network's input; the mask is their upper half."""
+    masks = np.zeros((count, 16, 16), bool)
+    masks[:, 4:8] = True
+    names = [str(number) for number in range(count)]
+    return Marked(
+        torch.zeros(count, 3, 16, 16), masks, ["D"] * count, names, names, [(4, 0, 8, 16)] * count
+    )
+
+
+def test_what_lies_beside_a_picture_is_not_scored() -> None:
+    items = _padded()
+    trivial = score_trivial(items, items)
+    assert trivial["whole image"]["iou"] == trivial["whole image"]["mass"] == [0.5] * 3
+    blob = trivial_maps((3, 8, 16))["centre blob"]
+    assert trivial["centre blob"]["iou"] == iou_per_map(blob, items.masks[:, 4:12]).tolist()
+    assert len(set(trivial["random map"]["mass"])) == 3
+    # A map of a method that marks all of the picture: what the border has changes nothing.
+    for beside in (-9.0, 0.2, 9.0):
+        maps = np.full((3, 16, 16), beside, np.float32)
+        maps[:, 4:8], maps[:, 8:12] = 3.0, 1.0
+        row = score_method("grad-cam", maps, items, maps, items, ([True] * 3,) * 2)
+        assert row["iou"] == [1.0] * 3 and row["mass"] == [0.75] * 3
+        assert row["localization_error"] == [0.0] * 3 and row["pointing"] == [1.0] * 3
+        shown = items.pictures(maps)
+        assert false_alarms(shown, shown, items.pictures(items.masks)) == [0.5] * 3
+
+
+def test_thresholds_of_pictures_are_those_of_whole_planes() -> None:
+    """Where pictures fill the input, the scores are the metrics' own."""
+    rng = np.random.default_rng(0)
+    items = replace(_padded(5), boxes=[(0, 0, 16, 16)] * 5, masks=rng.random((5, 16, 16)) < 0.3)
+    maps = (rng.random((5, 16, 16)) + items.masks).astype(np.float32)
+    row = score_method("grad-cam", maps, items, maps, items, ([True] * 5,) * 2)
+    threshold, value = best_threshold(maps, items.masks, raw=True)
+    assert row["threshold"] == threshold and np.mean(row["iou_best"]) == pytest.approx(value)
+    assert row["share"] == best_share(maps, mask_boxes(items.masks), [True] * 5)
+
+
+def test_maps_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU has not done yet is not left out of the time."""
+    waited: list[object] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    explain_score._now(torch.device("cpu"))
+    assert waited == []
+    explain_score._now(torch.device("cuda"))
+    assert waited == [torch.device("cuda")]
+
+
 def test_a_run_of_ones_own_is_scored_against_the_masks_of_its_data(
     run_dir: Path, melons: Path, grader: mz.Grader, dataset: mz.Dataset
 ) -> None:
@@ -82,8 +166,35 @@ def test_a_run_of_ones_own_is_scored_against_the_masks_of_its_data(
     assert row["iou"] == pytest.approx(mean_iou(maps, items.masks))
     assert row["iou_interval"][0] <= row["iou"] <= row["iou_interval"][1]
     assert rows["whole image"]["iou"] == pytest.approx(items.masks.mean(axis=(1, 2)).mean())
+    assert set(row["per_grade"]) == set(items.grades) and not any(row["undefined"].values())
+    own = [
+        mask.mean() for mask, grade in zip(items.masks, items.grades, strict=True) if grade == "D"
+    ]
+    assert rows["whole image"]["per_grade"]["D"]["iou"] == pytest.approx(np.mean(own))
+    assert rows["whole image"]["per_grade"]["D"]["count"] == len(own)
     lines = own_table(rows).splitlines()
-    assert len(lines) == 1 + len(rows) and f"{row['iou']:.3f}" in lines[1]
+    assert f"{row['iou']:.3f}" in lines[1] and f"D ({len(own)})" in lines[len(rows) + 2]
+    assert f"{row['per_grade']['D']['iou']:.3f}" in lines[len(rows) + 3]
+
+
+def test_what_is_undefined_is_counted() -> None:
+    items = _padded(4)
+    maps = np.full((4, 16, 16), -1.0, np.float32)  # nothing speaks for the grade
+    maps[0, 4:8] = 1.0
+    scores = score_method("grad-cam", maps, items, maps, items, ([True] * 4,) * 2)
+    row = {**explain_own._summary(scores), "milliseconds": 1.0}
+    assert row["undefined"]["mass"] == 3 and row["undefined"]["iou"] == 0
+    assert row["mass"] == 1 and row["per_grade"]["D"]["mass"] == 1
+    assert own_table({"grad-cam": row}).splitlines()[-1] == "undefined of 4, grad-cam: mass 3"
+
+
+def test_the_page_has_every_grade() -> None:
+    cell = {"iou": [0.5, 0.7, 0.1, None], "grades": ["A", "A", "D", "D"]}
+    older = {"iou": [0.5, 0.7, 0.1, None]}
+    text = explain_page_module._grade_table({"cam": [cell, cell], "lime": [], "lost": [older]})
+    assert text.splitlines()[0] == "| mIoU at 0.5 | A | D |"
+    assert text.splitlines()[2:] == ["| cam | 0.600 | 0.100 (2 undefined) |"]
+    assert explain_page_module._grade_table({"cam": [older]}) == ""
 
 
 def test_data_without_masks_cannot_be_scored(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -49,6 +50,18 @@ def test_fit_serves_the_explainer_itself() -> None:
     bank = explainer.fit(images(7), LABELS)
     assert explainer.bank is bank
     assert explainer(images(1), [0]).shape == (1, 12, 12)
+
+
+def test_a_bank_without_one_of_its_images() -> None:
+    bank = replace(
+        create("adapting-grad-cam", Pooled()).fit(images(7), LABELS), contents=(*"abcadef",)
+    )
+    fewer = bank.without("a")
+    assert fewer.contents == (*"bcdef",) and torch.equal(
+        fewer.features, bank.features[[1, 2, 4, 5, 6]]
+    )
+    assert torch.equal(fewer.weights, bank.weights[[1, 2, 4, 5, 6]])
+    assert bank.without("z") is bank
 
 
 def test_bad_banks() -> None:

@@ -164,6 +164,46 @@ def test_methods_that_do_not_apply_name_others() -> None:
     assert create("grad-cam", one_channel)(grey, [0]).shape == (1, 14, 14)
 
 
+def test_what_would_answer_silently() -> None:
+    pixels = images()
+    with refused("target 7 is out of range: Dist-CAM has classes 0 to 0"):
+        create("dist-cam", Pooled(), reference=images(1))(pixels, [7, 7])
+    for shape in ((1, 2), (1, 3, 12, 12)):
+        with refused("the reference holds NaN"):
+            create("dist-cam", Pooled(), reference=torch.full(shape, torch.nan))
+    with refused("seed is -1: give a whole number of at least 0"):
+        create("lime", Pooled(), seed=-1)
+    for none in (0, torch.tensor(0), lambda scores: scores[0], iter([0])):
+        with refused("is no list of targets"):
+            create("grad-cam", Pooled()).all_targets(pixels, none)
+    with refused("no target is given"):
+        create("grad-cam", Pooled()).all_targets(pixels, [])
+    explainer = create("occlusion", Pooled(), patch=4, stride=4)
+    maps = explainer(pixels, [0, 0])
+    assert explainer.to_pixels(maps, 12, 12).shape == (2, 12, 12)
+    with refused("24 x 24, which have 6 x 6 windows: give the images' size"):
+        explainer.to_pixels(maps, 24, 24)
+
+
+def test_cam_of_a_stage_that_shrank_to_one_cell_says_so() -> None:
+    import timm
+
+    model, pixels = timm.create_model("resnet18", num_classes=3).eval(), images(1, size=32)
+    with refused("reads 512 numbers of 256 maps: where the last stage has shrunk to one cell"):
+        create("cam", model)(pixels, [0])
+    assert create("cam", model, layer="layer4")(pixels, [0]).shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "mambaout_femto"])
+def test_maps_with_channels_last_are_refused(name: str) -> None:
+    import timm
+
+    model = timm.create_model(name, num_classes=3).eval()
+    for layer in (None, "norm" if name.startswith("swin") else "stages.2"):
+        with refused(r"its channels last: name a layer .* or use occlusion or lime"):
+            create("grad-cam", model, layer=layer)(images(1, size=224), [0])
+
+
 def test_a_transformer_is_refused_by_methods_of_maps() -> None:
     import timm
 

@@ -8,7 +8,7 @@ import torch
 import mezoroi as mz
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import OCCLUSION_PRESETS, Similarity, create, explain_together
-from mezoroi.explaining import grade_target, head_weights
+from mezoroi.explainers import grade_target, head_weights
 from mezoroi.maps import activation_map
 from mezoroi.models import Encoder, GradingModel
 from mezoroi.models.preprocess import to_tensor
@@ -82,6 +82,9 @@ def test_cam_says_why_it_does_not_apply() -> None:
         create("cam", network(0))
     with pytest.raises(MezoroiError, match="needs class channels"):
         create("activation-map", network(0))
+    for model in (network(0), network(3)):
+        with pytest.raises(MezoroiError, match="leave layer out, or use grad-cam"):
+            create("activation-map", model, layer="encoder.stages", channels_per_grade=3)
     with pytest.raises(MezoroiError, match="no class scores"):
         create("occlusion", network(0), patch=32, stride=32)(PIXELS, [0, 1])
 

@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import create
-from tests.explain.nets import Drawing, Failing, images
+from tests.explain.nets import Drawing, Failing, Pooled, images
 
 OPTIONS = {
     "dist-cam": {"reference": torch.rand(3, 2)},
@@ -88,6 +89,48 @@ def test_it_works_inside_inference_mode_and_gives_usable_maps(name: str) -> None
     outside = create(name, model, **options)(pixels, [0, 1])
     torch.testing.assert_close(inside.clone(), outside)
     assert not outside.is_inference() and not outside.requires_grad
+
+
+class Caching(Pooled):
+    """Keeps a product of its weights for evaluation, until it learns again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+        self.kept: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> Caching:
+        if mode:
+            self.kept = None
+        return super().train(mode)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if not self.training and self.kept is None:
+            self.kept = 2 * self.scale
+        scale = 2 * self.scale if self.training else self.kept
+        return self.fc((scale[:, None, None] * self.act(self.conv(pixels))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "occlusion", "lime"])
+def test_a_module_that_keeps_what_it_evaluates_learns_as_before(name: str) -> None:
+    model, pixels = Caching(), images(2)
+    explainer = create(name, model, **OPTIONS.get(name, {}))
+    model.fc.eval()
+    explainer(pixels, [0, 1])
+    assert model.training and not model.fc.training and model.kept is None
+    model.eval()
+    explainer(pixels, [0, 1])  # what is kept can be learned with
+    assert model.kept is not None and not model.kept.is_inference()
+    model(pixels).sum().backward()
+
+
+def test_efficientformer_learns_after_an_explanation() -> None:
+    import timm
+
+    model = timm.create_model("efficientformerv2_s0", num_classes=2).train()
+    create("occlusion", model, patch=112, stride=112)(images(1, size=224), [0])
+    kept = [module for module in model.modules() if getattr(module, "attention_bias_cache", None)]
+    assert kept == [] and model.training
 
 
 def test_a_target_that_fails_leaves_no_hook() -> None:

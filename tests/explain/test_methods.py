@@ -68,8 +68,10 @@ def test_dist_cam_with_images_as_references() -> None:
     by_image = create("dist-cam", model, reference=gallery)(pixels, [2, 0])
     by_mean = create("dist-cam", model, reference=pooled)(pixels, [2, 0])
     torch.testing.assert_close(by_image, by_mean)
-    single = create("dist-cam", model, reference=gallery[2:])(pixels, [7, 7])
+    single = create("dist-cam", model, reference=gallery[2:])(pixels, [0, lambda scores: scores[1]])
     torch.testing.assert_close(single[0], by_image[0])
+    second = create("dist-cam", model, reference=gallery)(pixels, [2, 2])
+    torch.testing.assert_close(single, second)
 
 
 def test_dist_cam_of_the_reference_itself_is_finite() -> None:

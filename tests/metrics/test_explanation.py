@@ -17,6 +17,8 @@ from mezoroi.metrics import (
     deletion_auc,
     expert_ceiling,
     insertion_auc,
+    iou_per_map,
+    localization_error,
     map_boxes,
     map_correlation,
     mask_boxes,
@@ -43,8 +45,50 @@ def test_deletion_and_insertion_by_hand() -> None:
 
 def test_a_score_that_does_not_fall_is_undefined() -> None:
     assert math.isnan(deletion_auc(first_half, IMAGE, GOOD, 1.0))
+    assert math.isnan(deletion_auc(lambda images: -first_half(images), IMAGE, GOOD, 0.0))
+    assert math.isnan(deletion_auc(lambda images: first_half(images) * np.nan, IMAGE, GOOD, 0.0))
     with pytest.raises(MezoroiError, match="at least one step"):
         deletion_auc(first_half, IMAGE, GOOD[:1], 0.0)
+
+
+def test_a_detour_that_is_larger_than_the_fall_is_undefined() -> None:
+    """The score rises by `detour` half-way, and ends `fall` below the image's."""
+
+    def score(images: np.ndarray, detour: float, fall: float) -> np.ndarray:
+        left = images[:, 0].mean(axis=(1, 2))
+        return fall * left + detour * ((left > 0) & (left < 1))
+
+    def area(detour: float, fall: float) -> float:
+        return deletion_auc(lambda images: score(images, detour, fall), IMAGE, GOOD, 0.0, steps=4)
+
+    assert math.isnan(area(detour=1.0, fall=0.05))  # it was 15.5
+    assert area(detour=0.0, fall=0.05) == pytest.approx(0.5)
+    assert area(detour=0.2, fall=1.0) == pytest.approx(0.5 + 0.75 * 0.2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000))
+def test_areas_stay_in_their_range(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=200)
+
+    def score(images: np.ndarray) -> np.ndarray:
+        return numbers[(np.abs(images).sum(axis=(1, 2, 3)) * 7).astype(int) % 200]
+
+    for measure in (deletion_auc, insertion_auc):
+        area = measure(score, rng.random((1, 4, 4)), rng.random((4, 4)), 0.0, steps=6)
+        assert math.isnan(area) or -1 <= area <= 2
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_saliency_without_an_order_is_undefined(value: float) -> None:
+    constant, spoilt = np.full((2, 4), value), np.array([[4.0, 3, 1, value], [4, 3, 1, 0]])
+    assert math.isnan(deletion_auc(first_half, IMAGE, constant, 0.0))
+    assert math.isnan(insertion_auc(first_half, IMAGE, constant, 0.0))
+    assert math.isnan(deletion_auc(first_half, IMAGE, spoilt, 0.0)) == (value != 0)
+    if value != 0:
+        maps = np.stack([spoilt, spoilt])
+        assert np.isnan(map_correlation(maps, np.stack([GOOD, GOOD]))).all()
 
 
 @settings(deadline=None, max_examples=30)
@@ -88,6 +132,19 @@ def test_boxes_take_the_largest_region() -> None:
     np.testing.assert_array_equal(map_boxes(maps, share)[0], [2, 1, 6, 4])
     with pytest.raises(MezoroiError, match="0 < share < 1"):
         map_boxes(maps, 1.0)
+
+
+def test_what_is_undefined_has_no_best_share_and_is_no_miss() -> None:
+    maps = np.zeros((2, 8, 8))
+    maps[:, 1:4, 2:6] = 5
+    assert math.isnan(best_share(maps, np.full((2, 4), np.nan), [True, True]))
+    maps[0, 0, 0] = np.nan
+    boxes, true = map_boxes(maps, 0.5), np.array([[2, 1, 6, 4.0]] * 2)
+    assert math.isnan(localization_error(boxes[:1], true[:1], [True]))
+    assert localization_error(boxes, true, [True, True]) == 0
+    assert localization_error(boxes, true, [True, False]) == 1
+    assert math.isnan(best_share(maps[:1], true[:1], [True]))
+    np.testing.assert_array_equal(iou_per_map(maps[1:], maps[1:] > 0, math.nan), [np.nan])
 
 
 @settings(deadline=None, max_examples=40)

@@ -75,6 +75,14 @@ def test_a_mask_lies_where_its_image_does(shape: tuple[int, int]) -> None:
     np.testing.assert_array_equal(inside[sure], bright[sure] > 128)
 
 
+def test_a_scratch_finer_than_a_pixel_stays_in_its_mask() -> None:
+    mask = np.zeros((512, 512), bool)
+    mask[100] = True  # a quarter of what a pixel shows
+    found = fit_mask(mask, 128, 128)
+    assert found[25].all() and found.sum() == 128
+    assert not fit_mask(np.zeros((512, 512), bool), 128, 128).any()
+
+
 def test_outlines_are_standardised_by_the_training_ones() -> None:
     rng = np.random.default_rng(0)
     outlines = torch.from_numpy(rng.normal([5, -2, 3], [0.1, 40, 0], (50, 3)).astype(np.float32))

@@ -184,6 +184,9 @@ def test_evaluation_finds_masks_where_photos_lie(
     predictions = replace(grader.predict(photos), maps=cells.numpy())
     scores = score_maps(grader, photos, predictions, n_resamples=10)
     assert scores is not None and scores["mean_iou"]["value"] > 0.9
+    # What lies beside the photo counts neither for nor against marking all of it.
+    share = np.mean([(42 - number) * 32 / (96 * 48) for number in range(12)])
+    assert scores["overall"]["whole image"] == pytest.approx(share, abs=0.01)
 
 
 def test_masks_teach_where_a_grade_shows(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ def mix_batch(
     mixer = (v2.CutMix if kind == "cutmix" else v2.MixUp)(alpha=alpha)
     # torchvision draws from torch's global generator.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # That of the CPU alone: torch.manual_seed would seed those of GPUs, too.
+        torch.default_generator.manual_seed(seed)
         # The rows' own numbers as labels tell how much of each is left.
         mixed, rows = mixer(values[order], torch.eye(len(values)))
     own = rows.diagonal()

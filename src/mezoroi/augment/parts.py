@@ -22,6 +22,7 @@ _HALF_SIDES = (0.12, 0.22)  # least and greatest half side of a part's box, rela
 _RIM = (
     0.05  # left free on either side of an object, whose corners hold the background of round fruit
 )
+_SILENT = 1e-6  # of a channel's largest value: a difference up to it is rounding
 _APART = 0.5  # how much the other parts' attention counts against a part
 
 
@@ -43,7 +44,7 @@ def object_boxes(cams: Tensor, share: float = 0.3) -> tuple[Tensor, Tensor]:
     found = torch.from_numpy(map_boxes(fine.cpu().numpy(), share)).float()
     flat = cams.flatten(1)
     contrast = flat.amax(dim=1) - flat.amin(dim=1)
-    lost = found.isnan().any(dim=1) | (contrast <= 1e-6 * flat.abs().amax(dim=1)).cpu()
+    lost = (~found.isfinite()).any(dim=1) | (contrast <= 1e-6 * flat.abs().amax(dim=1)).cpu()
     sides = torch.tensor([width, height, width, height])
     # Values lie at the start of their places, see `CELLS`; what reaches the far edge ends there.
     boxes = torch.where(found == sides, found, found - 0.5).clamp_min(0) / sides
@@ -147,7 +148,9 @@ def fit_parts(
     """Group channels by where they peak over the training images (Zheng et al. 2017, section 3.1).
 
     Each channel is described by the coordinates of its peak in every image, relative to the object;
-    k-means makes groups of them, which are numbered from top to bottom.
+    k-means makes groups of them, which are numbered from top to bottom. Where a channel is silent,
+    as after a ReLU, it has no peak, and its mean over the other images stands there: else channels
+    were grouped by where they are silent together. One that is silent everywhere is in no group.
 
     Parameters
     ----------
@@ -165,14 +168,19 @@ def fit_parts(
     if channels < num_parts:
         raise ValueError(f"{channels} channels do not make {num_parts} parts")
     mean, deviation = _channel_scale(features)
-    peaks = _peaks(features, objects, wraps)
-    described = peaks.transpose(0, 1).flatten(1).cpu().numpy()
-    means = KMeans(num_parts, n_init=10, random_state=seed).fit(described)
-    found = torch.from_numpy(means.labels_).long()
+    peaks, known = _peaks(features, objects, wraps)
+    peaks, fires = _completed(peaks, known), known.any(dim=0).cpu()
+    described = peaks.transpose(0, 1).flatten(1).cpu()[fires].numpy()
+    found = torch.full((channels,), -1)
+    if len(described):
+        means = KMeans(min(num_parts, len(described)), n_init=10, random_state=seed).fit(described)
+        found[fires] = torch.from_numpy(means.labels_).long()
     heights = peaks[..., 0].mean(dim=0).cpu()
     middle = torch.stack([heights[found == part].mean() for part in range(num_parts)])
     rank = middle.nan_to_num(2.0).argsort().argsort()
-    groups = torch.nn.functional.one_hot(rank[found], num_parts).T.to(features)
+    # A channel without a group is compared with no part's number.
+    number = torch.where(fires, rank[found], -1)
+    groups = (number == torch.arange(num_parts)[:, None]).to(features)
     return PartFinder(groups, mean, deviation, wraps)
 
 
@@ -254,20 +262,35 @@ def _spread(weight: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (3 * variance).sqrt().clamp(*_HALF_SIDES)
 
 
-def _peaks(features: Tensor, objects: Tensor, wraps: bool) -> Tensor:
-    """(N, K, 2 or 3): v and u of each channel's peak, relative to the object; u on a circle."""
+def _completed(peaks: Tensor, known: Tensor) -> Tensor:
+    """Peaks (N, K, d) with each channel's mean over the images where it is known (N, K)."""
+    counted = known[..., None].to(peaks)
+    mean = (peaks * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
+    return torch.where(known[..., None], peaks, mean)
+
+
+def _peaks(features: Tensor, objects: Tensor, wraps: bool) -> tuple[Tensor, Tensor]:
+    """Where each channel peaks within the object, and where it has a peak there.
+
+    Returns
+    -------
+    (N, K, 2 or 3) v and u relative to the object, u on a circle round panoramas, and (N, K) bool,
+    False where the channel is constant within the object
+    """
     height, width = features.shape[2:]
     within = inside(objects, height, width, CELLS)[:, None]
-    peak = features.masked_fill(~within, -torch.inf).flatten(2).argmax(dim=2)
+    top, peak = features.masked_fill(~within, -torch.inf).flatten(2).max(dim=2)
+    least = features.masked_fill(~within, torch.inf).flatten(2).amin(dim=2)
+    known = top - least > _SILENT * features.abs().amax(dim=(0, 2, 3))
     sides = objects[:, 2:] - objects[:, :2]
     v = ((peak // width) / height - objects[:, 1, None]) / sides[:, 1, None]
     u = ((peak % width) / width - objects[:, 0, None]) % 1 / sides[:, 0, None]
     if not wraps:
-        return torch.stack([v, u], dim=2)
+        return torch.stack([v, u], dim=2), known
     # A circle whose circumference is the width in heights of the panorama.
     radius = width / height / (2 * math.pi)
     angle = 2 * math.pi * u
-    return torch.stack([v, radius * angle.cos(), radius * angle.sin()], dim=2)
+    return torch.stack([v, radius * angle.cos(), radius * angle.sin()], dim=2), known
 
 
 def _within_image(centre: Tensor, half: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from mezoroi.bench.explain_score import Marked, Planes, maps_of
 from mezoroi.datasets import Dataset
 from mezoroi.explain import randomised
 from mezoroi.explain.subject import Subject
-from mezoroi.explaining import grade_target, make_explainers
+from mezoroi.explainers import grade_target, make_explainers
 from mezoroi.grader import Grader
 from mezoroi.metrics import deletion_auc, insertion_auc, map_correlation
 from mezoroi.models import GradingModel
@@ -51,8 +51,8 @@ def check_method(
     shaken, _ = maps_of(grader, name, explainer, noisy)
     areas = [_areas(grader, few, row, own[row]) for row in range(len(few))]
     return {
-        "randomised": map_correlation(own, after).tolist(),
-        "noisy": map_correlation(own, shaken).tolist(),
+        "randomised": _correlations(few, own, after),
+        "noisy": _correlations(few, own, shaken),
         "deletion": [area[0] for area in areas],
         "insertion": [area[1] for area in areas],
     }
@@ -74,18 +74,31 @@ def _shuffled(grader: Grader, learning: Dataset) -> Grader:
     return Grader(replace(bundle, prototypes=prototypes))
 
 
+def _correlations(items: Marked, maps: Planes, others: Planes) -> list[float]:
+    """Rank correlation of the maps within each picture."""
+    pairs = zip(items.pictures(maps), items.pictures(others), strict=True)
+    return [float(map_correlation(one[None], other[None])[0]) for one, other in pairs]
+
+
 def _areas(grader: Grader, items: Marked, row: int, saliency: Planes) -> tuple[float, float]:
     target = grade_target(grader, items.grades[row])
     subject = Subject(grader.network)
 
+    whole = items.images.shape[2:]
+    top, left, height, width = items.boxes[row]
+    # Beside the picture its border is repeated, as the network was taught.
+    border = (left, whole[1] - left - width, top, whole[0] - top - height)
+
     def score(images: NDArray[np.float32]) -> NDArray[Any]:
+        pixels = torch.nn.functional.pad(torch.from_numpy(images), border, mode="replicate")
         with subject.untouched():
-            answer = subject.answer(subject.moved(torch.from_numpy(images)))
+            answer = subject.answer(subject.moved(pixels))
             return answer.values([target])[:, 0].cpu().numpy()
 
-    image = items.images[row].numpy()
+    picture = slice(top, top + height), slice(left, left + width)
+    image = items.images[row].numpy()[(slice(None), *picture)]
     nothing = np.asarray(subject.fill(0.0))
     return (
-        deletion_auc(score, image, saliency, nothing, STEPS),
-        insertion_auc(score, image, saliency, nothing, STEPS),
+        deletion_auc(score, image, saliency[picture], nothing, STEPS),
+        insertion_auc(score, image, saliency[picture], nothing, STEPS),
     )

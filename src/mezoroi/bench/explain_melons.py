@@ -25,12 +25,20 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits, hold_out_per_grade, load_dataset
 from mezoroi.datasets.melons import GENERATOR_VERSION, write_melons
 from mezoroi.explain import EXPLAINERS, OCCLUSION_PRESETS
-from mezoroi.explaining import make_explainers
+from mezoroi.explainers import make_explainers
 from mezoroi.progress import Progress, silent
 
 OPTIONS: dict[str, dict[str, Any]] = {"occlusion": dict(OCCLUSION_PRESETS["coarse"])}
 SLOW = {"lime": 4}
 """Methods that see every k-th melon only."""
+LAYERS = {
+    "activation-map": "class channels",
+    "cam": "last stage",
+    "grad-cam": "feature map",
+    "adapting-grad-cam": "feature map",
+    "dist-cam": "feature map",
+}
+"""What each method weighs; the feature map is finer than the last stage behind it."""
 TRIVIAL = "trivial"
 
 

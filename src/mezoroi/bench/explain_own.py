@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mezoroi.bench.explain_melons import OPTIONS
 from mezoroi.bench.explain_score import (
@@ -18,7 +20,7 @@ from mezoroi.bench.explain_score import (
 )
 from mezoroi.datasets import Dataset, load_dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.explaining import choose_explainers
+from mezoroi.explainers import choose_explainers
 from mezoroi.grader import Grader
 from mezoroi.metrics.intervals import bootstrap_interval
 from mezoroi.progress import Progress, silent
@@ -48,8 +50,9 @@ def score_own_maps(
     -------
     by method, and by trivial answer that saw no image: the mean of ``iou``, ``iou_best``,
     ``pointing``, ``mass`` and ``localization_error`` over ``count`` fruits, each with ``_interval``
-    (95 %, by specimen), ``threshold`` that was best, and ``milliseconds`` per map; and a line on
-    each method that does not suit the run
+    (95 %, by specimen), for how many of them each was ``undefined``, the means ``per_grade``,
+    ``threshold`` that was best, and ``milliseconds`` per map; and a line on each method that does
+    not suit the run
 
     Raises
     ------
@@ -88,7 +91,28 @@ def own_table(rows: Mapping[str, Row]) -> str:
             f"{name:24s} {iou:>22s} {row['iou_best']:6.3f} {row['threshold']:6.2f} "
             f"{row['pointing']:7.3f} {row['mass']:6.3f} {spent:>8s}"
         )
+    lines += _grade_lines(rows)
+    lines += [
+        f"undefined of {row['count']}, {name}: {listed}"
+        for name, row in rows.items()
+        if (
+            listed := ", ".join(
+                f"{key} {count}" for key, count in row["undefined"].items() if count
+            )
+        )
+    ]
     return "\n".join(lines)
+
+
+def _grade_lines(rows: Mapping[str, Row]) -> list[str]:
+    """mIoU at 0.5 of each grade: one that is seldom or small is lost in the mean of all."""
+    grades = {grade: own for row in rows.values() for grade, own in row["per_grade"].items()}
+    titles = [f"{grade} ({own['count']})" for grade, own in grades.items()]
+    lines = ["", f"{'mIoU of each grade':24s} " + " ".join(f"{title:>14s}" for title in titles)]
+    for name, row in rows.items():
+        values = [row["per_grade"].get(grade, {}).get("iou", math.nan) for grade in grades]
+        lines.append(f"{name:24s} " + " ".join(f"{value:14.3f}" for value in values))
+    return lines
 
 
 def _with_masks(dataset: Dataset, split: str, grader: Grader) -> Dataset:
@@ -105,8 +129,28 @@ def _with_masks(dataset: Dataset, split: str, grader: Grader) -> Dataset:
 
 def _summary(scores: Mapping[str, Any]) -> Row:
     summary: Row = {"count": len(scores["ids"]), "threshold": scores["threshold"]}
+    summary["undefined"] = {name: _undefined(scores[name]) for name in _SCORES}
+    grades = np.array(scores["grades"])
+    summary["per_grade"] = {
+        grade: {
+            "count": int((grades == grade).sum()),
+            **{name: _mean(np.array(scores[name])[grades == grade]) for name in _SCORES},
+        }
+        for grade in sorted(set(scores["grades"]))
+    }
     for name in _SCORES:
-        interval = bootstrap_interval(np.nanmean, scores["specimens"], scores[name])
+        interval = bootstrap_interval(_mean, scores["specimens"], scores[name])
         summary[name] = interval.value
         summary[f"{name}_interval"] = [interval.low, interval.high]
     return summary
+
+
+def _undefined(values: ArrayLike) -> int:
+    return int(np.isnan(np.asarray(values, float)).sum())
+
+
+def _mean(values: ArrayLike) -> float:
+    """Mean of what is defined, NaN where nothing is."""
+    found = np.asarray(values, float)
+    found = found[~np.isnan(found)]
+    return float(found.mean()) if len(found) else math.nan

@@ -62,7 +62,13 @@ def _melon_section(ledger: Ledger) -> str:
     rows = [_row(name, found[name]) for name in EXPLAINERS]
     rows += [_row(name, [cell[name] for cell in trivial], trivial=True) for name in names]
     more = [
-        [name, _mean(found[name], "localization_error"), _checks(found[name]), _ms(found[name])]
+        [
+            name,
+            explain_melons.LAYERS.get(name, ""),
+            _mean(found[name], "localization_error"),
+            _checks(found[name]),
+            _ms(found[name]),
+        ]
         for name in EXPLAINERS
     ]
     return "\n".join(
@@ -76,14 +82,24 @@ def _melon_section(ledger: Ledger) -> str:
             f"{explain_melons.SLOW['lime']}th melon. Best threshold: chosen on the validation "
             "melons. The paper, on its own melons: LIME 0.30, Adapting Grad-CAM 0.36, "
             "activation map 0.62.\n",
-            table([*_HEAD, "D alone"], rows),
+            table(_HEAD, rows),
+            _grade_table({**found, **{name: [one[name] for one in trivial] for name in names}}),
             _margin(found, [cell[name] for name in names for cell in trivial], len(trivial)),
             "*Localization error*: wrong grade, or a box with IoU below 0.5 (Dist-CAM's table 1: "
             "CAM 56.2 %, Dist-CAM 54.7 %). *Shuffled*: rank correlation with the map after all "
             "weights were shuffled, near 0 is good. *Noisy*: the same with 2 % noise on the "
-            "image, near 1 is good. *Deletion*, *insertion*: areas, low and high are good.\n",
+            "image, near 1 is good. *Deletion*, *insertion*: areas, low and high are good. "
+            f"*Reads*: the feature map has cells of {config.model.stride} pixels, and the class "
+            "channels lie on it; the last stage behind it has coarser cells, and is what the "
+            "published CAM, Grad-CAM and Dist-CAM read.\n",
             table(
-                ["map", "localization error", "shuffled, noisy, deletion, insertion", "ms per map"],
+                [
+                    "map",
+                    "reads",
+                    "localization error",
+                    "shuffled, noisy, deletion, insertion",
+                    "ms per map",
+                ],
                 more,
             ),
         ]
@@ -96,21 +112,26 @@ def _real_section(ledger: Ledger) -> str:
         "Photos of steel (`sd_saliency_900`) and of magnetic tiles (`magnetic_tile`, split by "
         f"tile) with an expert's mask of the defect; settings {', '.join(explain_real.BUDGET)}. "
         "*False alarm*: share of a defect-free tile marked for its likeliest defect, at the best "
-        "threshold on the raw values of the validation defects.\n",
+        "threshold on the raw values of the validation defects. The methods read the layers named "
+        "above.\n",
     ]
     config = explain_real.real_config()
     for name in explain_real.SETS:
         trivial = ledger.find(explain_real.real_settings(name, explain_real.TRIVIAL, config))
         rows = []
+        found: dict[str, list[Cell]] = {}
         for method in EXPLAINERS:
             cell = ledger.find(explain_real.real_settings(name, method, config))
             cells = [cell] if cell else []
             alarm = _mean(cells, "false_alarms") if cell and "false_alarms" in cell else ""
             accuracy = f"{cell['accuracy']:.1%}" if cell else ""
-            rows.append([*_row(method, cells)[:-1], alarm, accuracy])
+            rows.append([*_row(method, cells), alarm, accuracy])
+            found[method] = cells
         if trivial:
-            rows += [[*_row(one, [trivial[one]], trivial=True)[:-1], "", ""] for one in trivial]
+            rows += [[*_row(one, [trivial[one]], trivial=True), "", ""] for one in trivial]
+            found |= {one: [trivial[one]] for one in trivial}
         text += [f"### {name}\n", table([*_HEAD, "false alarm", "accuracy"], rows)]
+        text.append(_grade_table(found))
     slow = ", ".join(f"{name} on every {step}." for name, step in explain_real.SLOW.items())
     text.append(f"Slow methods see a part of the pictures: {slow}\n")
     return "\n".join(text)
@@ -196,13 +217,8 @@ def _exact_section(ledger: Ledger) -> str:
 def _row(name: str, cells: Sequence[Cell], trivial: bool = False) -> list[str]:
     if not cells:
         return [name, MISSING, *[""] * (len(_HEAD) - 1)]
-    thresholds = ", ".join(f"{cell['threshold']:.2f}" for cell in cells)
-    by_grade = [
-        value
-        for cell in cells
-        for value, grade in zip(cell["iou"], cell["grades"], strict=True)
-        if grade == "D" and value is not None
-    ]
+    chosen = [cell["threshold"] for cell in cells]
+    thresholds = ", ".join("undefined" if one is None else f"{one:.2f}" for one in chosen)
     return [
         f"*{name}*" if trivial else name,
         _mean(cells, "iou"),
@@ -210,8 +226,36 @@ def _row(name: str, cells: Sequence[Cell], trivial: bool = False) -> list[str]:
         _mean(cells, "iou_best"),
         _mean(cells, "pointing"),
         _mean(cells, "mass"),
-        f"{np.mean(by_grade):.3f}" if by_grade else "",
     ]
+
+
+def _grade_table(found: Mapping[str, Sequence[Cell]]) -> str:
+    """mIoU at 0.5 of each grade, of all that was run; nothing before any cell names its grades."""
+    cells = {
+        name: [cell for cell in own if len(cell.get("grades", ())) == len(cell["iou"])]
+        for name, own in found.items()
+    }
+    grades = sorted({grade for own in cells.values() for cell in own for grade in cell["grades"]})
+    if not grades:
+        return ""
+    rows = [
+        [name, *(_of_grade(own, grade) for grade in grades)] for name, own in cells.items() if own
+    ]
+    return table(["mIoU at 0.5", *grades], rows)
+
+
+def _of_grade(cells: Sequence[Cell], grade: str) -> str:
+    chosen = [
+        {
+            "iou": [
+                value
+                for value, one in zip(cell["iou"], cell["grades"], strict=True)
+                if one == grade
+            ]
+        }
+        for cell in cells
+    ]
+    return _mean(chosen, "iou") if any(cell["iou"] for cell in chosen) else ""
 
 
 def _values(cells: Sequence[Cell], key: str) -> np.ndarray:

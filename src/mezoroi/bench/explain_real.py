@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mezoroi.bench.cells import MUTUAL_CHANNEL, SOFTMAX
 from mezoroi.bench.explain_score import (
@@ -24,7 +25,7 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, complete_splits
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import EXPLAINERS, OCCLUSION_PRESETS
-from mezoroi.explaining import make_explainers
+from mezoroi.explainers import make_explainers
 from mezoroi.grader import Grader
 from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
@@ -134,12 +135,14 @@ def _cell(
     sound = test.subset(np.array([item.grade == SOUND for item in test]))
     if len(sound):
         likeliest = _likeliest_defects(grader, sound)
-        planes = []
+        planes: list[NDArray[Any]] = []
         for grade in sorted(set(likeliest)):
             own = sound.subset(np.array([one == grade for one in likeliest]))
             chosen = marked(grader, own, grade).every(step)
-            planes.append(maps_of(grader, row, explainer, chosen, progress)[0])
-        result["false_alarms"] = false_alarms(np.concatenate(planes), val_maps, val_items.masks)
+            planes += chosen.pictures(maps_of(grader, row, explainer, chosen, progress)[0])
+        result["false_alarms"] = false_alarms(
+            planes, val_items.pictures(val_maps), val_items.pictures(val_items.masks)
+        )
     return result
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -20,24 +21,27 @@ from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.explain import Explainer, explain_together
-from mezoroi.explaining import grade_target
+from mezoroi.explainers import grade_target, untaught
+from mezoroi.files import content_hash
 from mezoroi.grader import Grader
 from mezoroi.metrics import (
-    best_share,
-    best_threshold,
     iou_per_map,
     localization_error,
     map_boxes,
     mask_boxes,
     mass_per_map,
     pointing_per_map,
-    trivial_maps,
 )
+from mezoroi.metrics.boxes import SHARES
+from mezoroi.metrics.explanation import THRESHOLDS
+from mezoroi.metrics.trivial import trivial_maps_each
 from mezoroi.models.preprocess import fit_image, to_tensor
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
 
 Planes = NDArray[np.float32]
+Pictures = Sequence[NDArray[Any]]
+"""One (h, w) for each observation: what its picture fills of the network's input."""
 PROBABILITY = "activation-map"
 _TIMED = 5
 
@@ -53,6 +57,7 @@ class Marked:
     grades : the explained grade of each
     ids, specimens : of each
     boxes : (top, left, height, width) that each picture fills; the rest repeats its border
+    contents : hash of each one's file; none may teach a method about itself
     """
 
     images: Tensor
@@ -61,9 +66,17 @@ class Marked:
     ids: Sequence[str]
     specimens: Sequence[str]
     boxes: Sequence[tuple[int, int, int, int]]
+    contents: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def pictures(self, planes: NDArray[Any]) -> list[NDArray[Any]]:
+        """Of each plane (N, H, W) the box of its picture; beside it lies nothing to be scored."""
+        return [
+            plane[top : top + height, left : left + width]
+            for plane, (top, left, height, width) in zip(planes, self.boxes, strict=True)
+        ]
 
     def every(self, step: int) -> Marked:
         """Every `step`-th of them."""
@@ -90,13 +103,7 @@ def marked(grader: Grader, dataset: Dataset, grade: str | None = None) -> Marked
         image = fit_image(read_image(item.image), size.height, size.width)
         plane = np.zeros((size.height, size.width), bool)
         if mask is not None and mask.any():
-            shape = (image.width, image.height)
-            shrunk = cv2.resize(mask.astype(np.float32), shape, interpolation=cv2.INTER_AREA)
-            # A defect finer than a pixel of the network keeps its largest share.
-            inside = shrunk > min(0.5, 0.5 * float(shrunk.max()))
-            plane[image.top : image.top + image.height, image.left : image.left + image.width] = (
-                inside
-            )
+            plane = image.fit_mask(mask)
         fitted.append(image)
         masks.append(plane)
         items.append(item)
@@ -107,6 +114,7 @@ def marked(grader: Grader, dataset: Dataset, grade: str | None = None) -> Marked
         [item.id for item in items],
         [item.specimen for item in items],
         [(image.top, image.left, image.height, image.width) for image in fitted],
+        [content_hash(item.image) for item in items],
     )
 
 
@@ -129,12 +137,15 @@ def maps_of(
     for number in range(len(items)):
         image = items.images[number : number + 1].to(grader.device)
         targets = {name: [grade_target(grader, items.grades[number])]}
-        start = time.perf_counter()
-        raw = explain_together({name: explainer}, image, targets)[name]
+        chosen: dict[str, Explainer] = {name: explainer}
+        if items.contents:
+            chosen = untaught(chosen, items.contents[number])
+        start = _now(grader.device)
+        raw = explain_together(chosen, image, targets)[name]
+        spent = _now(grader.device) - start
         if number <= _TIMED:
-            seconds.append(time.perf_counter() - start)
-        values = explainer.to_pixels(raw, height, width)[0].float().cpu().numpy()
-        planes.append(_inside(values, items.boxes[number]))
+            seconds.append(spent)
+        planes.append(explainer.to_pixels(raw, height, width)[0].float().cpu().numpy())
         progress(name, number + 1, len(items))
     return np.stack(planes), 1000 * median(seconds[1:] or seconds)
 
@@ -149,40 +160,28 @@ def score_method(
 ) -> dict[str, Any]:
     """Scores of a method's maps; what has to be chosen is chosen on the validation maps.
 
+    Maps and masks are cut to their pictures first.
+
     Parameters
     ----------
+    maps, val_maps : (N, H, W) at network size
     right : whether the class was found, of the test and of the validation observations
 
     Returns
     -------
     dict of lists with one value per observation, and the chosen threshold and share
     """
-    raw = name != PROBABILITY
-    threshold, _ = best_threshold(val_maps, val_items.masks, raw=raw)
-    share = best_share(val_maps, mask_boxes(val_items.masks), right[1])
-    rows = zip(map_boxes(maps, share), mask_boxes(items.masks), np.asarray(right[0]), strict=True)
-    wrong = [localization_error([box], [true], [found]) for box, true, found in rows]
-    return {
-        "ids": list(items.ids),
-        "grades": list(items.grades),
-        "specimens": list(items.specimens),
-        "iou": iou_per_map(maps, items.masks, raw=raw).tolist(),
-        "iou_best": iou_per_map(maps, items.masks, threshold, raw=raw).tolist(),
-        "threshold": threshold,
-        "pointing": pointing_per_map(maps, items.masks).tolist(),
-        "mass": mass_per_map(maps, items.masks).tolist(),
-        "localization_error": wrong,
-        "share": share,
-    }
+    shown, val_shown = items.pictures(maps), val_items.pictures(val_maps)
+    return _scores(shown, items, val_shown, val_items, right, raw=name != PROBABILITY)
 
 
 def score_trivial(items: Marked, val_items: Marked) -> dict[str, dict[str, Any]]:
     """`score_method` for answers that never looked at the image, by name."""
-    rows = trivial_maps(items.masks.shape)
-    val_rows = trivial_maps(val_items.masks.shape, seed=1)
+    rows = trivial_maps_each([box[2:] for box in items.boxes])
+    val_rows = trivial_maps_each([box[2:] for box in val_items.boxes], seed=1)
     never = ([False] * len(items), [False] * len(val_items))
     return {
-        name: score_method(PROBABILITY, rows[name], items, val_rows[name], val_items, never)
+        name: _scores(rows[name], items, val_rows[name], val_items, never, raw=False)
         for name in rows
     }
 
@@ -199,25 +198,97 @@ def found_right(
     return np.asarray(given == truth)
 
 
-def false_alarms(maps: Planes, val_maps: Planes, val_masks: NDArray[np.bool_]) -> list[float]:
+def false_alarms(maps: Pictures, val_maps: Pictures, val_masks: Pictures) -> list[float]:
     """Share of each sound picture that is marked, at one threshold on the raw values.
 
     The threshold is the best one on the validation defects after one fixed scaling, since a map
     scaled by itself always marks something.
+
+    Parameters
+    ----------
+    maps, val_maps, val_masks : one (h, w) for each picture, without what lies beside it
     """
-    low, high = float(val_maps.min()), float(val_maps.max())
-    width = max(high - low, 1e-12)
-    scaled = np.clip((val_maps - low) / width, 0, 1)
-    threshold, _ = best_threshold(scaled, val_masks, raw=False)
-    marks = np.clip((maps - low) / width, 0, 1) > threshold
-    shares: list[float] = marks.mean(axis=(1, 2)).tolist()
-    return shares
+    low = min(float(one.min()) for one in val_maps)
+    high = max(float(one.max()) for one in val_maps)
+
+    def scaled(planes: Pictures) -> Pictures:
+        return [np.clip((one - low) / max(high - low, 1e-12), 0, 1) for one in planes]
+
+    threshold = _best_threshold(scaled(val_maps), val_masks, raw=False)
+    return [float((one > threshold).mean()) for one in scaled(maps)]
 
 
-def _inside(values: Planes, box: tuple[int, int, int, int]) -> Planes:
-    """A map with its least value beside the picture, where the border is repeated."""
-    top, left, height, width = box
-    rows, columns = slice(top, top + height), slice(left, left + width)
-    plane = np.full_like(values, values[rows, columns].min())
-    plane[rows, columns] = values[rows, columns]
-    return plane
+def _scores(
+    maps: Pictures,
+    items: Marked,
+    val_maps: Pictures,
+    val_items: Marked,
+    right: tuple[ArrayLike, ArrayLike],
+    raw: bool,
+) -> dict[str, Any]:
+    masks, val_masks = items.pictures(items.masks), val_items.pictures(val_items.masks)
+    threshold = _best_threshold(val_maps, val_masks, raw)
+    share = _best_share(val_maps, _true_boxes(val_masks), right[1])
+    boxes = _boxes(maps, share)
+    rows = zip(boxes, _true_boxes(masks), np.asarray(right[0]), strict=True)
+    wrong = [localization_error([box], [true], [found]) for box, true, found in rows]
+    return {
+        "ids": list(items.ids),
+        "grades": list(items.grades),
+        "specimens": list(items.specimens),
+        "iou": _each(iou_per_map, maps, masks, raw=raw),
+        "iou_best": _each(iou_per_map, maps, masks, threshold=threshold, raw=raw),
+        "threshold": threshold,
+        "pointing": _each(pointing_per_map, maps, masks),
+        "mass": _each(mass_per_map, maps, masks),
+        "localization_error": wrong,
+        "share": share,
+    }
+
+
+def _each(
+    score: Callable[..., NDArray[np.float64]], maps: Pictures, masks: Pictures, **options: Any
+) -> list[float]:
+    """A score of maps that differ in size."""
+    pairs = zip(maps, masks, strict=True)
+    return [float(score(one[None], mask[None], **options)[0]) for one, mask in pairs]
+
+
+def _best_threshold(maps: Pictures, masks: Pictures, raw: bool) -> float:
+    """As `metrics.best_threshold`, of maps that differ in size."""
+    table = [_each(iou_per_map, maps, masks, threshold=one, raw=raw) for one in THRESHOLDS]
+    return _chosen(THRESHOLDS, [-_mean(row) for row in table])
+
+
+def _best_share(maps: Pictures, true_boxes: NDArray[np.float64], right: ArrayLike) -> float:
+    """As `metrics.best_share`, of maps that differ in size."""
+    errors = [localization_error(_boxes(maps, one), true_boxes, right) for one in SHARES]
+    return _chosen(SHARES, errors)
+
+
+def _chosen(values: Sequence[float], costs: Sequence[float]) -> float:
+    """The first of the values with the least cost; NaN where no cost is defined."""
+    return math.nan if np.isnan(costs).all() else values[int(np.nanargmin(costs))]
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _boxes(maps: Pictures, share: float) -> NDArray[np.float64]:
+    """(N, 4) boxes of maps; undefined where no share could be chosen."""
+    if math.isnan(share):
+        return np.full((len(maps), 4), np.inf)
+    return np.concatenate([map_boxes(one[None], share) for one in maps])
+
+
+def _true_boxes(masks: Pictures) -> NDArray[np.float64]:
+    return np.concatenate([mask_boxes(one[None]) for one in masks])
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -25,10 +25,12 @@ class Bank:
     ----------
     features : (M, K) mean of each image's feature maps
     weights : (M, K) its channel weights
+    contents : hash of each image's file, where known, by which an image is told from itself
     """
 
     features: Tensor
     weights: Tensor
+    contents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.features.shape != self.weights.shape:
@@ -36,6 +38,14 @@ class Bank:
                 f"a bank of features {tuple(self.features.shape)} and weights "
                 f"{tuple(self.weights.shape)} does not fit together: make it with .fit()"
             )
+
+    def without(self, content: str) -> Bank:
+        """The bank without an image, which would be its own nearest one."""
+        if content not in self.contents:
+            return self
+        others = [row for row, one in enumerate(self.contents) if one != content]
+        contents = tuple(self.contents[row] for row in others)
+        return Bank(self.features[others], self.weights[others], contents)
 
 
 class AdaptingGradCAM(PassExplainer):
@@ -62,6 +72,10 @@ class AdaptingGradCAM(PassExplainer):
     ) -> None:
         super().__init__(model, layer)
         self.bank = bank
+
+    def with_bank(self, bank: Bank) -> AdaptingGradCAM:
+        """The same explainer with another bank."""
+        return AdaptingGradCAM(self.subject.model, self._layer, bank)
 
     def fit(self, images: Tensor, labels: Tensor) -> Bank:
         """Learn the bank from training images, and use it from now on.

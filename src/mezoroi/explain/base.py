@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from mezoroi.explain.layers import (
     look_at_feature_map,
 )
 from mezoroi.explain.subject import Subject, part_size
-from mezoroi.explain.targets import Target, Targets, checked_targets
+from mezoroi.explain.targets import Target, Targets, checked_targets, listed_targets
 from mezoroi.maps import upsample_maps
 
 
@@ -44,8 +45,8 @@ class Explainer(ABC):
     def all_targets(self, images: Tensor, targets: Sequence[int | Target]) -> Tensor:
         """(N, T, h, w): every image with every target, which costs less than T calls."""
         moved = self.subject.moved(images)
-        chosen = [checked_targets(targets, len(targets))] * len(moved)
-        return self._explain(moved, chosen).to(images.device)
+        own = listed_targets(targets)
+        return self._explain(moved, [own] * len(moved)).to(images.device)
 
     def to_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
         """(N, h, w) maps of this explainer at the size (N, height, width) of the images."""
@@ -154,14 +155,14 @@ def _passes(
     return {name: torch.cat(found) for name, found in parts.items()}
 
 
-def checked_count(name: str, value: int) -> int:
-    """`value` if it is a whole number of at least 1.
+def checked_count(name: str, value: int, least: int = 1) -> int:
+    """`value` if it is a whole number of at least `least`.
 
     Raises
     ------
     MezoroiError
         If it is not.
     """
-    if not isinstance(value, int) or value < 1:
-        raise MezoroiError(f"{name} is {value}: give a whole number of at least 1")
-    return value
+    if not isinstance(value, (int, np.integer)) or value < least:
+        raise MezoroiError(f"{name} is {value}: give a whole number of at least {least}")
+    return int(value)

@@ -11,7 +11,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.explain.base import PassExplainer, checked_count
 from mezoroi.explain.layers import DEEP_MAP, Seen, look
 from mezoroi.explain.subject import parts_of
-from mezoroi.explain.targets import Target, class_of
+from mezoroi.explain.targets import ClassScore, Target, class_of
 from mezoroi.maps import activation_map, distance_weights, weighted_map
 from mezoroi.models import GradingModel
 
@@ -37,6 +37,11 @@ class ActivationMap(PassExplainer):
     ) -> None:
         super().__init__(model, layer)
         own = self.subject.grading_model
+        if own is not None and layer is not None:
+            raise MezoroiError(
+                "the activation map of a Grader's network is that of its class channels: leave "
+                "layer out, or use grad-cam or dist-cam, which take one"
+            )
         if own is not None and channels_per_grade is None:
             channels_per_grade = own.channels_per_grade
         if not channels_per_grade or (own is None and layer is None):
@@ -113,7 +118,7 @@ class DistCAM(PassExplainer):
     ----------
     reference : (R, K) mean feature vectors, such as a bundle's ``prototypes.features``, or R images
         (R, 3, H, W) as the model takes them; a target is a number from 0 to R - 1. With a single
-        reference, such as a gallery image, every target means it.
+        reference, such as a gallery image, callables mean it, too.
     """
 
     name: ClassVar[str] = "dist-cam"
@@ -131,6 +136,8 @@ class DistCAM(PassExplainer):
                 "dist-cam compares with a reference: give reference= as mean feature vectors "
                 "(R, K) or images (R, 3, H, W)"
             )
+        if not bool(torch.isfinite(reference).all()):
+            raise MezoroiError("the reference holds NaN or infinity: correct or leave it out")
         self.reference = self._pooled(reference) if reference.ndim == 4 else reference.float()
 
     def _pooled(self, images: Tensor) -> Tensor:
@@ -153,11 +160,16 @@ class DistCAM(PassExplainer):
                 f"{features.shape[1]}: give the mean feature vectors of this layer"
             )
         weights = distance_weights(features.mean(dim=(2, 3)), self.reference.to(features))
-        if count == 1:
-            return weighted_map(features, weights.expand(-1, len(targets[0]), -1))
-        rows = [[class_of(one, count, "Dist-CAM") for one in own] for own in targets]
+        rows = [[_reference_of(one, count) for one in own] for own in targets]
         chosen = torch.tensor(rows, device=weights.device)[..., None].expand(-1, -1, channels)
         return weighted_map(features, weights.gather(1, chosen))
+
+
+def _reference_of(target: Target, count: int) -> int:
+    """Which of the references a target means; the only one, where a target has no number."""
+    if count == 1 and not isinstance(target, ClassScore):
+        return 0
+    return class_of(target, count, "Dist-CAM")
 
 
 def _picked(maps: Tensor, targets: list[list[Target]], method: str) -> Tensor:
@@ -176,6 +188,13 @@ def _linear_weights(seen: Seen, features: Tensor) -> Tensor:
         )
         if reads_mean and torch.equal(left, seen.answer.outputs.detach()):
             return layer.weight.detach().float()
+        if entered.ndim == 2 and entered.shape[1] != pooled.shape[1]:
+            raise MezoroiError(
+                "CAM needs a model that ends in mean pooling of the layer and one nn.Linear, which "
+                f"here reads {entered.shape[1]} numbers of {pooled.shape[1]} maps: where the last "
+                "stage has shrunk to one cell, give larger images or name it with layer, else use "
+                "grad-cam, dist-cam, occlusion or lime"
+            )
     raise MezoroiError(
         "CAM needs a model that ends in mean pooling of the layer and one nn.Linear: "
         "use grad-cam, dist-cam, occlusion or lime"

@@ -94,6 +94,8 @@ def look(
                 )
             # Copies, since what follows may work in place.
             outputs[name] = _checked(name, output).detach().clone()
+            if subject.grading_model is None:
+                _require_channels_first(name, output, images)
             if name != gradient:
                 return None
             torch.set_grad_enabled(True)  # until the caller's no_grad ends
@@ -217,3 +219,18 @@ def _checked(name: str, output: Any) -> Tensor:
             "name another layer or give larger images"
         )
     return output
+
+
+def _require_channels_first(name: str, maps: Tensor, images: Tensor) -> None:
+    """Refuse (N, h, w, K), as of a Swin: what has the images' sides there, and nowhere else."""
+    height, width = images.shape[2:]
+
+    def fits(rows: int, columns: int) -> bool:
+        steps = height / rows, width / columns  # pixels per cell
+        return min(steps) >= 1 and max(steps) <= 1.25 * min(steps)
+
+    if fits(*maps.shape[1:3]) and not fits(*maps.shape[2:]):
+        raise MezoroiError(
+            f"layer `{name}` gives {tuple(maps.shape)}, its channels last: name a layer that gives "
+            "(N, K, h, w), or use occlusion or lime"
+        )

@@ -29,7 +29,7 @@ class Lime(Explainer):
     Parameters
     ----------
     num_samples : perturbed images; the first is the whole one
-    seed : of the samples, the same for every image
+    seed : >= 0, of the samples, the same for every image
     segmenter : takes (H, W, C) scaled to [0, 1] and returns (H, W) whole numbers; default
         quickshift with kernel 4, maximal distance 200 and ratio 0.2
     megabytes : of perturbed images made at a time; default 2 on a CPU, 64 on a GPU
@@ -47,7 +47,7 @@ class Lime(Explainer):
     ) -> None:
         super().__init__(model)
         self.num_samples = checked_count("num_samples", num_samples)
-        self.seed = seed
+        self.seed = checked_count("seed", seed, least=0)
         self.segmenter = segmenter or superpixels
         self.budget = checked_budget(megabytes)
 
@@ -57,7 +57,7 @@ class Lime(Explainer):
         return maps
 
     def _explain(self, images: Tensor, targets: list[list[Target]]) -> Tensor:
-        with self.subject.untouched(), torch.inference_mode():
+        with self.subject.untouched(), self.subject.without_graph():
             maps = [self._map(image, own) for image, own in zip(images, targets, strict=True)]
         return torch.stack(maps)
 

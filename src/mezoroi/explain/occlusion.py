@@ -57,6 +57,14 @@ class Occlusion(Explainer):
         self.budget = checked_budget(megabytes)
 
     def to_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
+        windows = tuple(
+            len(window_starts(side, self.patch, self.stride)) for side in (height, width)
+        )
+        if maps.shape[1:] != windows:
+            raise MezoroiError(
+                f"maps {tuple(maps.shape)} are not of images of {height} x {width}, which have "
+                f"{windows[0]} x {windows[1]} windows: give the images' size"
+            )
         return window_average(maps, height, width, self.patch, self.stride)
 
     def _explain(self, images: Tensor, targets: list[list[Target]]) -> Tensor:
@@ -68,7 +76,7 @@ class Occlusion(Explainer):
             )
         rows, columns = (window_starts(side, self.patch, self.stride) for side in (height, width))
         corners = [(top, left) for top in rows for left in columns]
-        with self.subject.untouched(), torch.inference_mode():
+        with self.subject.untouched(), self.subject.without_graph():
             found = [
                 self._drops(image, corners, own) for image, own in zip(images, targets, strict=True)
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -187,7 +187,8 @@ class Subject:
         """Evaluation mode without gradients inside; afterwards all is as before.
 
         Mode of every module and the state of torch's generators come back, also after an error.
-        Gradients and `requires_grad` are never changed.
+        Gradients and `requires_grad` are never changed. A module with a `train` of its own, which
+        may drop there what it keeps for evaluation, is told that it learns again.
         """
         modes = [(module, module.training) for module in self.model.modules()]
         devices = {p.device for p in self.model.parameters() if p.device.type == "cuda"}
@@ -202,7 +203,18 @@ class Subject:
                 yield
             finally:
                 for module, mode in modes:
+                    if mode and type(module).train is not nn.Module.train:
+                        module.train()
+                for module, mode in modes:
                     module.training = mode
+
+    def without_graph(self) -> AbstractContextManager[Any]:
+        """What many passes run in that need no gradient, inside `untouched`.
+
+        Inference mode is fastest, but what another model keeps for later passes, such as the
+        attention biases of EfficientFormer, could not be learned with any more.
+        """
+        return torch.no_grad() if self.grading_model is None else torch.inference_mode()
 
 
 def _plain(output: Any) -> Answer:

@@ -79,6 +79,27 @@ def checked_targets(targets: Targets | int | Target, count: int) -> list[Target]
     return chosen
 
 
+def listed_targets(targets: Targets | int | Target) -> list[Target]:
+    """Callables from a list of one target or more.
+
+    Raises
+    ------
+    MezoroiError
+        If it is no such list.
+    """
+    single = isinstance(targets, int) or callable(targets)
+    if (
+        single
+        or not hasattr(targets, "__len__")
+        or (isinstance(targets, Tensor) and not targets.ndim)
+    ):
+        raise MezoroiError(f"`{targets}` is no list of targets: give a list, also of one")
+    assert not isinstance(targets, int) and not callable(targets)
+    if not len(targets):
+        raise MezoroiError("no target is given: give a list with at least one")
+    return checked_targets(targets, len(targets))
+
+
 def _as_target(target: Any) -> Target:
     if callable(target):
         return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,15 +26,20 @@ def map_boxes(maps: ArrayLike, share: float) -> NDArray[np.float64]:
 
     Returns
     -------
-    (N, 4) as x0, y0, x1, y1, edges of pixels; NaN for a map without positive values
+    (N, 4) as x0, y0, x1, y1, edges of pixels; NaN for a map without positive values, where there is
+    no box, infinity for one that holds NaN or infinity, of which nothing can be said
     """
     values = np.asarray(maps, np.float64)
     if values.ndim != 3 or not 0 < share < 1:
         raise MezoroiError(
             f"maps {values.shape} at share {share}: give (N, H, W) and 0 < share < 1"
         )
+    undefined = np.asarray(~np.isfinite(values).all(axis=(1, 2)))
+    values = np.where(undefined[:, None, None], 0, values)
     tops = values.max(axis=(1, 2), keepdims=True, initial=0)
-    return mask_boxes((values > share * tops) & (tops > 0))
+    boxes = mask_boxes((values > share * tops) & (tops > 0))
+    boxes[undefined] = np.inf
+    return boxes
 
 
 def mask_boxes(masks: ArrayLike) -> NDArray[np.float64]:
@@ -56,6 +62,9 @@ def best_share(
     correct_class: ArrayLike,
     shares: Sequence[float] = SHARES,
 ) -> float:
-    """The share of the maximum with the lowest localization error, to be chosen on validation."""
+    """The share of the maximum with the lowest localization error, to be chosen on validation.
+
+    NaN where no error is defined, as without a true box.
+    """
     errors = [localization_error(map_boxes(maps, one), true_boxes, correct_class) for one in shares]
-    return float(shares[int(np.argmin(errors))])
+    return math.nan if np.isnan(errors).all() else float(shares[int(np.nanargmin(errors))])

@@ -1,7 +1,7 @@
 """Whether a map explains a model: what deleting shows, what survives noise and shuffled weights.
 
-These need no mask. Undefined cases are NaN: a constant map has no order, and a score that does not
-change between the image and nothing cannot fall.
+These need no mask. Undefined cases are NaN: a constant map has no order, and a score that is hardly
+higher for the image than for nothing cannot fall.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Score = Callable[[NDArray[np.float32]], ArrayLike]
 """Takes images (S, C, H, W) and returns one number each, (S,)."""
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-_LEAST_FALL = 1e-6
+_LEAST_FALL = 0.5  # of the range that a score covers on its way from the image to nothing
 
 
 def deletion_auc(
@@ -40,8 +40,11 @@ def deletion_auc(
 
     Returns
     -------
-    float, lower is better: 1 while the score stays as for the image, 0 as for the baseline; NaN
-    where both have the same score
+    float in [-1, 2], lower is better: 1 while the score stays as for the image, 0 as for the
+    baseline. NaN where the score does not clearly fall: where that of the image is not higher than
+    that of the baseline by at least half of the range that all scores on the way cover, so that
+    their detours would count for more than the fall; and where the saliency is constant or not
+    finite.
     """
     return _area(score, image, saliency, baseline, steps, deletes=True)
 
@@ -51,7 +54,7 @@ def insertion_auc(
 ) -> float:
     """Area under the score while pixels are put back, most salient first; higher is better.
 
-    Parameters are those of `deletion_auc`.
+    Parameters, range and undefined cases are those of `deletion_auc`.
     """
     return _area(score, image, saliency, baseline, steps, deletes=False)
 
@@ -68,7 +71,7 @@ def map_correlation(maps: ArrayLike, others: ArrayLike) -> Floats:
 
     Returns
     -------
-    (N,) in [-1, 1]; NaN where either map is constant
+    (N,) in [-1, 1]; NaN where either map is constant or not finite
 
     Raises
     ------
@@ -82,6 +85,8 @@ def map_correlation(maps: ArrayLike, others: ArrayLike) -> Floats:
         )
     found = np.full(len(first), np.nan)
     for row, pair in enumerate(zip(first, second, strict=True)):
+        if not all(np.isfinite(one).all() for one in pair):
+            continue
         ranks = [rankdata(one.ravel()) for one in pair]
         if all(np.ptp(rank) > 0 for rank in ranks):
             found[row] = np.corrcoef(*ranks)[0, 1]
@@ -132,6 +137,8 @@ def _area(
             f"image {whole.shape}, saliency {ranks.shape}, {steps} steps: "
             "give (C, H, W), (H, W) and at least one step"
         )
+    if not np.isfinite(ranks).all() or np.ptp(ranks) == 0:
+        return math.nan
     nothing = np.broadcast_to(np.asarray(baseline, np.float32), whole.shape)
     # Most salient first; pixels of equal value keep their order.
     order = np.empty(ranks.size, np.int64)
@@ -142,6 +149,8 @@ def _area(
     images = np.where(chosen[:, None], first, second)
     values = np.asarray(score(images), np.float64)
     start, end = (values[0], values[-1]) if deletes else (values[-1], values[0])
-    if abs(start - end) < _LEAST_FALL:
+    fall = start - end
+    # Said so that scores that are no numbers are undefined, too.
+    if not (fall > 0 and fall >= _LEAST_FALL * np.ptp(values)):
         return math.nan
-    return float(trapezoid((values - end) / (start - end), dx=1 / steps))
+    return float(trapezoid((values - end) / fall, dx=1 / steps))

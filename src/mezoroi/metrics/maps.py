@@ -50,14 +50,15 @@ def mean_iou(
 def iou_per_map(
     maps: ArrayLike, masks: ArrayLike, threshold: float = 0.5, *, raw: bool | None = None
 ) -> Floats:
-    """The (N,) terms of `mean_iou`; NaN where the mask is empty."""
+    """The (N,) terms of `mean_iou`; NaN where the mask is empty or the threshold is NaN."""
     values, inside = _checked(maps, masks)
     if raw is None:
         raw = bool(values.size) and bool(values.min() < -ROUNDING or values.max() > 1 + ROUNDING)
     marked = (_min_max_scaled(values) if raw else values) > threshold
     overlap = (marked & inside).sum(axis=(1, 2))
     union = (marked | inside).sum(axis=(1, 2))
-    return np.where(inside.any(axis=(1, 2)), overlap / np.maximum(union, 1), np.nan)
+    defined = inside.any(axis=(1, 2)) & (not math.isnan(threshold))
+    return np.where(defined, overlap / np.maximum(union, 1), np.nan)
 
 
 def pointing_game(maps: ArrayLike, masks: ArrayLike, tolerance: float = 15) -> float:
@@ -119,12 +120,13 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
     Parameters
     ----------
     boxes, true_boxes : (N, 4) as x0, y0, x1, y1 with x0 <= x1 and y0 <= y1, continuous coordinates;
-        a row of NaN is a box that was not found (an error) or not annotated (left out)
+        a row of NaN is a box that was not found (an error) or not annotated (left out), one of
+        infinity the box of an undefined map (left out)
     correct_class : (N,) bool, whether the class is right
 
     Returns
     -------
-    float in [0, 1], lower is better; NaN if no true box has an area
+    float in [0, 1], lower is better; NaN if no true box has an area and a defined map
 
     Raises
     ------
@@ -138,11 +140,13 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
             f"boxes {found.shape}, true_boxes {true.shape} and correct_class {right.shape} "
             "do not match: give one of each per image"
         )
+    undefined = np.asarray(np.isinf(found).any(axis=1))
+    found = np.where(undefined[:, None], np.nan, found)
     sides = np.minimum(found[:, 2:], true[:, 2:]) - np.maximum(found[:, :2], true[:, :2])
     overlap = np.maximum(sides, 0).prod(axis=1)
     true_area = (true[:, 2:] - true[:, :2]).prod(axis=1)
     union = (found[:, 2:] - found[:, :2]).prod(axis=1) + true_area - overlap
-    defined = true_area > 0
+    defined = (true_area > 0) & ~undefined
     localized = np.zeros(len(true), bool)
     np.greater_equal(overlap, BOX_IOU * union, out=localized, where=defined)
     return _defined_mean(np.where(defined, ~(localized & right.astype(bool)), np.nan))

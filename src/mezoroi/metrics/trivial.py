@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,7 +11,10 @@ from mezoroi.errors import MezoroiError
 
 
 def trivial_maps(
-    masks_shape: tuple[int, int, int], *, fruit_masks: ArrayLike | None = None, seed: int = 0
+    masks_shape: tuple[int, int, int],
+    *,
+    fruit_masks: ArrayLike | None = None,
+    seed: int | tuple[int, ...] = 0,
 ) -> dict[str, NDArray[np.float32]]:
     """Answers that never looked at the image, as probabilities ready for `mean_iou`.
 
@@ -17,7 +22,7 @@ def trivial_maps(
     ----------
     masks_shape : (N, H, W) of the masks they are compared with
     fruit_masks : (N, H, W), non-zero on the fruit; adds the row "whole fruit"
-    seed : of the random map
+    seed : of the random map; one number or several
 
     Returns
     -------
@@ -46,6 +51,17 @@ def trivial_maps(
     maps["centre blob"] = np.broadcast_to(_centre_blob(*masks_shape[1:]), masks_shape).copy()
     maps["random map"] = np.random.default_rng(seed).random(masks_shape, dtype=np.float32)
     return maps
+
+
+def trivial_maps_each(
+    shapes: Sequence[tuple[int, ...]], seed: int = 0
+) -> dict[str, list[NDArray[np.float32]]]:
+    """`trivial_maps` of pictures that differ in size: by row name one (h, w) for each shape."""
+    each = [
+        trivial_maps((1, *shape), seed=(seed, number))  # type: ignore[arg-type]
+        for number, shape in enumerate(shapes)
+    ]
+    return {name: [maps[name][0] for maps in each] for name in (each[0] if each else ())}
 
 
 def _centre_blob(height: int, width: int) -> NDArray[np.float32]:

@@ -43,7 +43,7 @@ class FittedImage:
 def fit_image(image: np.ndarray, height: int, width: int) -> FittedImage:
     """Shrink or enlarge (h, w, 3) uint8 to (height, width), keeping its proportions."""
     rows, columns = image.shape[:2]
-    top, left, box_height, box_width = _box(rows, columns, height, width)
+    top, left, box_height, box_width = picture_box(rows, columns, height, width)
     resized = _resized(image, box_height, box_width)
     if (box_height, box_width) != (height, width):
         resized = cv2.copyMakeBorder(
@@ -60,13 +60,14 @@ def fit_image(image: np.ndarray, height: int, width: int) -> FittedImage:
 def fit_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """(height, width) bool of a mask (h, w), where `fit_image` puts its image.
 
-    A pixel is in it when more than half of what it shows is; nothing is in the border.
+    A pixel is in it when more than half of what it shows is; where no pixel is, as of a scratch
+    finer than a pixel, those with more than half of the largest share. Nothing is in the border.
     """
     rows, columns = mask.shape
-    return _in_box(mask, (height, width), _box(rows, columns, height, width))
+    return _in_box(mask, (height, width), picture_box(rows, columns, height, width))
 
 
-def _box(rows: int, columns: int, height: int, width: int) -> tuple[int, int, int, int]:
+def picture_box(rows: int, columns: int, height: int, width: int) -> tuple[int, int, int, int]:
     """Top, left, height and width of what an image of (rows, columns) fills."""
     scale = min(height / rows, width / columns)
     box_height = min(height, max(1, round(rows * scale)))
@@ -80,7 +81,7 @@ def _in_box(mask: np.ndarray, size: tuple[int, ...], box: tuple[int, int, int, i
     top, left, height, width = box
     plane = np.zeros(size, dtype=bool)
     filled = _resized(mask.astype(np.float32), height, width)
-    plane[top : top + height, left : left + width] = filled > 0.5
+    plane[top : top + height, left : left + width] = filled > min(0.5, 0.5 * float(filled.max()))
     return plane
 
 
