@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -275,6 +276,23 @@ def test_training_stops_early_and_keeps_the_best_epoch(
     assert finished_epochs(tmp_path / "long") == 3  # the best one and two without improvement
     mz.train(dataset, tiny("train.epochs=1", *same), tmp_path / "one")
     assert_same_weights(tmp_path / "long", tmp_path / "one")
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_training_that_had_stopped_early_is_not_trained_on(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    monkeypatch.setattr(GradingModule, "validation_step", rising_loss)
+    config = tiny("train.epochs=9", f"train.keep={keep}", "train.patience=1")
+    mz.train(dataset, config, tmp_path / "run")
+    assert finished_epochs(tmp_path / "run") == 2
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    (tmp_path / "killed" / "grader.json").unlink()  # ended between training and bundle
+    mz.train(dataset, config, tmp_path / "killed", resume=True)
+    assert finished_epochs(tmp_path / "killed") == 2
+    assert_same_weights(tmp_path / "run", tmp_path / "killed")
+    logs = [(tmp_path / name / "epochs.csv").read_text() for name in ("run", "killed")]
+    assert logs[0] == logs[1]
 
 
 def test_it_learns(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
