@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from mezoroi.bundle import (
-    GRADER_JSON,
     Bundle,
     Prototypes,
     build_network,
@@ -21,11 +19,12 @@ from mezoroi.bundle import (
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.errors import MezoroiError
-from mezoroi.files import content_hash, read_json, write_json, write_text
+from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
 from mezoroi.models import SecondReader
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
+from mezoroi.run_folder import claim
 from mezoroi.signs import sign_limits
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
@@ -37,7 +36,6 @@ from mezoroi.training import (
 )
 from mezoroi.trusting import fit_in_training
 
-RUN_JSON = "run.json"
 LIKENESS_PERCENTILE = 5
 
 
@@ -60,7 +58,8 @@ def train(
     dataset : graded observations
     config : settings; defaults as in `Config`
     run_dir : the run folder, empty or of the same training if `resume`
-    resume : continue after the last whole epoch of an interrupted training
+    resume : continue after the last whole epoch of an interrupted training; a finished one is
+        loaded, with what was added to it since
     progress : called with what is done and how far
 
     Raises
@@ -73,7 +72,8 @@ def train(
     standard = effective_standard(dataset)
     dataset = complete_splits(dataset, config.split.seed, config.split.group)
     dataset = replace(dataset, standard=standard)
-    _claim(run_dir, dataset, config, resume)
+    if claim(run_dir, dataset, config, resume):
+        return Grader.load(run_dir)
     learning, watching = dataset.select("train"), dataset.select("val")
     _require_every_grade(learning)
 
@@ -227,35 +227,6 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
         return prototypes
     limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)
     return replace(prototypes, sign_limits=torch.from_numpy(limits))
-
-
-def _claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> None:
-    """Make the run folder this training's, or refuse to mix two trainings in it."""
-    record = {"fingerprint": dataset.fingerprint, "config": config.model_dump(mode="json")}
-    path = run_dir / RUN_JSON
-    if not path.exists():
-        # A start that was killed may have left a hidden temporary file.
-        if run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
-            raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
-        if run_dir.exists() and not run_dir.is_dir():
-            raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
-    else:
-        if not resume:
-            raise MezoroiError(
-                f"{run_dir} already holds a training: continue it with --resume, "
-                "or give another folder with -o"
-            )
-        earlier = read_json(path, "give another folder with -o")
-        if earlier != record:
-            what = "dataset" if earlier.get("config") == record["config"] else "settings"
-            raise MezoroiError(
-                f"the {what} differ from those {run_dir} was started with: "
-                "use the same ones, or give another folder with -o"
-            )
-    write_json(path, record)
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_text(run_dir / "config.yaml", text)
-    (run_dir / GRADER_JSON).unlink(missing_ok=True)
 
 
 def _require_every_grade(learning: Dataset) -> None:
