@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.capture.sources import read_fruit
+from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import FruitInput, read_fruit
+from mezoroi.evaluation import evaluate
 from mezoroi.grading import file_name
 
 
@@ -300,3 +302,30 @@ def test_file_names_are_safe(text: str, name: str) -> None:
 def test_grade_many_refuses_a_single_path(grader: mz.Grader) -> None:
     with pytest.raises(TypeError, match=r"use grade\(\)"):
         next(grader.grade_many("photo.jpg"))
+
+
+def test_fruits_without_an_outline_are_predicted_as_they_are_graded(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    rows = [replace(o, outline=None) if i % 2 else o for i, o in enumerate(dataset.observations)]
+    some = replace(dataset, observations=tuple(rows[:8]))
+    found = grader.predict(some)
+    index = grader.standard.grades.index("C")
+    assert np.isnan(found.similarity[1::2, index]).all()  # judged on the outline
+    assert np.isfinite(found.similarity[::2]).all()
+    for row, item in enumerate(some):
+        fruit = FruitInput(item.id, read_image(item.image), item.outline)
+        graded = grader.grade_read(fruit)
+        assert graded.grade == grader.standard.grades[found.grades[row]]
+        expected = [graded.similarity[name] for name in grader.standard.grades]
+        np.testing.assert_allclose(found.similarity[row], expected, atol=1e-5)
+    scores = evaluate(grader, some, n_resamples=10)
+    assert scores["observations"] == 8
+
+
+def test_an_outline_of_another_version_is_refused_in_a_dataset_too(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    odd = replace(dataset.observations[0], outline={"roundness": 0.9})
+    with pytest.raises(mz.MezoroiError, match=f"{odd.id}: the outline has no"):
+        grader.predict(replace(dataset, observations=(odd,)))
