@@ -72,5 +72,5 @@ def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:
         )
     if earlier.get("fingerprint") != record["fingerprint"]:
         raise MezoroiError(
-            f"the dataset differs from the one {run_dir} was started with: use the same one, {other}"
+            f"the dataset differs from the one {run_dir} was started with: use that one, {other}"
         )

@@ -25,6 +25,7 @@ from mezoroi.datasets.manifest import (
     add_grader_labels,
     manifest_rows,
 )
+from mezoroi.datasets.odd import notes_on_odd_images
 from mezoroi.datasets.repeats import notes_on_same_pictures, settle_repeated_rows
 from mezoroi.datasets.rows import Row, Rows, observation_id
 from mezoroi.errors import MezoroiError
@@ -63,7 +64,7 @@ def load_dataset(
         ``<image>.json`` or a COCO file (``annotations.json``, ``*.coco.json``) in the folder.
         A specimen that is not named is the image itself. An image listed twice is kept once, or
         left out where the grades differ; `Dataset.notes` says so, and names the same picture under
-        two specimens.
+        two specimens, and where it is `trainable` what only some images lack.
 
     Raises
     ------
@@ -104,6 +105,8 @@ def load_dataset(
     if problems:
         raise DatasetError(found.name, problems)
     notes += notes_on_same_pictures(observations)
+    if trainable:
+        notes += notes_on_odd_images(observations)
     return Dataset(tuple(observations), standard, found.root, notes)
 
 
