@@ -20,6 +20,7 @@ from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
 from mezoroi.models import Encoder, GradingModel, SecondReader
+from mezoroi.models.encoder import first_line
 from mezoroi.standard import GradingStandard
 from mezoroi.training import InputSize, make_head
 
@@ -197,9 +198,12 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         prototypes = _read_prototypes(_read_tensors(folder / PROTOTYPES), len(standard.grades))
         _check_shapes(prototypes, len(standard.grades), network)
         reader = _read_reader(folder / SECOND_READER, len(trained.grades), network)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise MezoroiError(f"{folder} holds files that do not fit ({reason}): {_REMEDY}") from error
+    except MezoroiError:
+        raise
+    except (RuntimeError, TypeError, ValueError, LookupError) as error:
+        raise MezoroiError(
+            f"{folder} holds files that do not fit ({first_line(error)}): {_REMEDY}"
+        ) from error
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
     return Bundle(
