@@ -22,6 +22,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
 from mezoroi.models import SecondReader
+from mezoroi.models.probing import check_feature_map
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
 from mezoroi.run_folder import claim
@@ -84,6 +85,7 @@ def train(
     )
     if network.outline_encoder is not None:
         network.outline_encoder.fit_scale(torch.from_numpy(learning.outline_matrix()))
+    check_feature_map(network, config.model.backbone, size.height, size.width)
     module = GradingModule(network, head, standard, config, size)
     masks = _teaching_masks(learning, standard, size, config)
     data = GradingData(learning, watching, network, size, config, progress, masks)

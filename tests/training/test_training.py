@@ -26,6 +26,7 @@ from mezoroi.config import Config
 from mezoroi.models.preprocess import fit_image
 from mezoroi.training import GradingModule, finished_epochs
 from mezoroi.training.fit import EpochLog
+from mezoroi.training.heads import head_logits, head_loss, make_head, shared_losses
 
 Make = Callable[..., Config]
 STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
@@ -293,6 +294,29 @@ def test_a_training_that_had_stopped_early_is_not_trained_on(
     assert_same_weights(tmp_path / "run", tmp_path / "killed")
     logs = [(tmp_path / name / "epochs.csv").read_text() for name in ("run", "killed")]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("head", ["arcface", "softmax"])
+def test_losses_of_the_embedding_are_float32_under_autocast(head: str, tiny: Make) -> None:
+    generator = torch.Generator().manual_seed(3)
+    module = make_head(tiny(f"loss.head={head}").loss, 4, 16)
+    embeddings = torch.randn(8, 16, generator=generator)
+    labels = torch.arange(8) % 4
+    shown, shares = torch.stack([labels, labels.flip(0)], dim=1), torch.full((8, 2), 0.5)
+
+    def losses(values: torch.Tensor) -> list[torch.Tensor]:
+        return [
+            head_loss(module, values, labels),
+            head_logits(module, values),
+            shared_losses(module, values, shown, shares),
+        ]
+
+    expected = losses(embeddings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (embeddings @ embeddings.T).dtype == torch.bfloat16
+        found = losses(embeddings)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_it_learns(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
