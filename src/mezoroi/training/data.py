@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import PHOTO_SIDE
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.models.encoder import Encoder
@@ -53,7 +54,8 @@ class FruitImages(TorchDataset):
         """(H, W, 3) uint8 at network size."""
         if index in self._kept:
             return self._kept[index]
-        image = read_image(self.dataset.observations[index].image, max_side=2 * max(self.size))
+        # As large as `read_fruit` reads it: a grading is to see what the training saw.
+        image = read_image(self.dataset.observations[index].image, max_side=PHOTO_SIDE)
         fitted = fit_image(image, *self.size).pixels
         if self._keeps:
             self._kept[index] = fitted
