@@ -146,10 +146,30 @@ def test_images_are_known_by_content_not_by_name(
     other = next(i for i in range(len(rows)) if i != seen and splits[rows[i].id] == "train")
     stranger = tmp_path / "stranger.png"
     Image.new("RGB", (128, 64), "green").save(stranger)
-    rows[other] = replace(rows[other], image=stranger)
+    rows[other] = replace(rows[other], image=stranger, specimen="a stranger")
     marked = with_splits_of(grader, replace(dataset, observations=tuple(rows)))
     assert marked.observations[seen].split == "train"
     assert marked.observations[other].split == "test"
+
+
+def test_another_picture_of_a_trained_fruit_is_no_test(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    splits = grader.bundle.data["splits"]
+    picture = tmp_path / "again.png"
+    Image.new("RGB", (128, 64), "green").save(picture)
+    new = []
+    for split in ("train", "val", "test"):
+        known = next(item for item in dataset if splits[item.id] == split)
+        assert known.specimen != known.id
+        new.append(replace(known, id=f"{split}.png", image=picture))
+    unnamed = replace(new[0], id=(own := "own.png"), specimen=own)
+    marked = with_splits_of(grader, replace(dataset, observations=(*new, unnamed)))
+    assert [item.split for item in marked] == ["train", "val", "test", "test"]
+    # A bundle of an earlier version knows pictures alone.
+    data = {name: value for name, value in grader.bundle.data.items() if name != "specimens"}
+    older = mz.Grader(replace(grader.bundle, data=data), device="cpu")
+    assert set(with_splits_of(older, replace(dataset, observations=tuple(new))).splits) == {"test"}
 
 
 def test_a_fruit_that_was_trained_on_is_no_test(grader: mz.Grader, dataset: mz.Dataset) -> None:

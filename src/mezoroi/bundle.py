@@ -66,7 +66,8 @@ class Bundle:
     head : the trained loss of the embedding, whose logits are the classifier's scores
     input_kind : ``surface`` or ``photo``
     outline_names : names of the shape statistics in the order the network takes them
-    data : fingerprint and size of the training dataset, and its splits by observation id
+    data : fingerprint and size of the training dataset; its splits, contents and specimens by
+        observation id
     added_grades : grades that were added from a few examples, which the network was not trained
         on: they have a prototype, but no class channels; the last ones of the standard
     reader : guesses the trained grades from early features; None in runs of earlier versions

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,8 @@ from mezoroi.bundle import (
     write_bundle,
 )
 from mezoroi.config import Config
-from mezoroi.datasets import Dataset, complete_splits
+from mezoroi.datasets import Dataset, Observation, complete_splits
+from mezoroi.datasets.dataset import SPLITS
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
@@ -115,6 +118,7 @@ def train(
             "observations": len(dataset),
             "splits": {item.id: item.split for item in dataset},
             "content": {item.id: content_hash(item.image) for item in dataset},
+            "specimens": {item.id: item.specimen for item in dataset},
         },
     )
     seen = Grader(bundle).predict(learning, progress=progress)
@@ -169,8 +173,9 @@ def input_size(dataset: Dataset, config: Config) -> InputSize:
 def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     """`dataset` with the splits of the grader's training.
 
-    Images are recognised by their content, not by their names. A dataset that brings its own splits
-    keeps them; what the training did not use counts as test.
+    Images are recognised by their content, not by their names, and other pictures of a fruit by the
+    name of the specimen, where it has one. A dataset that brings its own splits keeps them; what
+    the training did not use counts as test.
 
     Raises
     ------
@@ -179,7 +184,11 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     """
     data = grader.bundle.data
     trained = {data["content"][name]: split for name, split in data["splits"].items()}
-    known = {item.id: trained.get(content_hash(item.image)) for item in dataset}
+    fruits = _splits_of_specimens(data)
+    known = {
+        item.id: trained.get(content_hash(item.image)) or fruits.get(_named_specimen(item))
+        for item in dataset
+    }
     for item in dataset:
         # Two fruits may have the same picture in a dataset; that is not for this check to settle.
         same = content_hash(item.image) == data["content"].get(item.id)
@@ -191,6 +200,22 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     return dataset.with_splits(
         {item.id: item.split or known[item.id] or "test" for item in dataset}
     )
+
+
+def _splits_of_specimens(data: Mapping[str, Any]) -> dict[str | None, str]:
+    """The split of every named specimen of a training; earlier versions did not record them."""
+    found: dict[str | None, str] = {}
+    for name, specimen in data.get("specimens", {}).items():
+        split = data["splits"][name]
+        if specimen != name:
+            # Splits by session may separate a specimen: what was learned from counts.
+            found[specimen] = min(found.get(specimen, split), split, key=SPLITS.index)
+    return found
+
+
+def _named_specimen(item: Observation) -> str | None:
+    """None where the image is a fruit of its own, whose name says nothing about others."""
+    return item.specimen if item.specimen != item.id else None
 
 
 def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prototypes:
