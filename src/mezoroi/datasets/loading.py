@@ -110,6 +110,25 @@ def load_dataset(
     return Dataset(tuple(observations), standard, found.root, notes)
 
 
+def load_graded(path: str | Path, standard: GradingStandard) -> Dataset:
+    """`load_dataset` of fruits that a grader is tried on, be they of a single grade.
+
+    Parameters
+    ----------
+    standard : the grader's, for data that bring none of their own and no other grades
+
+    Raises
+    ------
+    DatasetError
+        As `load_dataset`.
+    """
+    path = Path(path)
+    root = path if path.is_dir() else path.parent
+    brings_one = (root / STANDARD_NAME).is_file()
+    fits = not brings_one and _find_rows(path).grades <= set(standard.grades)
+    return load_dataset(path, standard if fits else None, trainable=False)
+
+
 class Unusable(NamedTuple):
     """What of a dataset cannot be used.
 
