@@ -164,12 +164,26 @@ def test_another_picture_of_a_trained_fruit_is_no_test(
         assert known.specimen != known.id
         new.append(replace(known, id=f"{split}.png", image=picture))
     unnamed = replace(new[0], id=(own := "own.png"), specimen=own)
-    marked = with_splits_of(grader, replace(dataset, observations=(*new, unnamed)))
-    assert [item.split for item in marked] == ["train", "val", "test", "test"]
+    beside = replace(dataset, observations=(*new, unnamed, dataset.observations[0]))
+    marked = with_splits_of(grader, beside)
+    assert [item.split for item in marked][:4] == ["train", "val", "test", "test"]
+    assert marked.notes == dataset.notes
     # A bundle of an earlier version knows pictures alone.
     data = {name: value for name, value in grader.bundle.data.items() if name != "specimens"}
     older = mz.Grader(replace(grader.bundle, data=data), device="cpu")
-    assert set(with_splits_of(older, replace(dataset, observations=tuple(new))).splits) == {"test"}
+    assert [item.split for item in with_splits_of(older, beside)][:4] == ["test"] * 4
+
+
+def test_other_fruits_may_be_numbered_as_those_of_the_training(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    picture = tmp_path / "next-year.png"
+    Image.new("RGB", (128, 64), "green").save(picture)
+    rows = tuple(replace(item, image=picture) for item in dataset.observations[:5])
+    marked = with_splits_of(grader, replace(dataset, observations=rows))
+    assert marked.splits == ("test",)
+    (note,) = marked.notes
+    assert note.startswith("5 of 5 images are of specimens named as in the training, the first ")
 
 
 def test_a_fruit_that_was_trained_on_is_no_test(grader: mz.Grader, dataset: mz.Dataset) -> None:

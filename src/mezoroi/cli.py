@@ -184,8 +184,8 @@ def evaluate(
     console = Console(as_json)
     grader = Grader.load(run)
     dataset = load_graded(data, grader.standard)
-    console.notes(dataset.notes)
     dataset = with_splits_of(grader, dataset)
+    console.notes(dataset.notes)
     chosen = dataset if split == "all" else dataset.select(split)
     folder = out if out is not None else run / "evaluation" / split
     if adjust:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,9 +173,10 @@ def input_size(dataset: Dataset, config: Config) -> InputSize:
 def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     """`dataset` with the splits of the grader's training.
 
-    Images are recognised by their content, not by their names, and other pictures of a fruit by the
-    name of the specimen, where it has one. A dataset that brings its own splits keeps them; what
-    the training did not use counts as test.
+    Images are recognised by their content, not by their names. Where some are the training's, other
+    pictures of its fruits are known by the names of the specimens; among other fruits alone these
+    names mean others, as a harvest is numbered from 1 again, which a note then says. A dataset that
+    brings its own splits keeps them; what the training did not use counts as test.
 
     Raises
     ------
@@ -184,11 +185,18 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     """
     data = grader.bundle.data
     trained = {data["content"][name]: split for name, split in data["splits"].items()}
-    fruits = _splits_of_specimens(data)
-    known = {
-        item.id: trained.get(content_hash(item.image)) or fruits.get(_named_specimen(item))
-        for item in dataset
-    }
+    known = {item.id: trained.get(content_hash(item.image)) for item in dataset}
+    alike = _splits_by_specimen(data, [item for item in dataset if known[item.id] is None])
+    notes = dataset.notes
+    if any(known.values()):
+        known |= alike
+    elif alike and not dataset.splits:
+        first = next(item for item in dataset if item.id in alike)
+        notes += (
+            f"{len(alike)} of {len(dataset)} images are of specimens named as in the training, the "
+            f"first {first.id} of {first.specimen}, but no picture is the training's: "
+            "taken as new fruits",
+        )
     for item in dataset:
         # Two fruits may have the same picture in a dataset; that is not for this check to settle.
         same = content_hash(item.image) == data["content"].get(item.id)
@@ -197,25 +205,27 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
                 f"{item.id} is in the test split, but the grader was trained with it: "
                 "train again with these splits, or evaluate with those of the training"
             )
-    return dataset.with_splits(
-        {item.id: item.split or known[item.id] or "test" for item in dataset}
-    )
+    splits = {item.id: item.split or known[item.id] or "test" for item in dataset}
+    return replace(dataset.with_splits(splits), notes=notes)
 
 
-def _splits_of_specimens(data: Mapping[str, Any]) -> dict[str | None, str]:
-    """The split of every named specimen of a training; earlier versions did not record them."""
-    found: dict[str | None, str] = {}
+def _splits_by_specimen(data: Mapping[str, Any], items: Iterable[Observation]) -> dict[str, str]:
+    """The splits by id of the images whose specimen has a name that the training knew.
+
+    An image that is a fruit of its own says nothing about others; neither do bundles of earlier
+    versions.
+    """
+    fruits: dict[str, str] = {}
     for name, specimen in data.get("specimens", {}).items():
         split = data["splits"][name]
         if specimen != name:
             # Splits by session may separate a specimen: what was learned from counts.
-            found[specimen] = min(found.get(specimen, split), split, key=SPLITS.index)
-    return found
-
-
-def _named_specimen(item: Observation) -> str | None:
-    """None where the image is a fruit of its own, whose name says nothing about others."""
-    return item.specimen if item.specimen != item.id else None
+            fruits[specimen] = min(fruits.get(specimen, split), split, key=SPLITS.index)
+    return {
+        item.id: fruits[item.specimen]
+        for item in items
+        if item.specimen != item.id and item.specimen in fruits
+    }
 
 
 def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prototypes:
