@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -88,6 +89,11 @@ def test_files_of_two_runs_mixed(run: Run, copied: Path, photo: Path) -> None:
         {"embeddings": stored["embeddings"]},
         {**stored, "embeddings": stored["embeddings"][:, :5].contiguous()},
         {**stored, "thresholds": stored["thresholds"][:2].contiguous()},
+        {**stored, "embeddings": stored["embeddings"][:, 0].contiguous()},
+        {**stored, "thresholds": stored["thresholds"][0].clone()},
+        {**stored, "exemplars": stored["exemplars"].clone(), "exemplar_grades": torch.zeros(3)},
+        {name: one for name, one in stored.items() if name != "embeddings"},
+        load_file(copied / READER),
     ):
         save_file(broken, copied / "prototypes.safetensors")
         outcome = run("grade", copied, photo, "-o", copied.parent / "out")

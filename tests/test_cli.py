@@ -179,6 +179,23 @@ def test_a_batch_goes_on_past_bad_files(
     assert f"{missing}: {missing} does not exist" in printed
 
 
+def test_where_nothing_can_be_graded_the_reason_is_an_error(
+    run: Run, run_dir: Path, tmp_path: Path
+) -> None:
+    text, missing, out = tmp_path / "text.jpg", tmp_path / "missing.jpg", tmp_path / "out"
+    text.write_text("no photo")
+    status, printed, err = run("grade", run_dir, text, "-o", out, "--json")
+    assert status == 2 and err.splitlines()[-1].startswith(f"error: {text} is not a JPEG")
+    assert "error" in json.loads(printed)["results"][0]
+    assert "text.jpg" in (out / "report.html").read_text(encoding="utf-8")
+    status, printed, err = run("grade", run_dir, missing, text, "-o", out)
+    assert status == 2 and "0 graded, 2 failed" in printed
+    assert err == (
+        f"error: none of 2 fruits could be graded, the first: {missing} does not exist: "
+        "check the path\n"
+    )
+
+
 def test_the_same_names_get_their_own_folders(
     run: Run, run_dir: Path, melons: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +247,20 @@ def test_evaluate(run: Run, run_dir: Path, melons: Path, tmp_path: Path) -> None
     status, out, err = run("evaluate", run_dir, melons, "--split", "calibration")
     assert_refused((status, out, err))
     assert "it has train, val, test" in err
+
+
+def test_evaluate_takes_fruits_of_one_grade(
+    run: Run, run_dir: Path, melons: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "A" / "fruit"
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(melons / "captures/melon-0001", folder)
+    (folder / "mask.png").unlink(missing_ok=True)
+    out = tmp_path / "scores"
+    data = tmp_path / "data"
+    status, printed, err = run("evaluate", run_dir, data, "--split", "all", "-o", out, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(printed)["observations"] == 1
 
 
 def test_evaluate_refuses_other_grades(run: Run, run_dir: Path, tmp_path: Path) -> None:

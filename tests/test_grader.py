@@ -15,8 +15,11 @@ import torch
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi.capture.sources import read_fruit
+from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import FruitInput, read_fruit
+from mezoroi.evaluation import evaluate
 from mezoroi.grading import file_name
+from mezoroi.training import FruitImages
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +303,50 @@ def test_file_names_are_safe(text: str, name: str) -> None:
 def test_grade_many_refuses_a_single_path(grader: mz.Grader) -> None:
     with pytest.raises(TypeError, match=r"use grade\(\)"):
         next(grader.grade_many("photo.jpg"))
+
+
+def test_fruits_without_an_outline_are_predicted_as_they_are_graded(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    rows = [replace(o, outline=None) if i % 2 else o for i, o in enumerate(dataset.observations)]
+    some = replace(dataset, observations=tuple(rows[:8]))
+    found = grader.predict(some)
+    index = grader.standard.grades.index("C")
+    assert np.isnan(found.similarity[1::2, index]).all()  # judged on the outline
+    assert np.isfinite(found.similarity[::2]).all()
+    for row, item in enumerate(some):
+        fruit = FruitInput(item.id, read_image(item.image), item.outline)
+        graded = grader.grade_read(fruit)
+        assert graded.grade == grader.standard.grades[found.grades[row]]
+        expected = [graded.similarity[name] for name in grader.standard.grades]
+        np.testing.assert_allclose(found.similarity[row], expected, atol=1e-5)
+    scores = evaluate(grader, some, n_resamples=10)
+    assert scores["observations"] == 8
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_large_photo_is_predicted_and_trained_on_as_it_is_graded(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path, suffix: str
+) -> None:
+    photo = tmp_path / f"large{suffix}"
+    pixels = np.random.default_rng(3).integers(0, 256, (900, 1800, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photo)
+    one = replace(dataset.observations[0], image=photo, outline=None)
+    alone = replace(dataset, observations=(one,))
+    seen = grader.embed([read_fruit(photo, "surface")])
+    size = grader.bundle.size
+    shown = FruitImages(alone, size.height, size.width, megabytes=1).pixels(0)
+    np.testing.assert_array_equal(shown, seen.fitted[0].pixels)
+    found = grader.predict(alone)
+    np.testing.assert_allclose(found.embeddings, seen.embeddings.numpy(), atol=1e-5)
+    graded = grader.grade(photo)
+    expected = [graded.similarity[name] for name in grader.standard.grades]
+    np.testing.assert_allclose(found.similarity[0], expected, atol=1e-5)
+
+
+def test_an_outline_of_another_version_is_refused_in_a_dataset_too(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    odd = replace(dataset.observations[0], outline={"roundness": 0.9})
+    with pytest.raises(mz.MezoroiError, match=f"{odd.id}: the outline has no"):
+        grader.predict(replace(dataset, observations=(odd,)))

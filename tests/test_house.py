@@ -45,6 +45,7 @@ HOUSE = (
     "trusting",
     "trust_scores",
     "searching",
+    "run_folder",
     "workflow",
     "reliability_runs",
     "captures",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,12 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi import workflow
 from mezoroi.config import Config
 from mezoroi.files import content_hash
+from mezoroi.new_references import NewReference
+from mezoroi.outputs import cross_validate
+from mezoroi.references import add_grade, add_references, gallery_of
 from mezoroi.workflow import effective_standard, input_size, with_splits_of
 
 Make = Callable[..., Config]
@@ -33,7 +38,7 @@ def test_a_run_is_not_resumed_with_other_things(
     if what == "dataset":
         dataset = dataset.subset(range(len(dataset) - 4))
     config = tiny("train.lr=0.5") if what == "settings" else tiny()
-    with pytest.raises(mz.MezoroiError, match=f"the {what} differ from those"):
+    with pytest.raises(mz.MezoroiError, match=f"the {what} differs? from th"):
         mz.train(dataset, config, run_dir, resume=True)
     assert (run_dir / "grader.json").is_file()
 
@@ -46,6 +51,60 @@ def test_resuming_a_finished_run_gives_the_same_grader(
     mz.train(dataset, tiny(), copy, resume=True)
     for name in ("grader.safetensors", "prototypes.safetensors", "epochs.csv"):
         assert content_hash(copy / name) == content_hash(run_dir / name)
+
+
+def test_resuming_a_finished_run_keeps_what_was_added_to_it(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    added = NewReference("added", dataset.observations[0].image, {"grade": "A"})
+    assert add_references(mz.Grader.load(copy), [added]) == []
+    add_grade(mz.Grader.load(copy), copy, "E", [dataset.observations[1].image.parent])
+    before = {path: content_hash(path) for path in copy.rglob("*") if path.is_file()}
+    grader = mz.train(dataset, tiny(), copy, resume=True)
+    assert grader.standard.grades[-1] == "E"
+    assert len(gallery_of(grader).index.references(["added"])) == 1
+    changed = [path for path, content in before.items() if content_hash(path) != content]
+    assert changed == []
+
+
+@pytest.mark.parametrize("change", ["titles", "order", "precedence"])
+def test_a_run_is_not_resumed_under_another_standard(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path, change: str
+) -> None:
+    content = dataset.standard.to_dict()
+    if change == "titles":
+        content["grades"]["A"]["title"] = {"en": "finest"}
+    elif change == "order":
+        content["grades"] = dict(reversed(content["grades"].items()))
+    else:
+        content["precedence"].reverse()
+    other = replace(dataset, standard=mz.GradingStandard.from_dict(content))
+    with pytest.raises(mz.MezoroiError, match="the grading standard is another than the one"):
+        mz.train(other, tiny(), run_dir, resume=True)
+
+
+def test_a_run_that_did_not_record_its_standard_is_resumed(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    record = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    del record["standard"]
+    (copy / "run.json").write_text(json.dumps(record))
+    assert mz.train(dataset, tiny(), copy, resume=True).standard == dataset.standard
+
+
+def test_a_second_cross_validation_trains_nothing(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("train.epochs=1")
+    first = cross_validate(dataset, config, tmp_path, 2)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("fold-*/*")}
+    monkeypatch.setattr(workflow, "fit", None)
+    assert cross_validate(dataset, config, tmp_path, 2) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("fold-*/*")} == times
 
 
 def test_a_folder_of_other_things_is_not_claimed(
@@ -87,10 +146,44 @@ def test_images_are_known_by_content_not_by_name(
     other = next(i for i in range(len(rows)) if i != seen and splits[rows[i].id] == "train")
     stranger = tmp_path / "stranger.png"
     Image.new("RGB", (128, 64), "green").save(stranger)
-    rows[other] = replace(rows[other], image=stranger)
+    rows[other] = replace(rows[other], image=stranger, specimen="a stranger")
     marked = with_splits_of(grader, replace(dataset, observations=tuple(rows)))
     assert marked.observations[seen].split == "train"
     assert marked.observations[other].split == "test"
+
+
+def test_another_picture_of_a_trained_fruit_is_no_test(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    splits = grader.bundle.data["splits"]
+    picture = tmp_path / "again.png"
+    Image.new("RGB", (128, 64), "green").save(picture)
+    new = []
+    for split in ("train", "val", "test"):
+        known = next(item for item in dataset if splits[item.id] == split)
+        assert known.specimen != known.id
+        new.append(replace(known, id=f"{split}.png", image=picture))
+    unnamed = replace(new[0], id=(own := "own.png"), specimen=own)
+    beside = replace(dataset, observations=(*new, unnamed, dataset.observations[0]))
+    marked = with_splits_of(grader, beside)
+    assert [item.split for item in marked][:4] == ["train", "val", "test", "test"]
+    assert marked.notes == dataset.notes
+    # A bundle of an earlier version knows pictures alone.
+    data = {name: value for name, value in grader.bundle.data.items() if name != "specimens"}
+    older = mz.Grader(replace(grader.bundle, data=data), device="cpu")
+    assert [item.split for item in with_splits_of(older, beside)][:4] == ["test"] * 4
+
+
+def test_other_fruits_may_be_numbered_as_those_of_the_training(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    picture = tmp_path / "next-year.png"
+    Image.new("RGB", (128, 64), "green").save(picture)
+    rows = tuple(replace(item, image=picture) for item in dataset.observations[:5])
+    marked = with_splits_of(grader, replace(dataset, observations=rows))
+    assert marked.splits == ("test",)
+    (note,) = marked.notes
+    assert note.startswith("5 of 5 images are of specimens named as in the training, the first ")
 
 
 def test_a_fruit_that_was_trained_on_is_no_test(grader: mz.Grader, dataset: mz.Dataset) -> None:

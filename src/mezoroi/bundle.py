@@ -20,6 +20,7 @@ from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
 from mezoroi.models import Encoder, GradingModel, SecondReader
+from mezoroi.models.encoder import first_line
 from mezoroi.standard import GradingStandard
 from mezoroi.training import InputSize, make_head
 
@@ -65,7 +66,8 @@ class Bundle:
     head : the trained loss of the embedding, whose logits are the classifier's scores
     input_kind : ``surface`` or ``photo``
     outline_names : names of the shape statistics in the order the network takes them
-    data : fingerprint and size of the training dataset, and its splits by observation id
+    data : fingerprint and size of the training dataset; its splits, contents and specimens by
+        observation id
     added_grades : grades that were added from a few examples, which the network was not trained
         on: they have a prototype, but no class channels; the last ones of the standard
     reader : guesses the trained grades from early features; None in runs of earlier versions
@@ -197,9 +199,12 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         prototypes = _read_prototypes(_read_tensors(folder / PROTOTYPES), len(standard.grades))
         _check_shapes(prototypes, len(standard.grades), network)
         reader = _read_reader(folder / SECOND_READER, len(trained.grades), network)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise MezoroiError(f"{folder} holds files that do not fit ({reason}): {_REMEDY}") from error
+    except MezoroiError:
+        raise
+    except (RuntimeError, TypeError, ValueError, LookupError) as error:
+        raise MezoroiError(
+            f"{folder} holds files that do not fit ({first_line(error)}): {_REMEDY}"
+        ) from error
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
     return Bundle(

@@ -26,7 +26,7 @@ from mezoroi import (
     cli_study,
 )
 from mezoroi.cli_options import AsJson, Language, Run
-from mezoroi.console import Console
+from mezoroi.console import Console, refuse_if_all_failed
 from mezoroi.errors import MezoroiError
 
 _INTERRUPTED = 130
@@ -153,6 +153,7 @@ def grade(
         {"report": str(out / "report.html"), "results": [item.to_dict() for item in results]},
         "\n".join(lines),
     )
+    refuse_if_all_failed([item.error for item in failures], len(results))
     if failures:
         raise typer.Exit(1)
 
@@ -172,7 +173,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a grader on a split, with 95 % intervals by specimen."""
-    from mezoroi.datasets import load_dataset
+    from mezoroi.datasets import load_graded
     from mezoroi.grader import Grader
     from mezoroi.outputs import evaluate_to_folder
     from mezoroi.reliability_runs import notes_on_adjusting
@@ -182,9 +183,9 @@ def evaluate(
 
     console = Console(as_json)
     grader = Grader.load(run)
-    dataset = load_dataset(data, trainable=False)
-    console.notes(dataset.notes)
+    dataset = load_graded(data, grader.standard)
     dataset = with_splits_of(grader, dataset)
+    console.notes(dataset.notes)
     chosen = dataset if split == "all" else dataset.select(split)
     folder = out if out is not None else run / "evaluation" / split
     if adjust:

@@ -127,14 +127,14 @@ def suspects(
     as_json: AsJson = False,
 ) -> None:
     """List fruits whose expert grade is contradicted, to be looked at again."""
-    from mezoroi.datasets import load_dataset
+    from mezoroi.datasets import load_graded
     from mezoroi.grader import Grader
     from mezoroi.trust_scores import find_suspects
     from mezoroi.workflow import with_splits_of
 
     console = Console(as_json)
     grader = Grader.load(run)
-    dataset = with_splits_of(grader, load_dataset(data, trainable=False))
+    dataset = with_splits_of(grader, load_graded(data, grader.standard))
     chosen = dataset if split == "all" else dataset.select(split)
     with console.progress() as progress:
         found = find_suspects(grader, chosen, progress)

@@ -179,7 +179,11 @@ class TrainConfig(_Section):
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate schedule")
     frozen_stages: int = Field(
-        3, ge=0, le=8, description="leading backbone stages that stay as they are"
+        3,
+        ge=0,
+        le=8,
+        description="leading backbone stages that stay as they are; none with model.weights=none, "
+        "or where the backbone cannot be cut into stages",
     )
     cached_views: int = Field(
         6,

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
 
 Report = Callable[[str, int, int], None]
+
+
+def refuse_if_all_failed(errors: Sequence[str], given: int) -> None:
+    """Raise a MezoroiError where not one of the things given could be done.
+
+    Parameters
+    ----------
+    errors : what was wrong with each that failed
+    """
+    if not errors or len(errors) < given:
+        return
+    first = errors[0]
+    raise MezoroiError(
+        first if given == 1 else f"none of {given} fruits could be graded, the first: {first}"
+    )
 
 
 class Console:

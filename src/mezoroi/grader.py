@@ -37,7 +37,7 @@ class Predictions:
 
     Attributes
     ----------
-    similarity : (N, G)
+    similarity : (N, G); NaN for outline grades where a fruit has no outline
     logits : (N, G) as `Runner.logits`
     embeddings : (N, D)
     features : (N, K) mean pooled feature map
@@ -58,7 +58,7 @@ class Predictions:
     @property
     def grades(self) -> np.ndarray:
         """(N,) index of the most similar grade."""
-        return self.similarity.argmax(axis=1)
+        return np.nanargmax(self.similarity, axis=1)
 
     @property
     def signs(self) -> np.ndarray:
@@ -237,7 +237,7 @@ class Grader:
         Raises
         ------
         MezoroiError
-            If the model needs outlines that the dataset does not have, or an image is unreadable.
+            If an outline lacks what the grader was trained with, or an image is unreadable.
         """
         size = self.bundle.size
         images = FruitImages(dataset, size.height, size.width, megabytes=0)
@@ -247,16 +247,20 @@ class Grader:
             indices = list(range(start, min(start + batch_size, len(dataset))))
             chosen = None if outlines is None else outlines[indices]
             pixels = images.images(indices)
-            parts.append(self._predict_batch(pixels.flip(3) if mirrored else pixels, chosen))
+            known = [dataset.observations[index].outline is not None for index in indices]
+            shown = pixels.flip(3) if mirrored else pixels
+            parts.append(self._predict_batch(shown, chosen, known))
             progress("grading", indices[-1] + 1, len(dataset))
         return Predictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-    def _predict_batch(self, images: Tensor, outlines: Tensor | None) -> tuple[np.ndarray, ...]:
+    def _predict_batch(
+        self, images: Tensor, outlines: Tensor | None, with_outline: Sequence[bool]
+    ) -> tuple[np.ndarray, ...]:
         with torch.inference_mode():
             output = self._runner.run(images, outlines)
             assert output.early is not None
             columns = (
-                self._runner.similarity(output.embedding),
+                self._runner.similarity_of(output.embedding, with_outline),
                 self._runner.logits(output),
                 output.embedding,
                 output.feature_map.mean(dim=(2, 3)),

@@ -95,12 +95,12 @@ class Runner:
         return found
 
     @torch.inference_mode()
-    def similarity_of(self, seen: Seen) -> Tensor:
+    def similarity_of(self, embeddings: Tensor, with_outline: Sequence[bool]) -> Tensor:
         """(N, G) similarities; without an outline by the surface alone, NaN for outline grades."""
-        similarity = self.similarity(seen.output.embedding)
-        for index, known in enumerate(seen.with_outline):
+        similarity = self.similarity(embeddings)
+        for index, known in enumerate(with_outline):
             if not known and self._outline_grades:
-                similarity[index] = self._surface_similarity(seen.output.embedding[[index]])[0]
+                similarity[index] = self._surface_similarity(embeddings[[index]])[0]
                 similarity[index, self._outline_grades] = float("nan")
         return similarity
 
@@ -124,28 +124,30 @@ class Runner:
 
     def check_outline(self, fruit: FruitInput) -> None:
         """Raise a MezoroiError if a fruit's outline lacks what the grader was trained with."""
-        if fruit.outline is None:
+        self._check_outline(fruit.name, fruit.outline)
+
+    def _check_outline(self, name: str, outline: Mapping[str, float] | None) -> None:
+        if outline is None:
             return
-        missing = [name for name in self.bundle.outline_names if name not in fruit.outline]
+        missing = [statistic for statistic in self.bundle.outline_names if statistic not in outline]
         if missing:
             raise MezoroiError(
-                f"{fruit.name}: the outline has no `{missing[0]}`, which the grader was trained "
+                f"{name}: the outline has no `{missing[0]}`, which the grader was trained "
                 "with: capture the fruit again with this version"
             )
 
     def outline_matrix(self, dataset: Dataset) -> Tensor | None:
-        """(N, F) outlines of a dataset; None for a network that takes none."""
+        """(N, F) outlines of a dataset, of mean shape where a fruit has none, as `see` takes them.
+
+        None for a network that takes none.
+        """
         if not self.bundle.outline_names:
             return None
         rows = []
         for observation in dataset:
-            missing = set(self.bundle.outline_names) - set(observation.outline or {})
-            if missing or observation.outline is None:
-                raise MezoroiError(
-                    f"{observation.id} has no outline `{min(missing)}`, which the grader was "
-                    "trained with: give captures, or train without outlines"
-                )
-            rows.append(self._row(observation.outline))
+            outline = observation.outline
+            self._check_outline(observation.id, outline)
+            rows.append(self._mean_outline() if outline is None else self._row(outline))
         return torch.stack(rows)
 
     def _mean_outline(self) -> Tensor:

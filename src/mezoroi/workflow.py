@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from mezoroi.bundle import (
-    GRADER_JSON,
     Bundle,
     Prototypes,
     build_network,
@@ -19,13 +19,16 @@ from mezoroi.bundle import (
     write_bundle,
 )
 from mezoroi.config import Config
-from mezoroi.datasets import Dataset, complete_splits
+from mezoroi.datasets import Dataset, Observation, complete_splits
+from mezoroi.datasets.dataset import SPLITS
 from mezoroi.errors import MezoroiError
-from mezoroi.files import content_hash, read_json, write_json, write_text
+from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
 from mezoroi.models import SecondReader
+from mezoroi.models.probing import check_feature_map
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
+from mezoroi.run_folder import claim
 from mezoroi.signs import sign_limits
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
@@ -37,7 +40,6 @@ from mezoroi.training import (
 )
 from mezoroi.trusting import fit_in_training
 
-RUN_JSON = "run.json"
 LIKENESS_PERCENTILE = 5
 
 
@@ -60,7 +62,8 @@ def train(
     dataset : graded observations
     config : settings; defaults as in `Config`
     run_dir : the run folder, empty or of the same training if `resume`
-    resume : continue after the last whole epoch of an interrupted training
+    resume : continue after the last whole epoch of an interrupted training; a finished one is
+        loaded, with what was added to it since
     progress : called with what is done and how far
 
     Raises
@@ -73,7 +76,8 @@ def train(
     standard = effective_standard(dataset)
     dataset = complete_splits(dataset, config.split.seed, config.split.group)
     dataset = replace(dataset, standard=standard)
-    _claim(run_dir, dataset, config, resume)
+    if claim(run_dir, dataset, config, resume):
+        return Grader.load(run_dir)
     learning, watching = dataset.select("train"), dataset.select("val")
     _require_every_grade(learning)
 
@@ -84,6 +88,7 @@ def train(
     )
     if network.outline_encoder is not None:
         network.outline_encoder.fit_scale(torch.from_numpy(learning.outline_matrix()))
+    check_feature_map(network, config.model.backbone, size.height, size.width)
     module = GradingModule(network, head, standard, config, size)
     masks = _teaching_masks(learning, standard, size, config)
     data = GradingData(learning, watching, network, size, config, progress, masks)
@@ -113,6 +118,7 @@ def train(
             "observations": len(dataset),
             "splits": {item.id: item.split for item in dataset},
             "content": {item.id: content_hash(item.image) for item in dataset},
+            "specimens": {item.id: item.specimen for item in dataset},
         },
     )
     seen = Grader(bundle).predict(learning, progress=progress)
@@ -167,8 +173,10 @@ def input_size(dataset: Dataset, config: Config) -> InputSize:
 def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     """`dataset` with the splits of the grader's training.
 
-    Images are recognised by their content, not by their names. A dataset that brings its own splits
-    keeps them; what the training did not use counts as test.
+    Images are recognised by their content, not by their names. Where some are the training's, other
+    pictures of its fruits are known by the names of the specimens; among other fruits alone these
+    names mean others, as a harvest is numbered from 1 again, which a note then says. A dataset that
+    brings its own splits keeps them; what the training did not use counts as test.
 
     Raises
     ------
@@ -178,6 +186,17 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     data = grader.bundle.data
     trained = {data["content"][name]: split for name, split in data["splits"].items()}
     known = {item.id: trained.get(content_hash(item.image)) for item in dataset}
+    alike = _splits_by_specimen(data, [item for item in dataset if known[item.id] is None])
+    notes = dataset.notes
+    if any(known.values()):
+        known |= alike
+    elif alike and not dataset.splits:
+        first = next(item for item in dataset if item.id in alike)
+        notes += (
+            f"{len(alike)} of {len(dataset)} images are of specimens named as in the training, the "
+            f"first {first.id} of {first.specimen}, but no picture is the training's: "
+            "taken as new fruits",
+        )
     for item in dataset:
         # Two fruits may have the same picture in a dataset; that is not for this check to settle.
         same = content_hash(item.image) == data["content"].get(item.id)
@@ -186,9 +205,27 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
                 f"{item.id} is in the test split, but the grader was trained with it: "
                 "train again with these splits, or evaluate with those of the training"
             )
-    return dataset.with_splits(
-        {item.id: item.split or known[item.id] or "test" for item in dataset}
-    )
+    splits = {item.id: item.split or known[item.id] or "test" for item in dataset}
+    return replace(dataset.with_splits(splits), notes=notes)
+
+
+def _splits_by_specimen(data: Mapping[str, Any], items: Iterable[Observation]) -> dict[str, str]:
+    """The splits by id of the images whose specimen has a name that the training knew.
+
+    An image that is a fruit of its own says nothing about others; neither do bundles of earlier
+    versions.
+    """
+    fruits: dict[str, str] = {}
+    for name, specimen in data.get("specimens", {}).items():
+        split = data["splits"][name]
+        if specimen != name:
+            # Splits by session may separate a specimen: what was learned from counts.
+            fruits[specimen] = min(fruits.get(specimen, split), split, key=SPLITS.index)
+    return {
+        item.id: fruits[item.specimen]
+        for item in items
+        if item.specimen != item.id and item.specimen in fruits
+    }
 
 
 def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prototypes:
@@ -227,35 +264,6 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
         return prototypes
     limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)
     return replace(prototypes, sign_limits=torch.from_numpy(limits))
-
-
-def _claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> None:
-    """Make the run folder this training's, or refuse to mix two trainings in it."""
-    record = {"fingerprint": dataset.fingerprint, "config": config.model_dump(mode="json")}
-    path = run_dir / RUN_JSON
-    if not path.exists():
-        # A start that was killed may have left a hidden temporary file.
-        if run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
-            raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
-        if run_dir.exists() and not run_dir.is_dir():
-            raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
-    else:
-        if not resume:
-            raise MezoroiError(
-                f"{run_dir} already holds a training: continue it with --resume, "
-                "or give another folder with -o"
-            )
-        earlier = read_json(path, "give another folder with -o")
-        if earlier != record:
-            what = "dataset" if earlier.get("config") == record["config"] else "settings"
-            raise MezoroiError(
-                f"the {what} differ from those {run_dir} was started with: "
-                "use the same ones, or give another folder with -o"
-            )
-    write_json(path, record)
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_text(run_dir / "config.yaml", text)
-    (run_dir / GRADER_JSON).unlink(missing_ok=True)
 
 
 def _require_every_grade(learning: Dataset) -> None:

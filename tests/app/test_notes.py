@@ -26,6 +26,7 @@ SOURCES = (
     "app/trainer.py",
     "app/retraining.py",
     "app/training_data.py",
+    "datasets/odd.py",
     "datasets/repeats.py",
     "reliability/judge.py",
 )
@@ -71,6 +72,24 @@ SOURCES = (
             "grade D has 3 fruits with an expert's grade: give verdicts until every grade has 5",
             "熟練者が D と判定した果実は 3 玉です。"
             "どの等級も 5 玉になるまで、評価を続けてください。",
+        ),
+        (
+            "1 of 40 images have no outline, the first a/b: c.jpg: "
+            "no outline is used for any; capture these again, or take them out",
+            "画像 40 枚のうち 1 枚に輪郭がありません（最初のものは a/b: c.jpg）。"
+            "輪郭はどの果実にも使いません。撮り直すか、取り除いてください。",
+        ),
+        (
+            "2 of 40 outlines hold other statistics, the first of a.png: "
+            "no outline is used for any; capture these again, or take them out",
+            "輪郭 40 個のうち 2 個は、値の種類が違います（最初のものは a.png）。"
+            "輪郭はどの果実にも使いません。撮り直すか、取り除いてください。",
+        ),
+        (
+            "3 of 40 images are no panorama, the first a.png: "
+            "all are taken as photos; to learn from panoramas, capture these, or take them out",
+            "画像 40 枚のうち 3 枚が網目画像ではありません（最初のものは a.png）。"
+            "すべて写真として学習します。網目画像で学習するには、撮り直すか、取り除いてください。",
         ),
         ("something that nobody translated", "something that nobody translated"),
         ("100%: (odd", "100%: (odd"),

@@ -156,7 +156,8 @@ def test_max_side(tmp_path: Path, suffix: str) -> None:
         read_image(path, max_side=0)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.filterwarnings("ignore:(Corrupt EXIF|Truncated File)")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 def test_truncated_files_never_come_back_half_grey(tmp_path: Path, kind: str) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     stream = BytesIO()

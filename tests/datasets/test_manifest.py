@@ -115,6 +115,23 @@ def test_separators_and_windows_paths(root: Path, separator: str) -> None:
     assert [o.id for o in dataset] == [f"photos/{i}.png" for i in range(4)]
 
 
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_cell_may_hold_marks_that_look_like_ends_of_lines(root: Path, mark: str) -> None:
+    rows = [f"photos/{i}.png,{'AB'[i % 2]},one{mark}two" for i in range(4)]
+    made = load_dataset(write_manifest(root, *rows, header="image,grade,remark"))
+    assert [item.extra["remark"] for item in made] == [f"one{mark}two"] * 4
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(root: Path, end: str) -> None:
+    text = end.join(["", "image,grade,remark", *(f"{row},'a'" for row in two_each()), ""])
+    (root / "manifest.csv").write_bytes(text.encode())
+    assert len(load_dataset(root)) == 4
+    quoted = end.join(["image,grade,remark", *(f'{row},"a{end}b"' for row in two_each()), ""])
+    (root / "manifest.csv").write_bytes(quoted.encode())
+    assert [item.extra["remark"] for item in load_dataset(root)] == [f"a{end}b"] * 4
+
+
 def test_decomposed_file_names(root: Path) -> None:
     names = [f"がぞう{i}.png" for i in range(4)]
     for name in names:

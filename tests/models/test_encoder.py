@@ -12,6 +12,7 @@ import torch
 from mezoroi.bundle import build_network
 from mezoroi.errors import MezoroiError
 from mezoroi.models import Encoder
+from mezoroi.models.probing import check_feature_map
 from mezoroi.presets import make_config
 from mezoroi.standard import GradingStandard
 
@@ -120,3 +121,26 @@ def test_building_a_network_leaves_the_global_generators_alone(
     again, other = build(0), build(1)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["head"], other["head"])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "wraps"),
+    [("vit_tiny_patch16_224", False), ("swin_tiny_patch4_window7_224", True)],
+)
+def test_a_backbone_that_makes_no_feature_map_is_one_clear_line(backbone: str, wraps: bool) -> None:
+    choices = [f"model.backbone={backbone}", "model.weights=none"]
+    config = make_config("tiny", overrides=choices)
+    network, _ = build_network(GradingStandard.melon(), config, 3 * wraps, wraps, "none")
+    with pytest.raises(MezoroiError, match=f"`{backbone}` makes no feature map of ") as caught:
+        check_feature_map(network, backbone, 64, 64 + 64 * wraps)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "hrnet_w18_small"])
+def test_trying_a_network_leaves_it_as_it_was(backbone: str) -> None:
+    config = make_config("tiny", overrides=[f"model.backbone={backbone}", "model.weights=none"])
+    network, _ = build_network(GradingStandard.melon(), config, 3, True, "none")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    check_feature_map(network, backbone, 64, 128)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

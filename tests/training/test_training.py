@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from mezoroi.config import Config
 from mezoroi.models.preprocess import fit_image
 from mezoroi.training import GradingModule, finished_epochs
 from mezoroi.training.fit import EpochLog
+from mezoroi.training.heads import head_logits, head_loss, make_head, shared_losses
 
 Make = Callable[..., Config]
 STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
@@ -275,6 +277,46 @@ def test_training_stops_early_and_keeps_the_best_epoch(
     assert finished_epochs(tmp_path / "long") == 3  # the best one and two without improvement
     mz.train(dataset, tiny("train.epochs=1", *same), tmp_path / "one")
     assert_same_weights(tmp_path / "long", tmp_path / "one")
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_training_that_had_stopped_early_is_not_trained_on(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    monkeypatch.setattr(GradingModule, "validation_step", rising_loss)
+    config = tiny("train.epochs=9", f"train.keep={keep}", "train.patience=1")
+    mz.train(dataset, config, tmp_path / "run")
+    assert finished_epochs(tmp_path / "run") == 2
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    (tmp_path / "killed" / "grader.json").unlink()  # ended between training and bundle
+    mz.train(dataset, config, tmp_path / "killed", resume=True)
+    assert finished_epochs(tmp_path / "killed") == 2
+    assert_same_weights(tmp_path / "run", tmp_path / "killed")
+    logs = [(tmp_path / name / "epochs.csv").read_text() for name in ("run", "killed")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("head", ["arcface", "softmax"])
+def test_losses_of_the_embedding_are_float32_under_autocast(head: str, tiny: Make) -> None:
+    generator = torch.Generator().manual_seed(3)
+    module = make_head(tiny(f"loss.head={head}").loss, 4, 16)
+    embeddings = torch.randn(8, 16, generator=generator)
+    labels = torch.arange(8) % 4
+    shown, shares = torch.stack([labels, labels.flip(0)], dim=1), torch.full((8, 2), 0.5)
+
+    def losses(values: torch.Tensor) -> list[torch.Tensor]:
+        return [
+            head_loss(module, values, labels),
+            head_logits(module, values),
+            shared_losses(module, values, shown, shares),
+        ]
+
+    expected = losses(embeddings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (embeddings @ embeddings.T).dtype == torch.bfloat16
+        found = losses(embeddings)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_it_learns(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:

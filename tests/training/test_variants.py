@@ -16,7 +16,9 @@ from PIL import Image
 import mezoroi as mz
 from mezoroi.bundle import build_network
 from mezoroi.config import Config
+from mezoroi.models import Encoder
 from mezoroi.training import GradingModule, InputSize, SoftmaxHead, make_head
+from mezoroi.training.data import frozen_stages
 
 Make = Callable[..., Config]
 
@@ -194,3 +196,27 @@ def test_new_layers_and_backbone_have_their_own_rates(tiny: Make) -> None:
     assert {rates[id(p)] for p in module.head.parameters()} == {0.5}
     assert len(rates) == sum(p.requires_grad for p in module.parameters())
     assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "hrnet_w18_small"])
+def test_a_backbone_without_weights_is_trained_whole(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, backbone: str
+) -> None:
+    choices = (f"model.backbone={backbone}", "model.weights=none", "model.stride=32")
+    config = tiny("train.epochs=1", *choices)
+    assert config.train.frozen_stages == 3
+    trained = mz.train(dataset, config, tmp_path / "run").network.encoder
+    names = len(mz.load_dataset(dataset.root).outline_names)
+    fresh = build_network(dataset.standard, config, names, True, "none")[0].encoder.state_dict()
+    learned = {name: value.cpu() for name, value in trained.state_dict().items()}
+    for kind in ("conv1.weight", "0.weight", "running_mean", "running_var"):
+        first = next((name for name in learned if name.endswith(kind)), None)
+        assert first is None or not torch.equal(learned[first], fresh[first])
+    assert sum(not torch.equal(value, fresh[n]) for n, value in learned.items()) > len(fresh) / 2
+
+
+def test_only_a_chain_of_stages_is_frozen(dataset: mz.Dataset, tiny: Make) -> None:
+    config = tiny()  # as if its weights were from a file
+    assert config.model.weights != "none"
+    for backbone, count in (("resnet18", 3), ("hrnet_w18_small", 0)):
+        assert frozen_stages(Encoder(backbone, 32, "none"), config) == count

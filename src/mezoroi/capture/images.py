@@ -78,6 +78,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_READ_WHOLE = ("WEBP",)
 _ORIENTATION_TAG = 0x0112
 _HEAD_BYTES = 16
 _TAIL_BYTES = 64
@@ -136,12 +137,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
 def check_image(path: str | Path) -> tuple[int, int]:
     """Height and width as `read_size`, raising also for truncated files.
 
-    Cheap: a JPEG or PNG is decoded only where its end mark is missing from the file's tail.
+    Cheap for the usual formats: a JPEG or PNG is decoded only where its end mark is missing from
+    the file's tail, and the reader of WebP wants the whole file; all others are decoded.
     """
     with _open(path) as image:
         size = _upright_size(image)
         mark = _END_MARKS.get(image.format or "")
-        if mark is not None and mark not in _tail(image.fp):
+        is_whole = image.format in _READ_WHOLE if mark is None else mark in _tail(image.fp)
+        if not is_whole:
             image.load()
         return size
 

@@ -25,6 +25,7 @@ from mezoroi.datasets.manifest import (
     add_grader_labels,
     manifest_rows,
 )
+from mezoroi.datasets.odd import notes_on_odd_images
 from mezoroi.datasets.repeats import notes_on_same_pictures, settle_repeated_rows
 from mezoroi.datasets.rows import Row, Rows, observation_id
 from mezoroi.errors import MezoroiError
@@ -63,7 +64,7 @@ def load_dataset(
         ``<image>.json`` or a COCO file (``annotations.json``, ``*.coco.json``) in the folder.
         A specimen that is not named is the image itself. An image listed twice is kept once, or
         left out where the grades differ; `Dataset.notes` says so, and names the same picture under
-        two specimens.
+        two specimens, and where it is `trainable` what only some images lack.
 
     Raises
     ------
@@ -104,7 +105,28 @@ def load_dataset(
     if problems:
         raise DatasetError(found.name, problems)
     notes += notes_on_same_pictures(observations)
+    if trainable:
+        notes += notes_on_odd_images(observations)
     return Dataset(tuple(observations), standard, found.root, notes)
+
+
+def load_graded(path: str | Path, standard: GradingStandard) -> Dataset:
+    """`load_dataset` of fruits that a grader is tried on, be they of a single grade.
+
+    Parameters
+    ----------
+    standard : the grader's, for data that bring none of their own and no other grades
+
+    Raises
+    ------
+    DatasetError
+        As `load_dataset`.
+    """
+    path = Path(path)
+    root = path if path.is_dir() else path.parent
+    brings_one = (root / STANDARD_NAME).is_file()
+    fits = not brings_one and _find_rows(path).grades <= set(standard.grades)
+    return load_dataset(path, standard if fits else None, trainable=False)
 
 
 class Unusable(NamedTuple):

@@ -9,6 +9,7 @@ grader, grade``.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -115,9 +116,11 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         raise MezoroiError(f"{path} does not exist: check the path of the manifest")
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
-    lines = _decode(path).splitlines(keepends=True)
+    # Not `splitlines`: it also cuts at what a cell may hold, such as Excel's vertical tab.
+    lines = io.StringIO(_decode(path), newline="")
     header = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=header.count)
+    lines.seek(0)
     try:
         reader = csv.reader(lines, delimiter=separator, strict=True)
         records = [cells for cells in reader if any(cell.strip() for cell in cells)]

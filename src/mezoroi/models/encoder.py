@@ -30,6 +30,7 @@ class Encoder(nn.Module):
 
     Attributes
     ----------
+    is_chain : whether the backbone could be cut into stages
     stages : the backbone up to the feature map, cut after each of its feature stages; one stage
         where it is no chain
     deep_stages : the rest of the backbone; empty where it is no chain
@@ -47,6 +48,7 @@ class Encoder(nn.Module):
     def __init__(self, backbone: str, stride: int = 32, weights: str = "package") -> None:
         super().__init__()
         network, last = _feature_network(backbone, stride, weights)
+        self.is_chain = isinstance(network, _CHAINS)
         stages = _cut_into_stages(network)
         self.stages = nn.Sequential(*stages[: last + 1])
         self.deep_stages = nn.Sequential(*stages[last + 1 :])
@@ -107,9 +109,10 @@ def _feature_network(backbone: str, stride: int, weights: str) -> tuple[Any, int
     probe: Any
     try:
         probe = timm.create_model(backbone, features_only=True)
-    except (RuntimeError, AttributeError, ValueError) as error:
+    except Exception as error:  # timm raises many kinds for a network without feature maps
         raise MezoroiError(
-            f"backbone `{backbone}` gives no feature maps ({error}): choose a convolutional one"
+            f"backbone `{backbone}` gives no feature maps ({first_line(error)}): "
+            "choose a convolutional one"
         ) from error
     reductions = probe.feature_info.reduction()
     if stride not in reductions:
@@ -132,10 +135,15 @@ def _feature_network(backbone: str, stride: int, weights: str) -> tuple[Any, int
             backbone, pretrained=True, pretrained_cfg_overlay=overlay, **options
         ), last
     except Exception as error:  # timm raises many kinds for a foreign checkpoint
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MezoroiError(
-            f"weights {weights} do not fit `{backbone}` ({reason}): give a timm checkpoint of it"
+            f"weights {weights} do not fit `{backbone}` ({first_line(error)}): "
+            "give a timm checkpoint of it"
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in a line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _with_packaged_weights(backbone: str, options: dict[str, Any]) -> Any:

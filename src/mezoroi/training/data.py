@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from mezoroi.capture.images import read_image
+from mezoroi.capture.sources import PHOTO_SIDE
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
+from mezoroi.models.encoder import Encoder
 from mezoroi.models.grading_model import GradingModel
 from mezoroi.models.preprocess import fit_image, to_tensor
 from mezoroi.progress import Progress, silent
@@ -52,7 +54,8 @@ class FruitImages(TorchDataset):
         """(H, W, 3) uint8 at network size."""
         if index in self._kept:
             return self._kept[index]
-        image = read_image(self.dataset.observations[index].image, max_side=2 * max(self.size))
+        # As large as `read_fruit` reads it: a grading is to see what the training saw.
+        image = read_image(self.dataset.observations[index].image, max_side=PHOTO_SIDE)
         fitted = fit_image(image, *self.size).pixels
         if self._keeps:
             self._kept[index] = fitted
@@ -198,7 +201,7 @@ class GradingData(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Run the frozen stages once over all views, where the settings ask for a cache."""
         settings = self.config.train
-        if not (settings.cached_views and settings.frozen_stages):
+        if not (settings.cached_views and frozen_stages(self._model.encoder, self.config)):
             return
         if isinstance(self._train_set, CachedViews):
             return
@@ -256,7 +259,7 @@ class GradingData(pl.LightningDataModule):
     def _hidden_views(self, images: FruitImages, count: int, jittered: bool) -> Tensor | None:
         """(V, N, C, H, W) float16, or None where it would not fit into the cache."""
         settings = self.config.train
-        frozen, size = settings.frozen_stages, settings.batch_size
+        frozen, size = frozen_stages(self._model.encoder, self.config), settings.batch_size
         device = next(self._model.parameters()).device
         views: Tensor | None = None
         self._model.eval()
@@ -297,6 +300,16 @@ class GradingData(pl.LightningDataModule):
                 rows.append(in_cells(moved, stride, self.size.wraps).half())
             kept.append(torch.cat(rows))
         return torch.stack(kept)
+
+
+def frozen_stages(encoder: Encoder, config: Config) -> int:
+    """How many leading stages of a backbone stay as they are.
+
+    None where its weights are random, or where it cannot be cut, so that all of it would.
+    """
+    if config.model.weights == "none" or not encoder.is_chain:
+        return 0
+    return config.train.frozen_stages
 
 
 def _items(items: list[tuple[int, int]]) -> dict[str, Tensor]:

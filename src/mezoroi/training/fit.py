@@ -94,7 +94,7 @@ def fit(
         exchanged as the settings ask for.
     """
     folder = run_dir / CHECKPOINTS
-    checkpoint = _checkpoint_to_resume(folder) if resume else None
+    resumes = resume and (folder / f"{LAST}.ckpt").exists()
     keeper = ModelCheckpoint(
         dirpath=folder,
         filename=BEST,
@@ -112,6 +112,26 @@ def fit(
         callbacks.append(PartLocalization(run_dir))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, mode="min"))
+    final = _weights_of_stopped(folder / f"{LAST}.ckpt") if resumes else None
+    if final is not None:
+        module.load_state_dict(final)
+    else:
+        _run(module, data, config, run_dir, callbacks, resumes)
+    if config.keep == "best":
+        best = read_checkpoint(folder / f"{BEST}.ckpt", module.device)
+        module.load_state_dict(best["state_dict"])
+    module.eval()
+
+
+def _run(
+    module: GradingModule,
+    data: GradingData,
+    config: TrainConfig,
+    run_dir: Path,
+    callbacks: list[Callback],
+    resumes: bool,
+) -> None:
+    last = run_dir / CHECKPOINTS / f"{LAST}.ckpt"
     watched = sys.stderr.isatty()
     with _quiet_lightning():
         trainer = pl.Trainer(
@@ -129,14 +149,10 @@ def fit(
         )
         handler = signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+            trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumes else None)
         except SystemExit:  # how Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
-    if config.keep == "best":
-        best = read_checkpoint(folder / f"{BEST}.ckpt", module.device)
-        module.load_state_dict(best["state_dict"])
-    module.eval()
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -156,9 +172,21 @@ def finished_epochs(run_dir: Path) -> int:
     return int(read_checkpoint(path)["epoch"]) + 1 if path.exists() else 0
 
 
-def _checkpoint_to_resume(folder: Path) -> str | None:
-    path = folder / f"{LAST}.ckpt"
-    return str(path) if path.exists() else None
+def _weights_of_stopped(last: Path) -> dict[str, Any] | None:
+    """The weights of a training that early stopping had ended; None of one that goes on.
+
+    Lightning itself would train on: it brings back what its callback had counted, but not that this
+    had stopped the trainer.
+    """
+    checkpoint = read_checkpoint(last)
+    for name, state in checkpoint.get("callbacks", {}).items():
+        if name.startswith(EarlyStopping.__name__) and (
+            # A loss that is not finite stops at once, whatever was counted.
+            state.get("stopping_reason") or state["wait_count"] >= state["patience"]
+        ):
+            weights: dict[str, Any] = checkpoint["state_dict"]
+            return weights
+    return None
 
 
 def _precision(config: TrainConfig) -> Any:

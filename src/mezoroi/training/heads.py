@@ -31,6 +31,25 @@ def make_head(config: LossConfig, num_grades: int, embedding_dim: int) -> nn.Mod
     return ArcFaceLoss(num_grades, embedding_dim, margin=config.margin_degrees, scale=config.scale)
 
 
+def head_loss(head: nn.Module, embeddings: Tensor, labels: Tensor) -> Tensor:
+    """The loss of embeddings (N, D), a scalar, in float32 also where autocasting is on."""
+    with _without_autocast(embeddings):
+        loss: Tensor = head(embeddings.float(), labels)
+    return loss
+
+
+def head_logits(head: nn.Module, embeddings: Tensor) -> Tensor:
+    """(N, G) scores of embeddings (N, D) without a margin, in float32 as `head_loss`."""
+    with _without_autocast(embeddings):
+        logits: Tensor = head.get_logits(embeddings.float())  # type: ignore[operator]
+    return logits
+
+
+def _without_autocast(values: Tensor) -> torch.autocast:
+    # The cosines of a margin in degrees, times a scale, need more digits than half precision has.
+    return torch.autocast(values.device.type, enabled=False)
+
+
 def losses_by_image(head: nn.Module, embeddings: Tensor, labels: Tensor) -> Tensor:
     """(N,) the loss of each embedding, whose mean is ``head(embeddings, labels)``."""
     if isinstance(head, SoftmaxHead):
@@ -40,11 +59,13 @@ def losses_by_image(head: nn.Module, embeddings: Tensor, labels: Tensor) -> Tens
 
 
 def shared_losses(head: nn.Module, embeddings: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
-    """(N,) the loss of images that show several grades.
+    """(N,) the loss of images that show several grades, in float32 as `head_loss`.
 
     Parameters
     ----------
     labels, shares : (N, S) grades and their shares, which sum to 1
     """
-    each = [losses_by_image(head, embeddings, column) for column in labels.unbind(dim=1)]
+    with _without_autocast(embeddings):
+        values = embeddings.float()
+        each = [losses_by_image(head, values, column) for column in labels.unbind(dim=1)]
     return (torch.stack(each, dim=1) * shares).sum(dim=1)

@@ -15,7 +15,8 @@ from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss
 from mezoroi.maps import grade_evidence
 from mezoroi.models.grading_model import GradingModel, ModelOutput
 from mezoroi.standard import GradingStandard
-from mezoroi.training.data import InputSize, seeded_generator
+from mezoroi.training.data import InputSize, frozen_stages, seeded_generator
+from mezoroi.training.heads import head_logits, head_loss
 from mezoroi.training.jitter import jitter, move_masks
 from mezoroi.training.masks import in_cells
 from mezoroi.training.mixing import (
@@ -36,12 +37,14 @@ class GradingModule(pl.LightningModule):
 
     Parameters
     ----------
-    model : the network; its encoder keeps its batch statistics, its frozen stages their weights
+    model : the network; its encoder keeps its batch statistics, unless its weights are random, and
+        its frozen stages keep their weights
     head : from `make_head`
 
     Attributes
     ----------
     ordered : whether the grades have an order
+    frozen : number of leading backbone stages that stay as they are, see `frozen_stages`
     parts : of the training images, where parts are exchanged; set by `PartLocalization`
     images_seen : images that passed the network in training steps, mixed ones included
     images_in_epoch : of these, in the present epoch or the one that has just ended
@@ -84,15 +87,18 @@ class GradingModule(pl.LightningModule):
             if model.channels_per_grade and model.surface_grades > 1
             else None
         )
-        for stage in self._frozen_stages():
+        self.frozen = frozen_stages(model.encoder, config)
+        for stage in [*model.encoder.stages, *model.encoder.deep_stages][: self.frozen]:
             stage.requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
         self.images_in_epoch = 0
         # Lightning keeps the modes it finds, and preparing cached views left the model evaluating.
         self.train()
-        # A few hundred fruits, some with swapped tiles, are no better statistics than ImageNet's.
-        self.model.encoder.eval()
+        # A few hundred fruits, some with swapped tiles, are no better statistics than ImageNet's;
+        # random weights bring none.
+        if self.config.model.weights != "none":
+            self.model.encoder.eval()
         if self.mutual_channel is not None:
             self.mutual_channel.generator = seeded_generator(
                 self.config.train.seed, 2_000_000, self.current_epoch
@@ -135,7 +141,7 @@ class GradingModule(pl.LightningModule):
         """All losses, weighted, of a batch that is already augmented, as a scalar."""
         output = self.run(batch, self._draw_board(batch_index))
         labels = batch["labels"]
-        loss: Tensor = self.head(output.embedding.float(), labels)
+        loss = head_loss(self.head, output.embedding, labels)
         if self.mutual_channel is not None:
             loss = loss + self._mutual_channel_loss(output, labels, batch.get("known"))
             if "masks" in batch:
@@ -208,7 +214,7 @@ class GradingModule(pl.LightningModule):
         return hidden_margin(batch["hidden"], self.model, self.size.width)
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        logits = self.head.get_logits(self.run(batch).embedding.float())  # type: ignore[operator]
+        logits = head_logits(self.head, self.run(batch).embedding)
         labels = batch["labels"]
         correct = (logits.argmax(dim=1) == labels).float().mean()
         for name, value in (("val_loss", F.cross_entropy(logits, labels)), ("val_acc", correct)):
@@ -219,7 +225,7 @@ class GradingModule(pl.LightningModule):
 
         With a `board` the fruits swap tiles before the trainable stages and back behind them.
         """
-        frozen = self.config.train.frozen_stages
+        frozen = self.frozen
         if "hidden" in batch:
             hidden = batch["hidden"].contiguous(memory_format=torch.channels_last)
         else:
@@ -304,10 +310,6 @@ class GradingModule(pl.LightningModule):
             possible = self.possible[surface[chosen][unmarked]]
             loss = loss + weights.precedence_weight * precedence_loss(evidence, possible)
         return loss + weights.sparsity_weight * channels.mean()
-
-    def _frozen_stages(self) -> list[nn.Module]:
-        encoder = self.model.encoder
-        return [*encoder.stages, *encoder.deep_stages][: self.config.train.frozen_stages]
 
 
 def _possible_grades(standard: GradingStandard) -> Tensor:

@@ -201,7 +201,7 @@ def find_margins(module: GradingModule, epoch: int) -> Margins:
 @torch.no_grad()
 def feature_maps(module: GradingModule, batch: Batch) -> Tensor:
     """(N, K, h, w) of a batch of images or hidden views, with a panorama's margins."""
-    encoder, frozen = module.model.encoder, module.config.train.frozen_stages
+    encoder, frozen = module.model.encoder, module.frozen
     if "hidden" in batch:
         return encoder.run_stages(batch["hidden"], frozen)
     return encoder.run_stages(module.model.prepare(batch["images"]), 0)

@@ -1,0 +1,76 @@
+"""A run folder is one training's: what that was started with, and whether it is finished."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mezoroi.bundle import GRADER_JSON
+from mezoroi.config import Config
+from mezoroi.datasets import Dataset
+from mezoroi.errors import MezoroiError
+from mezoroi.files import read_json, write_json, write_text
+
+RUN_JSON = "run.json"
+
+
+def claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> bool:
+    """Make the run folder this training's, or refuse to mix two trainings in it.
+
+    Returns
+    -------
+    whether the training is finished already; then nothing in the folder was changed
+
+    Raises
+    ------
+    MezoroiError
+        If the folder holds another run or other things, or a run is there and not to be resumed.
+    """
+    record = {
+        "fingerprint": dataset.fingerprint,
+        "config": config.model_dump(mode="json"),
+        "standard": dataset.standard.to_dict(),
+    }
+    path = run_dir / RUN_JSON
+    if path.exists():
+        if not resume:
+            raise MezoroiError(
+                f"{run_dir} already holds a training: continue it with --resume, "
+                "or give another folder with -o"
+            )
+        _require_same(run_dir, read_json(path, "give another folder with -o"), record)
+        if (run_dir / GRADER_JSON).exists():
+            return True
+    # A start that was killed may have left a hidden temporary file.
+    elif run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
+        raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
+    elif run_dir.exists() and not run_dir.is_dir():
+        raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
+    write_json(path, record)
+    text = yaml.safe_dump(record["config"], sort_keys=False)
+    write_text(run_dir / "config.yaml", text)
+    return False
+
+
+def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:
+    earlier = earlier if isinstance(earlier, dict) else {}
+    other = "or give another folder with -o"
+    if earlier.get("config") != record["config"]:
+        raise MezoroiError(
+            f"the settings differ from those {run_dir} was started with: use the same ones, {other}"
+        )
+    # Before the dataset, whose splits follow the order of the grades. As text, since that counts.
+    # Runs of earlier versions did not record it.
+    standard = earlier.get("standard", record["standard"])
+    if json.dumps(standard) != json.dumps(record["standard"]):
+        raise MezoroiError(
+            f"the grading standard is another than the one {run_dir} was started with: "
+            f"restore its standard.yaml and its outlines, {other}"
+        )
+    if earlier.get("fingerprint") != record["fingerprint"]:
+        raise MezoroiError(
+            f"the dataset differs from the one {run_dir} was started with: use that one, {other}"
+        )
