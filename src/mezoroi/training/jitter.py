@@ -31,7 +31,7 @@ def jitter(images: Tensor, config: JitterConfig, generator: torch.Generator, wra
     # Moves are drawn first: `move_masks` draws them alone.
     images = _moved(images, config, draw, wraps)
     if config.blur:
-        images = blur(images, config.blur * draw().abs(), wraps)
+        images = blur(images, config.blur * draw().abs())
     if config.light:
         gain, contrast = config.light * draw(1, 1, 1), config.light * draw(1, 1, 1)
         centre = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -80,19 +80,15 @@ def turn(images: Tensor, columns: Tensor) -> Tensor:
     return images.gather(3, source[:, None, None, :].expand_as(images))
 
 
-def blur(images: Tensor, sigma: Tensor, wraps: bool = False) -> Tensor:
-    """Gaussian blur of (N, C, H, W) with a sigma (N,) in pixels for each image.
-
-    Edges are mirrored, except that left and right meet where it `wraps`.
-    """
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of (N, C, H, W) with a sigma (N,) in pixels for each image."""
     count, channels, height, width = images.shape
     radius = min(max(1, int(2.5 * float(sigma.max()) + 0.5)), height - 1, width - 1)
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     weights = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3)[:, None]) ** 2)
     weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     flat = images.reshape(1, count * channels, height, width)
-    flat = F.pad(flat, (radius, radius, 0, 0), mode="circular" if wraps else "reflect")
-    flat = F.pad(flat, (0, 0, radius, radius), mode="reflect")
+    flat = F.pad(flat, (radius, radius, radius, radius), mode="reflect")
     flat = F.conv2d(flat, weights[:, None, :, None], groups=count * channels)
     flat = F.conv2d(flat, weights[:, None, None, :], groups=count * channels)
     return flat.reshape(images.shape)
