@@ -28,7 +28,7 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 6
+CAPTURE_VERSION = 7
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
