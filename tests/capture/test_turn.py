@@ -126,7 +126,9 @@ def test_a_lying_axis_points_left(direction, lift):
 
 def test_back_and_forth_is_no_turn():
     there = np.concatenate([np.linspace(0, 90, 10), np.linspace(80, 0, 9)])
-    assert find_axis(about((0, 1, 0), there)).degrees == pytest.approx(0, abs=1e-6)
+    found = find_axis(about((0, 1, 0), there))
+    assert found.degrees == pytest.approx(0, abs=1e-6)
+    assert found.swing == pytest.approx(np.ptp(there))
 
 
 def test_a_single_frame_is_upright_and_still():
