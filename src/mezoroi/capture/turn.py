@@ -19,6 +19,7 @@ from mezoroi.capture.poses import chained, fit_poses
 from mezoroi.capture.registration import SCALES, Match, match_frames
 
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
+_ROUND = np.pi  # radians between frames of which the later one came round again
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
 _NEARNESS_PAIRS = 8  # of each distance, on which nearness is told
 _NEARNESS_DEGREES = (24.0, 36.0)
@@ -117,8 +118,11 @@ def _excess(poses: Floats, closing: Sequence[Match]) -> float:
     for found in closing:
         between = poses[found.second] @ poses[found.first].T
         missing = Rotation.from_matrix(found.rotation @ between.T).as_rotvec() @ axis
-        shares.append(-missing / (travelled[found.second] - travelled[found.first]))
-    return float(np.median(shares))
+        turned = travelled[found.second] - travelled[found.first]
+        # What was turned forth and back overstates nothing.
+        if abs(turned) > _ROUND:
+            shares.append(-missing / turned)
+    return float(np.median(shares)) if shares else 0.0
 
 
 def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> float:
