@@ -26,7 +26,7 @@ from mezoroi.capture.surface import View, covered_share, locate_on_fruit, unroll
 from mezoroi.capture.turn import estimate_motion, find_axis
 from mezoroi.capture.upright import upright_outlines
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_bytes, write_json
+from mezoroi.files import read_json, write_bytes, write_json
 
 COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
@@ -208,6 +208,24 @@ def _naming(source: str | Path) -> Iterator[None]:
         yield
     except MezoroiError as error:
         raise MezoroiError(f"{source}: {error}") from error
+
+
+def read_capture(path: Path) -> tuple[tuple[str, ...], int | None]:
+    """Notes of a saved ``capture.json``, and the number of views; none where there is no file.
+
+    Raises
+    ------
+    MezoroiError
+        If it is damaged.
+    """
+    if not path.is_file():
+        return (), None
+    remedy = "capture the fruit again"
+    content = read_json(path, remedy)
+    try:
+        return tuple(map(str, content["notes"])), len(content["frames"])
+    except (TypeError, KeyError) as error:
+        raise MezoroiError(f"{path} is not a capture's: {remedy}") from error
 
 
 def _silhouettes_in(clip: Clip) -> list[Silhouette]:
