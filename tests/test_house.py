@@ -47,6 +47,7 @@ HOUSE = (
     "searching",
     "workflow",
     "reliability_runs",
+    "capture_folders",
     "captures",
     "explaining",
     "outputs",
