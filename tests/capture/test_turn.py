@@ -231,3 +231,17 @@ def test_the_disk_is_filled_with_the_fruit_and_nothing_else(melon):
     values, weights = disks.sample(0, points)
     assert weights[0, 0] > 0.7 and weights[0, 1] == 0 and weights[0, 2] == 0
     assert np.isfinite(values).all() and np.abs(disks.values).max() <= 3
+
+
+def test_a_frame_that_shows_nothing_agrees_with_none():
+    frames, _ = film(make_melon("A", np.random.default_rng(3), height=64), replace(TURN, frames=2))
+    disks = make_disks(frames, [found.ellipse for found in find_silhouettes(frames)])
+    assert (disks.shown > 0.9).all() and len(disks.take([1])) == 1
+    texture = disks.texture.copy()
+    texture[0, ..., 3] = 0
+    dazzled = replace(disks, texture=texture)
+    assert dazzled.shown[0] == 0
+    pyramid = [dazzled.blurred(scale) for scale in SCALES]
+    for first, second in ((0, 1), (1, 0)):
+        found = match_frames(pyramid, first, second, np.eye(3), 10.0, 5.0)
+        assert found.agreement == 0 and np.isfinite(found.rotation).all()

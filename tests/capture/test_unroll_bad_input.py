@@ -279,17 +279,6 @@ def test_a_fruit_is_judged_by_the_pixels_of_its_source(views, tmp_path, count):
     )
 
 
-def test_a_small_fruit_is_told_in_pixels_of_its_source(tmp_path):
-    image = cv2.resize(ball(radius=12), None, fx=12, fy=12, interpolation=cv2.INTER_NEAREST)
-    image = cv2.resize(image, (1920, 1536))  # the fruit is 230 pixels wide
-    assert unroll(next(write_frames(tmp_path / "fits", [image]).iterdir()), height=32).covered > 0.3
-    tiny = cv2.copyMakeBorder(ball(radius=28), 240, 240, 300, 300, cv2.BORDER_REPLICATE)
-    tiny = cv2.resize(tiny, (1600, 1280))  # 112 pixels wide
-    assert "the fruit is only 6" in complaint(
-        next(write_frames(tmp_path / "small", [cv2.resize(tiny, (800, 640))]).iterdir()), height=32
-    )
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"height": 31}, "at least 32"), ({"height": 0}, "at least 32"), ({"max_frames": 0}, "1")],
