@@ -16,9 +16,18 @@ from mezoroi import cli
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import find_sources, read_fruit
 from mezoroi.captures import capture_dataset, capture_sources, find_turns
-from mezoroi.datasets.melons import Conditions, Turn, indexed_melon, render_views, write_video
+from mezoroi.datasets import load_dataset
+from mezoroi.datasets.melons import (
+    Conditions,
+    Turn,
+    indexed_melon,
+    make_melon,
+    render_views,
+    write_video,
+)
 from mezoroi.datasets.melons.styles import style_of
 from mezoroi.errors import MezoroiError
+from tests.capture.films import film
 
 FILES = {
     "surface.png",
@@ -71,6 +80,84 @@ def test_each_source_becomes_a_whole_folder_once(films: Path, tmp_path: Path) ->
     (tmp_path / "out/melon/outline.json").unlink()
     capture_sources([films / "果"], tmp_path / "out", height=64)
     assert (tmp_path / "out/melon/outline.json").is_file()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """a/melon.mp4 and b/melon.mp4, of two melons; photo.png, one side of the first."""
+    root = tmp_path_factory.mktemp("small")
+    for name, seed in (("a", 5), ("b", 6)):
+        melon = make_melon("A", np.random.default_rng(seed), height=64)
+        turn = Turn(degrees=330, frames=12, size=(160, 200), nearness=0.0)
+        frames = film(melon, turn)[0]
+        write_video(root / name / "melon.mp4", frames, 12)
+    cv2.imwrite(str(root / "photo.png"), frames[0][..., ::-1])
+    return root
+
+
+def test_no_capture_replaces_that_of_another_source(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    [first] = capture_sources([small / "a/melon.mp4"], out, height=32)
+    before = (out / "melon/surface.png").read_bytes()
+    [second] = capture_sources([small / "b/melon.mp4"], out, height=32)
+    assert first.folder == str(out / "melon") and second.folder == str(out / "melon-2")
+    assert (out / "melon/surface.png").read_bytes() == before
+    # The same content is known under any name, and in any order.
+    shutil.copy(small / "a/melon.mp4", tmp_path / "renamed.mp4")
+    written = (out / "melon/surface.png").stat().st_mtime_ns
+    again = capture_sources(
+        [small / "b/melon.mp4", tmp_path / "renamed.mp4", small / "a/melon.mp4"], out, height=32
+    )
+    assert [item.folder for item in again] == [second.folder, first.folder, first.folder]
+    assert (out / "melon/surface.png").stat().st_mtime_ns == written
+    assert {path.name for path in out.iterdir()} == {"melon", "melon-2"}
+    # One that broke off is taken up again; what is no capture is left alone.
+    source = json.loads((out / "melon/source.json").read_text("utf-8"))
+    del source["covered"]
+    (out / "melon/source.json").write_text(json.dumps(source), "utf-8")
+    (out / "photo").mkdir()
+    mended = capture_sources([small / "a/melon.mp4", small / "photo.png"], out, height=32)
+    assert [item.folder for item in mended] == [first.folder, str(out / "photo-2")]
+    assert not list((out / "photo").iterdir())
+
+
+def test_a_preview_in_another_language_is_made(small: Path, tmp_path: Path) -> None:
+    for language in ("ja", "en"):
+        capture_sources([small / "photo.png"], tmp_path, height=32, language=language)
+        written = (tmp_path / "photo/preview.png").read_bytes()
+        capture_sources([small / "photo.png"], tmp_path / language, height=32, language=language)
+        assert (tmp_path / language / "photo/preview.png").read_bytes() == written
+
+
+def test_a_manifest_of_videos_only_is_no_dataset_of_its_own(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small, tmp_path / "films")
+    manifest = tmp_path / "films/manifest.csv"
+    text = "video,grade\na/melon.mp4,A\nb/melon.mp4,B\n"
+    manifest.write_text(text, encoding="utf-8")
+    with pytest.raises(MezoroiError, match="give another with -o") as error:
+        capture_dataset(manifest, tmp_path / "films/../films", height=32)
+    assert "\n" not in str(error.value) and manifest.read_text(encoding="utf-8") == text
+    results = capture_dataset(manifest, tmp_path / "out", height=32)
+    assert [item.error for item in results] == [None, None]
+    assert [item.grade for item in load_dataset(tmp_path / "out", trainable=False)] == ["A", "B"]
+    assert "image" in (tmp_path / "out/manifest.csv").read_text(encoding="utf-8")
+
+
+def test_a_saved_capture_is_read_as_its_source(small: Path, tmp_path: Path) -> None:
+    for source in (small / "photo.png", small / "a/melon.mp4"):
+        [result] = capture_sources([source], tmp_path)
+        direct = read_fruit(source, "surface")
+        assert result.folder is not None
+        for path in (Path(result.folder), Path(result.folder) / "surface.png"):
+            saved = read_fruit(path, "surface")
+            np.testing.assert_array_equal(saved.image, direct.image)
+            assert saved.coverage is not None and direct.coverage is not None
+            np.testing.assert_array_equal(saved.coverage, direct.coverage)
+            assert saved.notes == direct.notes
+            assert (saved.outline is None) == (direct.outline is None)
+    (tmp_path / "photo/capture.json").write_text("[]")
+    with pytest.raises(MezoroiError, match="capture the fruit again"):
+        read_fruit(tmp_path / "photo", "surface")
 
 
 def test_graded_videos_become_a_dataset(films: Path, tmp_path: Path) -> None:
@@ -145,3 +232,14 @@ def test_the_verbs(
     status, out = verb(capsys, "grade", run_dir, film, "-o", tmp_path / "graded", "--json")
     assert status == 0 and "grade" in json.loads(out)["results"][0]
     assert verb(capsys, "capture", tmp_path / "none.mp4", "-o", tmp_path / "x")[0] == 1
+
+
+def test_notes_name_their_fruit(
+    capsys: pytest.CaptureFixture[str], run_dir: Path, small: Path, tmp_path: Path
+) -> None:
+    photo = small / "photo.png"
+    for words in (("capture", photo), ("grade", run_dir, photo)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*map(str, words), "-o", str(tmp_path / str(words[0]))])
+        assert not stop.value.code
+        assert f"note: {photo}: a single photo shows one side" in capsys.readouterr().err

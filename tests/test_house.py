@@ -48,6 +48,7 @@ HOUSE = (
     "run_folder",
     "workflow",
     "reliability_runs",
+    "capture_folders",
     "captures",
     "explainers",
     "explaining",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,33 +9,24 @@ from typing import Any
 
 from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, OUTLINE_NAME, SURFACE_NAME
-from mezoroi.capture.unrolling import (
-    CAPTURE_NAME,
-    CAPTURE_VERSION,
-    COVERAGE_NAME,
-    SURFACE_HEIGHT,
-    Capture,
-    unroll,
+from mezoroi.capture.unrolling import CAPTURE_VERSION, SURFACE_HEIGHT, Capture, unroll
+from mezoroi.capture_folders import (
+    PREVIEW_NAME,
+    SOURCE_NAME,
+    CaptureFolders,
+    content_of,
+    is_whole,
+    made_from,
 )
 from mezoroi.datasets.loading import STANDARD_NAME
 from mezoroi.datasets.manifest import GRADERS_NAMES, add_grader_labels, manifest_rows
 from mezoroi.datasets.rows import Row, find_path
 from mezoroi.errors import MezoroiError
-from mezoroi.files import (
-    content_hash,
-    folder_names,
-    read_json,
-    write_bytes,
-    write_json,
-    write_table,
-)
+from mezoroi.files import folder_names, write_bytes, write_json, write_table
 from mezoroi.progress import Progress, silent
 from mezoroi.report.preview import CaptureView, capture_preview_png
 from mezoroi.standard import GradingStandard
 
-PREVIEW_NAME = "preview.png"
-SOURCE_NAME = "source.json"
-"""What a capture folder was made from; written last, so that only whole captures have one."""
 VIDEO_COLUMN = "video"
 
 
@@ -98,10 +88,12 @@ def capture_sources(
 
     A folder holds ``surface.png``, ``coverage.png``, ``outline.json``, ``capture.json``,
     ``preview.png`` and ``source.json``. A source whose content was captured before, in the same
-    way, is not unrolled again. A source that fails is reported; the others go on.
+    way, is not unrolled again, whatever it is called now; a new one goes to a folder that does not
+    exist yet. A source that fails is reported; the others go on.
     """
     paths = find_turns(sources)
-    return _capture_each(paths, folder_names(paths), Path(out), height, language, progress)
+    folders = CaptureFolders(Path(out), shared=True)
+    return _capture_each(paths, folder_names(paths), folders, height, language, progress)
 
 
 def capture_dataset(
@@ -117,18 +109,21 @@ def capture_dataset(
     Parameters
     ----------
     manifest : as `mezoroi.load_dataset` reads it, with videos or folders of frames in the column
-        ``image``, or in a column ``video``, which then counts; masks do not fit a new surface and
-        are left out, all other columns are kept
+        ``image``, or in a column ``video``, alone or beside it, which then counts; masks do not fit
+        a new surface and are left out, all other columns are kept
     out : receives a folder per fruit, ``manifest.csv``, and ``standard.yaml`` and ``graders.csv``
-        where the manifest has them; sources that failed are not in its manifest
+        where the manifest has them; sources that failed are not in its manifest; not the folder of
+        `manifest`
 
     Raises
     ------
     MezoroiError
-        If the manifest cannot be read or nothing in it could be captured.
+        If the manifest cannot be read, if it lies in `out`, or nothing in it could be captured.
     """
     path, out = Path(manifest), Path(out)
-    found = add_grader_labels(manifest_rows(path))
+    if out.resolve() == path.resolve().parent:
+        raise MezoroiError(f"{path} lies in the folder of the captures: give another with -o")
+    found = add_grader_labels(manifest_rows(path, VIDEO_COLUMN))
     if found.problems:
         raise MezoroiError(found.problems[0])
     sources = [_source_of(row, path.parent) for row in found.rows]
@@ -136,7 +131,9 @@ def capture_dataset(
         Path(row.specimen) if row.specimen else source
         for row, source in zip(found.rows, sources, strict=True)
     ]
-    results = _capture_each(sources, folder_names(named), out, height, language, progress)
+    # Every row has an image of its own, also where two show the same.
+    folders = CaptureFolders(out, shared=False)
+    results = _capture_each(sources, folder_names(named), folders, height, language, progress)
     kept = [pair for pair in zip(found.rows, results, strict=True) if pair[1].error is None]
     if not kept:
         raise MezoroiError(f"nothing in {path} could be captured, the first: {results[0].error}")
@@ -169,7 +166,7 @@ def _turns_below(folder: Path) -> list[Path]:
 def _capture_each(
     sources: Sequence[Path],
     names: Sequence[str],
-    out: Path,
+    folders: CaptureFolders,
     height: int,
     language: str,
     progress: Progress,
@@ -177,22 +174,26 @@ def _capture_each(
     results = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True), 1):
         try:
-            results.append(_capture_once(source, out / name, height, language))
+            results.append(_capture_once(source, name, folders, height, language))
         except MezoroiError as error:
             results.append(CaptureResult(str(source), None, error=str(error)))
         progress("capturing", number, len(sources))
     return results
 
 
-def _capture_once(source: Path, folder: Path, height: int, language: str) -> CaptureResult:
+def _capture_once(
+    source: Path, name: str, folders: CaptureFolders, height: int, language: str
+) -> CaptureResult:
+    content = content_of(source)
     made = {
-        "source": source.name,
-        "content": _content(source),
+        "content": content,
         "height": height,
+        "language": language,
         "capture_version": CAPTURE_VERSION,
     }
-    earlier = _finished(folder)
-    if earlier is not None and {key: earlier.get(key) for key in made} == made:
+    folder = folders.folder_for(content, name)
+    earlier = made_from(folder)
+    if is_whole(folder) and {key: earlier.get(key) for key in made} == made:
         return CaptureResult(
             str(source),
             str(folder),
@@ -200,8 +201,9 @@ def _capture_once(source: Path, folder: Path, height: int, language: str) -> Cap
             earlier["degrees_turned"],
             tuple(earlier["notes"]),
         )
-    (folder / SOURCE_NAME).unlink(missing_ok=True)
     capture = unroll(source, height=height)
+    # The folder is this source's from here on, also where it is not finished.
+    write_json(folder / SOURCE_NAME, {"source": source.name} | made)
     capture.save(folder)
     write_bytes(folder / PREVIEW_NAME, capture_preview_png(_view(capture), language))
     found = {
@@ -209,32 +211,10 @@ def _capture_once(source: Path, folder: Path, height: int, language: str) -> Cap
         "degrees_turned": capture.degrees_turned,
         "notes": list(capture.notes),
     }
-    write_json(folder / SOURCE_NAME, made | found)
+    write_json(folder / SOURCE_NAME, {"source": source.name} | made | found)
     return CaptureResult(
         str(source), str(folder), capture.covered, capture.degrees_turned, capture.notes
     )
-
-
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """What a whole capture in `folder` was made from, or None."""
-    parts = (SURFACE_NAME, COVERAGE_NAME, OUTLINE_NAME, CAPTURE_NAME, PREVIEW_NAME, SOURCE_NAME)
-    if not all((folder / name).is_file() for name in parts):
-        return None
-    content: dict[str, Any] = read_json(folder / SOURCE_NAME, "delete it and capture again")
-    return content
-
-
-def _content(source: Path) -> str:
-    """Hash of a file, or of the photos in a folder with their names."""
-    if not source.is_dir():
-        if not source.is_file():
-            raise MezoroiError(f"{source} does not exist: check the path")
-        return content_hash(source)
-    digest = hashlib.sha256()
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-            digest.update(f"{path.name}\0{content_hash(path)}\0".encode())
-    return digest.hexdigest()
 
 
 def _view(capture: Capture) -> CaptureView:

@@ -143,6 +143,10 @@ def grade(
             grader, sources, out, language=language.value, batch_size=batch_size, progress=report
         )
     failures = [item for item in results if isinstance(item, GradingFailure)]
+    console.notes(grader.notes)
+    for item in results:
+        if not isinstance(item, GradingFailure):
+            console.notes_on(item.source, [note for note in item.notes if note not in grader.notes])
     lines = [
         f"{item.source}: {item.error}" if isinstance(item, GradingFailure) else grading_line(item)
         for item in results

@@ -84,7 +84,7 @@ def capture(
         for item in results
     ]
     for item in results:
-        console.notes(item.notes)
+        console.notes_on(item.source, item.notes)
     lines.append(f"{len(results) - len(failed)} captured, {len(failed)} failed; folder: {out}")
     console.result(
         {"folder": str(out), "results": [item.to_dict() for item in results]}, "\n".join(lines)

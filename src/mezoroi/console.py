@@ -47,6 +47,11 @@ class Console:
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
 
+    def notes_on(self, source: object, notes: Iterable[str]) -> None:
+        """What is to be known about one item of a batch, which every line names."""
+        known = str(source)
+        self.notes(note if note.startswith(known) else f"{known}: {note}" for note in notes)
+
     @contextmanager
     def progress(self) -> Iterator[Report]:
         """A progress bar per kind of work; silent where standard error is no terminal."""

@@ -36,8 +36,14 @@ SOURCES = (
     ("note", "expected"),
     [
         (
-            "only 62% of the surface was seen, over a turn of 240 degrees: the rest was not judged",
-            "表面の 62%（240 度分）だけが写っています。残りは判定していません。",
+            "only 62% of the surface was seen, over a turn of 240 degrees: "
+            "the rest is filled in and uncertain",
+            "表面の 62%（240 度分）だけが写っています。残りは周囲から補ったもので、"
+            "確かではありません。",
+        ),
+        (
+            "the fruit is overexposed in 2 of 12 frames used (number 3, 4)",
+            "使った 12 コマのうち 2 コマ（3, 4 番）を除きました。果実が白飛びしています。",
         ),
         (
             "the fruit leaves the frame in 3 of 40 frames used",

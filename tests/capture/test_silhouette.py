@@ -173,3 +173,11 @@ def test_the_smallest_fruit():
     assert find_silhouettes([large])[0].ellipse.radius == pytest.approx(MIN_DIAMETER / 2 + 3, abs=1)
     with pytest.raises(MezoroiError, match=f"go closer, to {MIN_DIAMETER}"):
         find_silhouettes([scene((160, 120, MIN_DIAMETER // 2 - 4))])
+
+
+@pytest.mark.parametrize("frames", [1, 6])
+def test_a_fruit_is_as_small_as_in_its_source(frames):
+    reduced = [scene((160, 120, 20))] * frames
+    assert find_silhouettes(reduced, [0.5] * frames)[0].ellipse.radius == pytest.approx(20, abs=1)
+    with pytest.raises(MezoroiError, match=r"the fruit is only 5[0-9] pixels wide"):
+        find_silhouettes(reduced, [0.75] * frames)

@@ -10,9 +10,12 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
+from mezoroi.capture.exposure import exposure_gains
 from mezoroi.capture.geometry import Ellipse, disk_to_sphere
 from mezoroi.capture.surface import (
     View,
+    _sample,
+    _seen_at,
     _spread,
     covered_share,
     locate_on_fruit,
@@ -187,6 +190,63 @@ def test_slow_changes_of_exposure_are_evened_out():
     away = difference(unroll_views(drifting, HEIGHT, 0.0)[0], clean, covered)
     # Uncorrected, the mean difference would be a tenth of 110 levels.
     assert away.mean() < 5
+
+
+@pytest.mark.parametrize(
+    ("degrees", "count", "side"), [(360, 24, 0.0), (360, 24, 0.5), (200, 14, 0.0)]
+)
+def test_a_pale_side_is_no_exposure(degrees, count, side):
+    """Brightness that differs around the fruit is its own; a light from one side stands still."""
+    views = []
+    for angle in np.arange(count) * degrees / count:
+        view = view_of(turned(angle))
+        place = view.ellipse.to_disk(np.stack(np.meshgrid(range(240), range(200)), axis=-1))
+        on_fruit = np.nan_to_num(disk_to_sphere(place)) @ view.squeeze
+        light = 0.8 + side * np.clip(place[..., :1], -1, 1) * 0.5
+        bright = light * (1 + 0.3 * on_fruit[..., :1])
+        views.append(replace(view, image=np.rint(view.image * bright).clip(0, 255).astype("u1")))
+    surface, covered = unroll_views(views, HEIGHT, 0.0)
+    directions = panorama_directions(HEIGHT)
+    true = 0.8 * paint(directions) * (1 + 0.3 * directions[..., :1])
+    belt = covered & (np.abs(directions[..., 2]) < 0.5)
+    # Brightness evened out over the views would be off by up to 25 levels on either side.
+    away = surface.mean(axis=2) - true.mean(axis=2)
+    pale, dark = belt & (directions[..., 0] > 0.7), belt & (directions[..., 0] < -0.7)
+    assert pale.any() or dark.any()
+    for part in (pale, dark):
+        if part.any():
+            assert abs(away[part].mean()) < 4, away[part].mean()
+
+
+def test_gains_are_those_of_the_exposures():
+    views = full_turn()
+    low = panorama_directions(32).astype(np.float32)
+    samples = [_sample(view, low, 0.0) for view in views]
+    exposed = np.exp(0.15 * np.sin(np.arange(24) * 2 * np.pi / 24))
+    drifting = [
+        (colour * gain, cosine) for (colour, cosine), gain in zip(samples, exposed, strict=True)
+    ]
+    gains = exposure_gains(drifting, [_seen_at(view, low) for view in views])
+    product = gains * exposed
+    np.testing.assert_allclose(product / np.median(product), 1, atol=0.03)
+    # Views that share nothing with others are left as they are.
+    apart = exposure_gains([samples[0], samples[12]], [_seen_at(views[k], low) for k in (0, 12)])
+    np.testing.assert_allclose(apart, 1)
+
+
+def test_what_is_seen_under_glare_only_is_not_covered():
+    view = view_of(turned(0.0))
+    full = unroll_views([view], HEIGHT, 0.0)[1]
+    image = view.image.copy()
+    image[:, 150:] = 255
+    surface, covered = unroll_views([replace(view, image=image)], HEIGHT, 0.0)
+    assert covered_share(covered) < 0.8 * covered_share(full)
+    assert surface.min(axis=2).max() < 225  # what is under the glare continues its surroundings
+    # Another view that shows the place without glare covers it.
+    both = [replace(view, image=image), view_of(turned(-30.0))]
+    assert covered_share(unroll_views(both, HEIGHT, 0.0)[1]) > covered_share(full)
+    white = replace(view, image=np.full_like(image, 240))
+    np.testing.assert_array_equal(unroll_views([white], HEIGHT, 0.0)[1], full)
 
 
 def test_blurred_views_have_little_say(monkeypatch):

@@ -126,7 +126,9 @@ def test_a_lying_axis_points_left(direction, lift):
 
 def test_back_and_forth_is_no_turn():
     there = np.concatenate([np.linspace(0, 90, 10), np.linspace(80, 0, 9)])
-    assert find_axis(about((0, 1, 0), there)).degrees == pytest.approx(0, abs=1e-6)
+    found = find_axis(about((0, 1, 0), there))
+    assert found.degrees == pytest.approx(0, abs=1e-6)
+    assert found.swing == pytest.approx(np.ptp(there))
 
 
 def test_a_single_frame_is_upright_and_still():
@@ -229,3 +231,17 @@ def test_the_disk_is_filled_with_the_fruit_and_nothing_else(melon):
     values, weights = disks.sample(0, points)
     assert weights[0, 0] > 0.7 and weights[0, 1] == 0 and weights[0, 2] == 0
     assert np.isfinite(values).all() and np.abs(disks.values).max() <= 3
+
+
+def test_a_frame_that_shows_nothing_agrees_with_none():
+    frames, _ = film(make_melon("A", np.random.default_rng(3), height=64), replace(TURN, frames=2))
+    disks = make_disks(frames, [found.ellipse for found in find_silhouettes(frames)])
+    assert (disks.shown > 0.9).all() and len(disks.take([1])) == 1
+    texture = disks.texture.copy()
+    texture[0, ..., 3] = 0
+    dazzled = replace(disks, texture=texture)
+    assert dazzled.shown[0] == 0
+    pyramid = [dazzled.blurred(scale) for scale in SCALES]
+    for first, second in ((0, 1), (1, 0)):
+        found = match_frames(pyramid, first, second, np.eye(3), 10.0, 5.0)
+        assert found.agreement == 0 and np.isfinite(found.rotation).all()

@@ -194,6 +194,91 @@ def test_a_fruit_that_leaves_in_some_frames(views, tmp_path):
         unroll(write_frames(tmp_path / "all", [view[:, :135] for view in views]), height=32)
 
 
+def glared(image, radius=75):
+    return cv2.circle(image.copy(), (100, 80), radius, (255, 255, 255), -1)
+
+
+@pytest.mark.parametrize("lost", [[0], [3], [11], [5, 6]])
+@pytest.mark.parametrize("radius", [50, 60, 75])
+def test_a_frame_under_glare_all_over_is_left_out(views, plain, tmp_path, lost, radius):
+    images = [glared(view, radius) if n in lost else view for n, view in enumerate(views)]
+    found = unroll(write_frames(tmp_path / "glare", images), height=32)
+    assert found.covered > 0.85
+    if radius == 75:
+        assert set(found.numbers) == set(range(12)) - set(lost)
+        named = ", ".join(map(str, lost))
+        assert [note for note in found.notes if f"of 12 frames used (number {named})" in note]
+        assert not [note for note in found.notes if "leaves the frame" in note]
+
+
+def test_an_overexposed_fruit_is_one_line(views, tmp_path):
+    photo = next(write_frames(tmp_path / "one", [glared(views[0], 60)]).iterdir())
+    assert "the fruit is overexposed" in complaint(photo, height=32)
+    # Two frames, one of them without anything to compare.
+    pair = unroll(write_frames(tmp_path / "two", [glared(views[0], 60), views[1]]), height=32)
+    assert pair.numbers == (1,)
+    assert "the fruit is overexposed in 1 of 2 frames used (number 0)" in pair.notes
+    assert "overexposed" in complaint(
+        write_frames(tmp_path / "all", [glared(view, 60) for view in views]), height=32
+    )
+
+
+def test_one_bad_photo_among_several_sizes_is_noted(views, tmp_path):
+    images = [
+        cv2.resize(view, None, fx=1.25, fy=1.25) if number % 2 else view
+        for number, view in enumerate(views)
+    ]
+    images[4] = np.full_like(images[4], 25)
+    found = unroll(write_frames(tmp_path / "mixed", images), height=32)
+    assert found.numbers == (*range(4), *range(5, 12))
+    note = "no fruit stands out from the background in 1 of 12 frames used (number 4)"
+    assert note in found.notes
+
+
+def test_a_hidden_fruit_does_not_leave_the_frame(views, tmp_path):
+    images = list(views)
+    images[4] = np.full_like(images[4], 25)
+    found = unroll(write_frames(tmp_path / "gone", images), height=32)
+    assert "the fruit is hidden or gone in 1 of 12 frames used (number 4)" in found.notes
+
+
+@pytest.mark.parametrize("noise", [2.0, 5.0])
+def test_a_plain_fruit_that_stands_still_is_no_turn(tmp_path, noise):
+    rng = np.random.default_rng(0)
+    still = ball().astype(np.float64)
+    images = [
+        np.clip(still + rng.normal(0, noise, still.shape), 0, 255).astype(np.uint8)
+        for _ in range(12)
+    ]
+    complaint(write_frames(tmp_path / "still", images), height=32)
+
+
+def test_a_turn_forth_and_back_is_a_turn(tmp_path):
+    melon = make_melon("A", np.random.default_rng(5), height=64)
+    there = film(melon, Turn(degrees=350, frames=24, size=(160, 200), nearness=0.0))[0][:20]
+    found = unroll(write_frames(tmp_path / "back", [*there, *there[-2::-1]]), height=32)
+    assert found.degrees_turned == pytest.approx(0, abs=6)
+    assert found.covered > 0.9
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_fruit_is_judged_by_the_pixels_of_its_source(views, tmp_path, count):
+    """A fruit 130 pixels wide in a picture of 3840, a quarter of which is looked at first."""
+    large = []
+    for view in views[:count]:
+        image = np.empty((2160, 3840, 3), np.uint8)
+        image[:] = view[2, 2]
+        image[900:1060, 1700:1900] = view
+        large.append(image)
+    found = unroll(write_frames(tmp_path / "large", large), height=32)
+    small = unroll(write_frames(tmp_path / "small", views[:count]), height=32)
+    assert found.degrees_turned == pytest.approx(small.degrees_turned, abs=3)
+    assert found.covered == pytest.approx(small.covered, abs=0.03)
+    np.testing.assert_allclose(
+        found.locate(0, 1700 + 90, 900 + 70), small.locate(0, 90, 70), atol=3
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"height": 31}, "at least 32"), ({"height": 0}, "at least 32"), ({"max_frames": 0}, "1")],

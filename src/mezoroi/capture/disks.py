@@ -47,6 +47,16 @@ class Disks:
         """In [0, 1], 0 off the fruit and under glare, (N, SIDE, SIDE)."""
         return self.texture[..., 3]
 
+    @property
+    def shown(self) -> Array:
+        """Share of the disk (N,) in [0, 1] that is in the frame and not under glare."""
+        share = self.weights.sum(axis=(1, 2)) / _inside().sum()
+        return np.asarray(share, dtype=np.float32)
+
+    def take(self, frames: Sequence[int]) -> Disks:
+        """Some of the frames only."""
+        return Disks(self.texture[list(frames)], self.nearness)
+
     def blurred(self, sigma: float) -> Disks:
         """The same at a coarser scale; `sigma` in radii."""
         pixels = sigma * SIDE / (2 * _EDGE)
@@ -85,6 +95,11 @@ def grid_disk() -> Floats:
     return np.stack([x, y], axis=-1)
 
 
+def _inside() -> Array:
+    """1 where a pixel of the square is on the fruit, short of its rim, else 0, (SIDE, SIDE)."""
+    return (np.linalg.norm(grid_disk(), axis=-1) < 0.97).astype(np.float32)
+
+
 def make_disks(
     frames: Sequence[NDArray[np.uint8]],
     ellipses: Sequence[Ellipse],
@@ -97,7 +112,7 @@ def make_disks(
     ellipses : the fruit's silhouette in each frame
     """
     disk = grid_disk()
-    inside = (np.linalg.norm(disk, axis=-1) < 0.97).astype(np.float32)
+    inside = _inside()
     colours, weights = [], []
     for frame, ellipse in zip(frames, ellipses, strict=True):
         x, y = np.moveaxis(ellipse.to_pixels(disk).astype(np.float32), -1, 0)

@@ -33,6 +33,8 @@ from mezoroi.capture.video import (
 from mezoroi.errors import MezoroiError
 from mezoroi.files import natural_key
 
+MAX_SIDE = 960
+"""Longest side of a frame, in pixels, unless more is asked for."""
 VIDEO_SUFFIXES = (
     ".mp4",
     ".mov",
@@ -103,7 +105,7 @@ def is_video(path: str | Path) -> bool:
         return False
 
 
-def read_clip(source: str | Path, *, max_frames: int = 96, max_side: int = 960) -> Clip:
+def read_clip(source: str | Path, *, max_frames: int = 96, max_side: int = MAX_SIDE) -> Clip:
     """Read a video, a folder of photos in natural order (im2 before im10), or one photo.
 
     Parameters

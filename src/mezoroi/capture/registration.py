@@ -82,12 +82,16 @@ def match_frames(
 ) -> Match:
     """The rotation between two frames within `reach` degrees of `guess`.
 
+    A first frame that shows nothing agrees with none: `guess`, with an agreement of 0.
+
     Parameters
     ----------
     pyramid : the frames at each of `SCALES`
     reach, step : degrees; the coarse search tries a grid of this size, 0 tries `guess` alone
     """
     patches = [_seen_in(level, first, count) for level, count in zip(pyramid, _POINTS, strict=True)]
+    if not all(len(patch.points) for patch in patches):  # all of it is under glare
+        return Match(first, second, guess, 0.0, np.zeros((3, 3)))
     candidates = _ball(reach, step) @ guess
     scores = agreement(patches[0], pyramid[0], second, candidates)
     if prior is not None:

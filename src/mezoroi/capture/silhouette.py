@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -13,13 +13,16 @@ from scipy.spatial import cKDTree
 
 from mezoroi.capture.edges import best_edges, between_samples
 from mezoroi.capture.geometry import Ellipse, Floats, fit_ellipse
+from mezoroi.capture.stillness import exposures, motion_odds, unusual_odds
 from mezoroi.errors import MezoroiError
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float32]
 MIN_DIAMETER = 64
-"""Smallest fruit that is accepted, in pixels."""
+"""Smallest fruit that is accepted, in pixels of its source."""
 _LOW_SIDE = 160  # longest side on which the fruit is first looked for
+_FINE_SIDE = 480  # where it is too small for that
+_LEAST_AREA = 40  # pixels of the reduced frame that a fruit fills
 _RAYS = 256
 _REACH = 0.22  # the edge is sought this far around the first guess, relative to the radius
 _SAMPLES = 97
@@ -30,6 +33,7 @@ _MARGIN = 6  # pixels that a blur looks further
 _GONE = 2.0  # log-odds that colours may fall below the usual; a frame with less shows no fruit
 _LASTING = 0.75  # quantile over the frames of a colour's share of the fruit
 _FRUITY = 0.0  # log-odds from which a colour is the fruit's, not that of a hand
+_HIDDEN = "the fruit is hidden or gone: keep hands and lamps away from it"
 _NOTHING = "no fruit stands out from the background: use a plain, still background"
 
 
@@ -42,11 +46,13 @@ class Silhouette:
     contour : (K, 2) pixels, counterclockwise from the right as seen in the picture
     sure : (K,) False where the frame's edge cuts the fruit, and all over where it is gone
     ellipse : through the sure part
+    missing : where there is no fruit, why and what to do, in one line; else empty
     """
 
     contour: Floats
     sure: NDArray[np.bool_]
     ellipse: Ellipse
+    missing: str = ""
 
     @property
     def cut(self) -> float:
@@ -54,38 +60,67 @@ class Silhouette:
         return float(1 - self.sure.mean())
 
 
-def find_silhouettes(images: Sequence[Image]) -> list[Silhouette]:
+def find_silhouettes(
+    images: Sequence[Image], scales: Sequence[float] | None = None
+) -> list[Silhouette]:
     """The fruit's silhouette in every frame.
 
     Frames of one size are taken for a fixed camera: the fruit is first found in their median, so
-    that what passes by, as a hand, is not taken for it.
+    that what passes by, as a hand, is not taken for it. Of others, those without a fruit say why.
 
     Parameters
     ----------
     images : (H, W, 3) RGB each
+    scales : pixels of each per pixel of its source, by which the fruit is judged; default 1
 
     Raises
     ------
     MezoroiError
-        If there is no fruit, more than one, or one too small.
+        If there is no fruit, more than one, or one too small, in all frames.
     """
+    scales = [1.0] * len(images) if scales is None else scales
     same_size = len(images) >= 5 and len({image.shape for image in images}) == 1
-    if not same_size:
-        return [_trace([image], *_first_guess([image]))[0] for image in images]
-    return _trace(images, *_first_guess(images))
+    if same_size:
+        return _trace(images, *_first_guess(images, scales[0]))
+    found = []
+    first: MezoroiError | None = None
+    for image, scale in zip(images, scales, strict=True):
+        try:
+            found.append(_trace([image], *_first_guess([image], scale))[0])
+        except MezoroiError as error:
+            first = first or error
+            found.append(_none_in(image, str(error)))
+    if first is not None and all(silhouette.missing for silhouette in found):
+        raise first
+    return found
 
 
-def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
-    """A coarse mask (H, W) of the fruit, and what tells it from the background."""
+def _none_in(image: Image, reason: str) -> Silhouette:
+    """What stands for the silhouette of a frame without a fruit: a circle, sure nowhere."""
+    height, width = image.shape[:2]
+    ellipse = Ellipse(np.array([width / 2, height / 2]), min(height, width) / 4 * np.eye(2))
+    angle = np.arange(_RAYS) * 2 * np.pi / _RAYS
+    contour = ellipse.to_pixels(np.stack([np.cos(angle), np.sin(angle)], axis=-1))
+    return Silhouette(contour, np.zeros(_RAYS, dtype=bool), ellipse, reason)
+
+
+def _first_guess(
+    images: Sequence[Image], reduced_by: float, side: int = _LOW_SIDE
+) -> tuple[Image, _Evidence]:
+    """A coarse mask (H, W) of the fruit, and what tells it from the background.
+
+    It is looked for in frames at most `side` long; in larger ones where it is too small in these,
+    but not in their source.
+    """
     height, width = images[0].shape[:2]
-    scale = min(1.0, _LOW_SIDE / max(height, width))
+    scale = min(1.0, side / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     chosen = images[:: max(1, len(images) // 16)]
     reduced = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in chosen]
     small = np.asarray(np.stack(reduced), dtype=np.uint8)
     still = np.asarray(np.median(small, axis=0) if len(small) > 2 else small[0], dtype=np.uint8)
     lab = np.asarray(cv2.cvtColor(still, cv2.COLOR_RGB2LAB), dtype=np.uint8)
-    motion = _motion(small)
+    motion = motion_odds(small)
     if motion is not None:
         # A turning texture tells the fruit from a plate or a cloth better than its lightness.
         lab[..., 0] = np.clip(127 + 40 * motion, 0, 255)
@@ -103,59 +138,15 @@ def _first_guess(images: Sequence[Image]) -> tuple[Image, _Evidence]:
         cv2.GC_INIT_WITH_MASK,
     )
     mask = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    mask = _one_fruit(mask, 1 / scale)
+    enlarged = 1 / (scale * reduced_by)
+    area = float(mask.sum())
+    is_large = 2 * np.sqrt(area / np.pi) * enlarged > MIN_DIAMETER
+    if is_large and area < _LEAST_AREA and side < min(_FINE_SIDE, max(height, width)):
+        return _first_guess(images, reduced_by, _FINE_SIDE)
+    mask = _one_fruit(mask, enlarged)
     evidence = _Evidence.learn(small, mask, motion)
     enlarged = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(enlarged, dtype=np.uint8), evidence
-
-
-def _motion(frames: Image) -> Array | None:
-    """Log-odds (H, W) that something turns at a pixel; None where that cannot be told."""
-    if len(frames) < 5:
-        return None
-    grey = frames.mean(axis=3).astype(np.float32) * _exposures(list(frames))[:, None, None]
-    change = np.median(np.abs(grey - np.median(grey, axis=0)), axis=0)
-    change = np.asarray(cv2.GaussianBlur(change, (0, 0), 1.0), dtype=np.float32)
-    quiet, busy = np.quantile(change, (0.15, 0.9))
-    if busy < 3 * quiet + 1.0:
-        return None
-    return _odds_of(change, float(quiet), float(busy))
-
-
-def _exposures(frames: Sequence[Image]) -> Array:
-    """(N,) by what to multiply frames, so that their upper corners are as bright as is usual."""
-    height, width = (max(1, side // 6) for side in frames[0].shape[:2])
-    corners = [np.median(f[:height, [*range(width), *range(-width, 0)]]) for f in frames]
-    bright = np.array(corners, dtype=np.float32) + 8
-    exposures: Array = np.float32(np.median(bright)) / bright
-    return exposures
-
-
-def _odds_of(change: Array, quiet: float, busy: float) -> Array:
-    """Log-odds that something turns where brightness changes by `change`."""
-    limit = np.sqrt((quiet + 0.3) * busy)
-    odds: Array = np.clip(2 * np.log((change + 0.05) / limit), -3, 3).astype(np.float32)
-    return odds
-
-
-def _unusual(parts: Sequence[Image], exposures: Array, usual: Array) -> Iterator[Array]:
-    """Log-odds (H, W) by frame that something turns at a pixel, as the frame is unlike the others.
-
-    A bump passes the edge in a few frames only: what is `usual` there is the background.
-    """
-    grey = np.stack(
-        [
-            np.clip(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) * gain, 0, 255).astype(np.uint8)
-            for part, gain in zip(parts, exposures, strict=True)
-        ]
-    )
-    still = np.median(grey, axis=0).astype(np.float32)
-    few = np.abs(grey[:, ::3, ::3] - still[::3, ::3])
-    calm = usual[::3, ::3] < 0
-    quiet, busy = (float(np.median(few[:, where])) for where in (calm, ~calm))
-    for frame in grey:
-        change = cv2.GaussianBlur(np.abs(frame - still), (0, 0), 1.5)
-        yield _odds_of(change, quiet, busy)
 
 
 def _seeds(still: Image, motion: Array | None) -> Image:
@@ -182,7 +173,7 @@ def _one_fruit(mask: Image, enlarged: float) -> Image:
     """The largest compact piece of a mask, without stems and holes; `enlarged` undoes its scale."""
     area = float(mask.sum())
     smallest = MIN_DIAMETER / enlarged
-    if area < 40 or area > 0.97 * mask.size:
+    if area < _LEAST_AREA or area > 0.97 * mask.size:
         raise MezoroiError(_NOTHING)
     radius = np.sqrt(area / np.pi)
     opened = _opened(mask, 0.22 * radius)
@@ -289,7 +280,7 @@ def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Si
     unusual: Iterable[float | Array] = repeat(0.0, len(parts))
     if evidence.by_motion is not None:
         by_motion = cv2.resize(evidence.by_motion, (width, height))[box].astype(np.float32)
-        unusual = _unusual(parts, _exposures(images), by_motion)
+        unusual = unusual_odds(parts, exposures(images), by_motion)
 
     odds = np.full((len(images), _RAYS, _SAMPLES), -1.0, dtype=np.float32)
     slope = np.zeros(odds.shape, dtype=np.float32)
@@ -314,7 +305,8 @@ def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Si
         contour = guess.centre + (rim - guess.centre) * radii[:, None]
         sure = _away_from_edge(contour, height, width)
         ellipse = fit_ellipse(contour, sure.astype(np.float64))
-        silhouettes.append(Silhouette(contour, sure & (not missing), ellipse))
+        reason = _HIDDEN if missing else ""
+        silhouettes.append(Silhouette(contour, sure & (not missing), ellipse, reason))
     return silhouettes
 
 

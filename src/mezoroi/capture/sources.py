@@ -20,7 +20,7 @@ from mezoroi.capture.images import (
     read_outline,
     read_size,
 )
-from mezoroi.capture.unrolling import unroll
+from mezoroi.capture.unrolling import CAPTURE_NAME, COVERAGE_NAME, read_capture, unroll
 from mezoroi.errors import MezoroiError
 
 IN_MEMORY = "image"
@@ -55,9 +55,10 @@ def read_fruit(source: str | Path | np.ndarray, kind: InputKind = "photo") -> Fr
 
     Parameters
     ----------
-    source : path of a photo, of a capture folder (``surface.png`` and, where there is one,
-        ``outline.json``) or of the surface image in it; for ``surface`` also of a video or a folder
-        of frames, which are unrolled; or an (H, W, 3) uint8 RGB array, taken as it is
+    source : path of a photo, of a capture folder (``surface.png`` and, where there are,
+        ``outline.json``, ``coverage.png`` and ``capture.json``) or of the surface image in it; for
+        ``surface`` also of a video or a folder of frames, which are unrolled; or an (H, W, 3) uint8
+        RGB array, taken as it is
     kind : ``surface``: a photo that is no panorama, twice as wide as high, shows one side of a
         fruit and is unrolled, if a fruit stands out in it; ``photo``: it is used as it is
 
@@ -82,10 +83,9 @@ def read_fruit(source: str | Path | np.ndarray, kind: InputKind = "photo") -> Fr
         raise MezoroiError(f"{path} is a video, but this grader learned from photos: give a photo")
     if kind == "surface" and image.name != SURFACE_NAME and not is_panorama(*read_size(image)):
         return _one_side(path)
-    beside = image.with_name(OUTLINE_NAME)
-    has_outline = image.name == SURFACE_NAME and beside.is_file()
-    outline = read_outline(beside) if has_outline else None
-    return FruitInput(str(path), read_image(image, PHOTO_SIDE), outline)
+    if image.name == SURFACE_NAME:
+        return _saved(path, image)
+    return FruitInput(str(path), read_image(image, PHOTO_SIDE))
 
 
 def find_sources(paths: Iterable[str | Path], kind: InputKind = "photo") -> list[Path]:
@@ -114,6 +114,19 @@ def _unrolled(path: Path) -> FruitInput:
     # One view says little about the shape over a turn.
     outline = capture.outline if len(capture.views) > 1 else None
     return FruitInput(str(path), capture.surface, outline, capture.notes, capture.coverage)
+
+
+def _saved(path: Path, image: Path) -> FruitInput:
+    """A capture as it was saved, so that it is graded as its source would be."""
+    surface = read_image(image, PHOTO_SIDE)
+    notes, views = read_capture(image.with_name(CAPTURE_NAME))
+    beside = image.with_name(OUTLINE_NAME)
+    outline = read_outline(beside) if beside.is_file() and views != 1 else None
+    seen = image.with_name(COVERAGE_NAME)
+    coverage = read_image(seen, PHOTO_SIDE)[..., 0] >= 128 if seen.is_file() else None
+    if coverage is not None and coverage.shape != surface.shape[:2]:
+        raise MezoroiError(f"{seen} is not of the size of {image.name}: capture the fruit again")
+    return FruitInput(str(path), surface, outline, notes, coverage)
 
 
 def _one_side(photo: Path) -> FruitInput:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mezoroi.capture.exposure import exposure_gains
 from mezoroi.capture.geometry import (
     Ellipse,
     Floats,
@@ -25,6 +26,7 @@ _ODD = 30.0  # grey levels from the usual colour at which a view loses its say
 _FRONTAL = 0.45  # cosine from which views are compared
 _BLURRED = 4.0  # how strongly sharp views are preferred
 _GLARE = 225.0  # grey levels of the darkest channel from which a view shows the lamp
+_WHITE = 0.5  # share of a view under glare from which that is the fruit's colour
 _COARSE = 4  # the usual colour is found on every fourth pixel
 _WIDE = 16.0  # pixels; a wider blur is made on a smaller copy, which looks the same
 
@@ -76,13 +78,13 @@ def unroll_views(
 
     Returns
     -------
-    surface (H, 2H, 3) uint8 RGB, and coverage (H, 2H), True where some view shows the point. What
-    is not covered continues its surroundings.
+    surface (H, 2H, 3) uint8 RGB, and coverage (H, 2H), True where some view shows the point, not
+    only under glare. What is not covered continues its surroundings.
     """
     low = max(16, height // _COARSE)
     coarse = panorama_directions(low).astype(np.float32)
     samples = [_sample(view, coarse, nearness) for view in views]
-    gains = _exposure_gains(samples)
+    gains = exposure_gains(samples, [_seen_at(view, coarse) for view in views])
     says = _says(samples, gains) * _sharpness(views, coarse, nearness, gains)[:, None, None]
     directions = panorama_directions(height).astype(np.float32)
     total = np.zeros((height, 2 * height, 3), dtype=np.float32)
@@ -91,12 +93,14 @@ def unroll_views(
     for view, gain, say in zip(views, gains, says, strict=True):
         colour, cosine = _sample(view, directions, nearness)
         weight = np.maximum(cosine, 0) ** _SHARPNESS * _enlarged(say, height)
-        weight[cv2.inRange(colour, (_GLARE,) * 3, (255.0,) * 3) > 0] *= 1e-3
+        glared = cv2.inRange(colour, (_GLARE,) * 3, (255.0,) * 3) > 0
+        weight[glared] *= 1e-3
         seen = cosine >= _SEEN
         weight *= seen
         total += colour * (gain * weight)[..., None]
         weights += weight
-        covered |= seen
+        # A lamp is a spot; a view that is bright all over shows a white fruit.
+        covered |= seen if glared[seen].sum() > _WHITE * seen.sum() else seen & ~glared
     mean = np.rint(total / np.maximum(weights, 1e-30)[..., None])
     return _fill(np.clip(mean, 0, 255).astype(np.uint8), covered), covered
 
@@ -119,10 +123,21 @@ def locate_on_fruit(view: View, x: float, y: float, nearness: float) -> tuple[fl
     return longitude, latitude
 
 
+def _seen_at(view: View, directions: Array) -> Array:
+    """Where points of the fruit lie on the unit sphere that a view looks at, x and y (H, W, 2)."""
+    points = _on_sphere(view, directions)
+    return points[..., :2]
+
+
+def _on_sphere(view: View, directions: Array) -> Array:
+    points: Array = directions @ view.squeeze.T.astype(np.float32)
+    points /= np.sqrt(np.einsum("hwk,hwk->hw", points, points))[..., None]
+    return points
+
+
 def _place(view: View, directions: Array, nearness: float) -> tuple[Array, Array]:
     """Pixels (H, W, 2) and frontality (H, W) of points of the fruit in a view."""
-    points = directions @ view.squeeze.T.astype(np.float32)
-    points /= np.sqrt(np.einsum("hwk,hwk->hw", points, points))[..., None]
+    points = _on_sphere(view, directions)
     cosine = visibility(points, nearness)
     pixels = view.ellipse.to_pixels(sphere_to_disk(points, nearness)).astype(np.float32)
     height, width = view.image.shape[:2]
@@ -193,17 +208,6 @@ def _sharpness(views: Sequence[View], coarse: Array, nearness: float, gains: Arr
     share = np.ones(len(views))
     share[known] = np.nanmedian(compared[known], axis=1)
     return np.asarray(np.clip(share, 0, 1) ** _BLURRED, dtype=np.float32)
-
-
-def _exposure_gains(samples: Sequence[tuple[Array, Array]]) -> Array:
-    """One factor per view that evens out exposure: all views show the usual mean brightness."""
-    means = []
-    for colour, cosine in samples:
-        frontal = cosine > 0.5
-        means.append(float(np.median(colour[frontal].mean(axis=1))) if frontal.any() else np.nan)
-    found = np.array(means, dtype=np.float64)
-    found = np.where(np.isfinite(found) & (found > 1), found, np.nanmedian(found))
-    return (np.median(found) / found).astype(np.float32)
 
 
 def _usual_colour(samples: Sequence[tuple[Array, Array]], gains: Array) -> Array:

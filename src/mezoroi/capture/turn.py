@@ -19,6 +19,7 @@ from mezoroi.capture.poses import chained, fit_poses
 from mezoroi.capture.registration import SCALES, Match, match_frames
 
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
+_ROUND = np.pi  # radians between frames of which the later one came round again
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
 _NEARNESS_PAIRS = 8  # of each distance, on which nearness is told
 _NEARNESS_DEGREES = (24.0, 36.0)
@@ -51,11 +52,14 @@ class Axis:
         higher (or, lying, further left); x is the meridian that faces the first frame
     degrees : how far it turned, not negative
     direction : 1 counterclockwise seen from the axis' upper end, -1 clockwise
+    swing : degrees between the frames that are furthest apart, more than `degrees` where it also
+        turned back
     """
 
     basis: Floats
     degrees: float
     direction: int
+    swing: float
 
 
 def estimate_motion(disks: Disks) -> Motion:
@@ -114,8 +118,11 @@ def _excess(poses: Floats, closing: Sequence[Match]) -> float:
     for found in closing:
         between = poses[found.second] @ poses[found.first].T
         missing = Rotation.from_matrix(found.rotation @ between.T).as_rotvec() @ axis
-        shares.append(-missing / (travelled[found.second] - travelled[found.first]))
-    return float(np.median(shares))
+        turned = travelled[found.second] - travelled[found.first]
+        # What was turned forth and back overstates nothing.
+        if abs(turned) > _ROUND:
+            shares.append(-missing / turned)
+    return float(np.median(shares)) if shares else 0.0
 
 
 def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> float:
@@ -161,7 +168,7 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
 def find_axis(poses: Floats) -> Axis:
     """The axis that takes up most of the turning of a fruit with these poses (N, 3, 3)."""
     if len(poses) == 1:
-        return Axis(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ poses[0], 0.0, 1)
+        return Axis(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ poses[0], 0.0, 1, 0.0)
     between = poses[1:] @ np.swapaxes(poses[:-1], 1, 2)
     seen = Rotation.from_matrix(between).as_rotvec()
     on_fruit = np.einsum("nji,nj->ni", poses[:-1], seen)
@@ -176,9 +183,11 @@ def find_axis(poses: Floats) -> Axis:
     east = east / np.linalg.norm(east)
     # A fruit may roll about an axis that stays with the camera, not with the fruit.
     fixed = _principal(seen)
-    turned = float((seen @ (fixed if fixed @ shown > 0 else -fixed)).sum())
+    steps = np.degrees(seen @ (fixed if fixed @ shown > 0 else -fixed))
+    turned = np.concatenate([[0.0], np.cumsum(steps)])
     basis = np.stack([np.cross(east, axis), east, axis])
-    return Axis(basis, abs(float(np.degrees(turned))), 1 if turned >= 0 else -1)
+    direction = 1 if turned[-1] >= 0 else -1
+    return Axis(basis, abs(float(turned[-1])), direction, float(np.ptp(turned)))
 
 
 def _principal(vectors: Floats) -> Floats:

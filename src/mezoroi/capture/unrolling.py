@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.body import fit_body
+from mezoroi.capture.choosing import lit_frames, whole_frames
 from mezoroi.capture.disks import make_disks
-from mezoroi.capture.frames import Clip, read_clip
+from mezoroi.capture.frames import MAX_SIDE, Clip, read_clip
 from mezoroi.capture.geometry import Ellipse, Floats
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
-from mezoroi.capture.outline import outline_features, radii_of, steady_outlines
+from mezoroi.capture.outline import outline_features
 from mezoroi.capture.silhouette import Silhouette, find_silhouettes
 from mezoroi.capture.surface import View, covered_share, locate_on_fruit, unroll_views
 from mezoroi.capture.turn import estimate_motion, find_axis
+from mezoroi.capture.upright import upright_outlines
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_bytes, write_json
+from mezoroi.files import read_json, write_bytes, write_json
 
 COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 6
+CAPTURE_VERSION = 7
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
-_OUTLINE_VIEWS = 24
-_CUT = 0.12  # share of the outline beyond the frame's edge at which a view is of no use
+_FINE = 96.0  # pixels that a fruit is wide at least, where its source has them
 _STILL = 6.0  # degrees under which a fruit counts as not turning
 _LEAST, _ENOUGH = 0.5, 0.9  # of the surface
 _PLAIN = 0.2  # agreement of neighbouring frames under which poses are unsure
+_CHANCE = 0.12  # under which they are as if by chance: noise on a plain ball agrees by 0.08
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Capture:
     outline : statistics of `mezoroi.capture.outline.outline_features`, the turn axis upright
     degrees_turned : along the turn axis, not negative; 0 for a single photo
     direction : 1 counterclockwise seen from the axis' upper end, -1 clockwise
+    count : frames in the source
     numbers : (N,) positions in the source of the frames used
     views : the N frames used, with the fruit's silhouette and pose
     scales : (N,) pixels of a view per pixel of the source
@@ -66,6 +71,7 @@ class Capture:
     outline: dict[str, float]
     degrees_turned: float
     direction: int
+    count: int
     numbers: tuple[int, ...]
     views: tuple[View, ...]
     scales: tuple[float, ...]
@@ -84,7 +90,8 @@ class Capture:
 
         Parameters
         ----------
-        frame : position in the source, from 0; between frames used, the pose is interpolated
+        frame : position in the source, from 0; between frames used, the pose is interpolated, and
+            after the last, where only every few frames are used, the turn is taken to go on
         x, y : pixels of the upright source frame, (0, 0) the centre of the upper left one
 
         Returns
@@ -94,14 +101,12 @@ class Capture:
         Raises
         ------
         MezoroiError
-            If the source has no such frame between the first and the last used.
+            If the frame was not captured.
         """
-        if not self.numbers[0] <= frame <= self.numbers[-1]:
-            raise MezoroiError(
-                f"frame {frame} was not captured: give one from {self.numbers[0]} "
-                f"to {self.numbers[-1]}"
-            )
-        after = int(np.searchsorted(self.numbers, frame))
+        first, last = self.numbers[0], self._last()
+        if not first <= frame <= last:
+            raise MezoroiError(f"frame {frame} was not captured: give one from {first} to {last}")
+        after = min(int(np.searchsorted(self.numbers, frame)), len(self.numbers) - 1)
         view, scale = self.views[after], self.scales[after]
         if self.numbers[after] != frame:
             view = self._between(after, frame)
@@ -138,12 +143,21 @@ class Capture:
         write_json(folder / OUTLINE_NAME, self.outline)
         write_json(folder / CAPTURE_NAME, self.to_dict())
 
+    def _last(self) -> int:
+        """The last frame that can be located: less than a step beyond the last used."""
+        if len(self.numbers) == 1:
+            return self.numbers[0]
+        step = min(after - before for before, after in pairwise(self.numbers))
+        return min(self.numbers[-1] + step, self.count) - 1 if step > 1 else self.numbers[-1]
+
     def _between(self, after: int, frame: int) -> View:
         first, second = self.views[after - 1], self.views[after]
         start, end = self.numbers[after - 1], self.numbers[after]
         share = (frame - start) / (end - start)
-        pair = Rotation.from_matrix(np.stack([first.pose, second.pose]))
-        pose = Slerp([0.0, 1.0], pair)(share).as_matrix()
+        turned = Rotation.from_matrix(second.pose @ first.pose.T).as_rotvec()
+        pose = Rotation.from_rotvec(share * turned).as_matrix() @ first.pose
+        # Beyond the last frame the turn goes on, but the silhouette stays.
+        share = min(share, 1.0)
         ellipse = Ellipse(
             (1 - share) * first.ellipse.centre + share * second.ellipse.centre,
             (1 - share) * first.ellipse.shape + share * second.ellipse.shape,
@@ -171,57 +185,106 @@ def unroll(
     ------
     MezoroiError
         If the source cannot be read; if there is no fruit, more than one, one smaller than 64
-        pixels or one that leaves the frame; if it does not turn, or shows less than half of its
-        surface.
+        pixels, overexposed or one that leaves the frame; if it does not turn, cannot be followed,
+        or shows less than half of its surface.
     """
     if height < 32:
         raise MezoroiError(f"a surface cannot be {height} high: give at least 32 rows")
     clip = read_clip(source, max_frames=max_frames)
+    with _naming(source):
+        silhouettes = _silhouettes_in(clip)
+    side = _finer_side(clip, silhouettes)
+    if side > MAX_SIDE:
+        clip = read_clip(source, max_frames=max_frames, max_side=side)
+    with _naming(source):
+        silhouettes = silhouettes if side <= MAX_SIDE else _silhouettes_in(clip)
+        return _unroll_clip(clip, silhouettes, height)
+
+
+@contextmanager
+def _naming(source: str | Path) -> Iterator[None]:
+    """Errors inside say what they are about."""
     try:
-        return _unroll_clip(clip, height)
+        yield
     except MezoroiError as error:
         raise MezoroiError(f"{source}: {error}") from error
 
 
-def _unroll_clip(clip: Clip, height: int) -> Capture:
+def read_capture(path: Path) -> tuple[tuple[str, ...], int | None]:
+    """Notes of a saved ``capture.json``, and the number of views; none where there is no file.
+
+    Raises
+    ------
+    MezoroiError
+        If it is damaged.
+    """
+    if not path.is_file():
+        return (), None
+    remedy = "capture the fruit again"
+    content = read_json(path, remedy)
+    try:
+        return tuple(map(str, content["notes"])), len(content["frames"])
+    except (TypeError, KeyError) as error:
+        raise MezoroiError(f"{path} is not a capture's: {remedy}") from error
+
+
+def _silhouettes_in(clip: Clip) -> list[Silhouette]:
     images = [frame.image for frame in clip.frames]
-    silhouettes = find_silhouettes(images)
-    usable = [index for index, found in enumerate(silhouettes) if found.cut <= _CUT]
-    if 2 * len(usable) < len(silhouettes):
-        raise MezoroiError("the fruit leaves the frame: keep all of it in the picture")
-    notes = list(clip.notes)
-    if len(usable) < len(silhouettes):
-        lost = len(silhouettes) - len(usable)
-        notes.append(f"the fruit leaves the frame in {lost} of {len(silhouettes)} frames used")
-    images = [images[index] for index in usable]
+    return find_silhouettes(images, [frame.scale for frame in clip.frames])
+
+
+def _finer_side(clip: Clip, silhouettes: Sequence[Silhouette]) -> int:
+    """The longest side at which a small fruit in a large picture is wide enough, in pixels."""
+    wide = float(np.median([2 * found.ellipse.radius for found in silhouettes]))
+    reduced = min(frame.scale for frame in clip.frames)
+    return int(np.ceil(MAX_SIDE * min(_FINE / wide, 1 / reduced)))
+
+
+def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> Capture:
+    usable, lost = whole_frames(silhouettes, [frame.number for frame in clip.frames])
+    images = [clip.frames[index].image for index in usable]
+    disks = make_disks(images, [silhouettes[index].ellipse for index in usable])
+    lit, dazzled = lit_frames(disks, [clip.frames[index].number for index in usable])
+    notes = [*clip.notes, *lost, *dazzled]
+    usable = [usable[index] for index in lit]
+    images = [clip.frames[index].image for index in usable]
     found = [silhouettes[index] for index in usable]
     ellipses = [silhouette.ellipse for silhouette in found]
-    motion = estimate_motion(make_disks(images, ellipses))
+    motion = estimate_motion(disks.take(lit))
     body, turned = fit_body(ellipses, motion.poses)
     axis = find_axis(turned)
     poses = turned @ axis.basis.T
     squeezes = motion.poses @ np.linalg.inv(body) @ axis.basis.T
     views = tuple(map(View, images, ellipses, poses, squeezes))
-    if len(views) > 1 and axis.degrees < _STILL:
+    agreed = float(np.median(motion.agreement)) if len(views) > 1 else 1.0
+    if len(views) > 1 and axis.swing < _STILL:
         raise MezoroiError("the fruit does not turn: turn it once around while filming")
+    if agreed < _CHANCE:
+        raise MezoroiError(
+            "the fruit is too plain to tell whether it turns: film it larger, sharp and well lit"
+        )
     surface, coverage = unroll_views(views, height, motion.nearness)
     share = covered_share(coverage)
-    shown = f"{share:.0%} of the surface was seen, over a turn of {axis.degrees:.0f} degrees"
+    shown = f"{share:.0%} of the surface was seen, over a turn of {axis.swing:.0f} degrees"
     if len(views) > 1 and share < _LEAST:
         raise MezoroiError(f"only {shown}: turn the fruit once around")
     if len(views) == 1:
         notes.append("a single photo shows one side only: film the whole turn to judge the rest")
     elif share < _ENOUGH:
-        notes.append(f"only {shown}: the rest was not judged")
-    if len(views) > 1 and float(np.median(motion.agreement)) < _PLAIN:
-        notes.append("the surface is too plain to follow well: the unrolled picture may be off")
-    outlines = _upright_outlines(found, poses)
+        notes.append(f"only {shown}: the rest is filled in and uncertain")
+    if agreed < _PLAIN:
+        notes.append(
+            "the surface is too plain to follow well: the unrolled picture and the degrees turned "
+            "may be off"
+        )
+    outlines = upright_outlines(found, poses)
     return Capture(
         surface=surface,
         coverage=coverage,
         outline=outline_features(outlines),
         degrees_turned=axis.degrees,
         direction=axis.direction,
+        count=clip.count,
         numbers=tuple(clip.frames[index].number for index in usable),
         views=views,
         scales=tuple(clip.frames[index].scale for index in usable),
@@ -230,45 +293,6 @@ def _unroll_clip(clip: Clip, height: int) -> Capture:
         nearness=motion.nearness,
         notes=tuple(notes),
     )
-
-
-def _upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[Floats]:
-    """Silhouettes with the turn axis upright, evenly over the turn, in mean radii."""
-    radius = float(np.mean([found.ellipse.radius for found in silhouettes]))
-    kept = _whole(silhouettes)
-    radii = []
-    for index in kept:
-        found = silhouettes[index]
-        leaning = poses[index, :2, 2]
-        leaning = leaning / max(1e-9, float(np.linalg.norm(leaning)))
-        upright = np.array([[leaning[1], -leaning[0]], [leaning[0], leaning[1]]])
-        offset = (found.contour - found.ellipse.centre) * (1.0, -1.0)
-        radii.append(radii_of(offset @ upright.T / radius))
-    turned = _turned(poses[kept])
-    return steady_outlines(np.array(radii), turned, _evenly(turned))
-
-
-def _whole(silhouettes: Sequence[Silhouette]) -> list[int]:
-    """Frames that show all of the fruit, about as large as usual; all where there is none."""
-    size = np.array([found.ellipse.radius for found in silhouettes])
-    usual = np.abs(size / np.median(size) - 1) < 0.25
-    kept = np.flatnonzero(usual & np.array([found.cut == 0 for found in silhouettes]))
-    return kept.tolist() if len(kept) else list(range(len(silhouettes)))
-
-
-def _turned(poses: Floats) -> Floats:
-    """(V,) radians turned before each of V poses."""
-    if len(poses) < 2:
-        return np.zeros(len(poses))
-    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).magnitude()
-    return np.concatenate([[0.0], np.cumsum(steps)])
-
-
-def _evenly(turned: Floats) -> NDArray[np.intp]:
-    """Frames evenly over the turn, so that a slow stretch does not count more."""
-    wanted = np.linspace(0, turned[-1], min(_OUTLINE_VIEWS, len(turned)))
-    nearest = np.abs(turned[:, None] - wanted).argmin(axis=0)
-    return np.unique(nearest)
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

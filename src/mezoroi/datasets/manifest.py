@@ -28,8 +28,12 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _ENCODINGS = ("utf-8-sig", "cp932")
 
 
-def manifest_rows(path: Path) -> Rows:
+def manifest_rows(path: Path, instead: str | None = None) -> Rows:
     """Rows of a manifest.
+
+    Parameters
+    ----------
+    instead : a column that names what `image` would, where that is empty or absent
 
     Raises
     ------
@@ -39,12 +43,16 @@ def manifest_rows(path: Path) -> Rows:
     table = read_table(path)
     root = path.parent
     has_graders = graders_path(root) is not None
-    _require_columns(path, table, ("image",) if has_graders else ("image", "grade"))
+    stands_in = instead is not None and bool(table) and instead in table[0]
+    needed = () if stands_in else ("image",)
+    _require_columns(path, table, needed if has_graders else (*needed, "grade"))
     rows: list[Row] = []
     problems: list[str] = []
     for number, record in enumerate(table, start=2):
         where = f"{path.name} row {number}"
         cells = {name: cell_text(record.get(name)) for name in COLUMNS}
+        if not cells["image"] and instead is not None:
+            cells["image"] = cell_text(record.get(instead))
         if not cells["image"]:
             problems.append(f"{where} names no image")
             continue

@@ -1,0 +1,88 @@
+"""Folders of captures: what each was made from, and where the next one goes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from mezoroi.capture.images import IMAGE_SUFFIXES, OUTLINE_NAME, SURFACE_NAME
+from mezoroi.capture.unrolling import CAPTURE_NAME, COVERAGE_NAME
+from mezoroi.errors import MezoroiError
+from mezoroi.files import content_hash, read_json
+
+PREVIEW_NAME = "preview.png"
+SOURCE_NAME = "source.json"
+"""What a capture folder was made from; whole once it holds what was found."""
+_PARTS = (SURFACE_NAME, COVERAGE_NAME, OUTLINE_NAME, CAPTURE_NAME, PREVIEW_NAME)
+
+
+class CaptureFolders:
+    """The captures in a folder, by the content of their sources.
+
+    Parameters
+    ----------
+    out : the folder, which need not exist
+    shared : whether sources of the same content share a capture; else each gets one of its own
+    """
+
+    def __init__(self, out: Path, *, shared: bool) -> None:
+        self.out = out
+        self.shared = shared
+        self._by_content: dict[str, list[str]] = {}
+        inside = sorted(out.iterdir()) if out.is_dir() else []
+        self._taken = {path.name.casefold() for path in inside}
+        for folder in inside:
+            content = made_from(folder).get("content")
+            if isinstance(content, str):
+                self._by_content.setdefault(content, []).append(folder.name)
+
+    def folder_for(self, content: str, name: str) -> Path:
+        """The folder of a source of this content, or else a new one called like `name`.
+
+        What stands there already and was made from something else, or by someone else, is left
+        alone: a new folder has a free name.
+        """
+        known = self._by_content.setdefault(content, [])
+        if not known:
+            known.append(self._free(name))
+        found = name if name in known else known[0]
+        if not self.shared:
+            known.remove(found)
+        return self.out / found
+
+    def _free(self, base: str) -> str:
+        name, number = base, 2
+        while name.casefold() in self._taken:
+            name, number = f"{base}-{number}", number + 1
+        self._taken.add(name.casefold())
+        return name
+
+
+def made_from(folder: Path) -> dict[str, Any]:
+    """What ``source.json`` in a folder says; nothing where there is none that can be read."""
+    if not (folder / SOURCE_NAME).is_file():
+        return {}
+    try:
+        found = read_json(folder / SOURCE_NAME, "capture again")
+    except MezoroiError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a capture in `folder` was finished and has lost no file."""
+    return "covered" in made_from(folder) and all((folder / name).is_file() for name in _PARTS)
+
+
+def content_of(source: Path) -> str:
+    """Hash of a file, or of the photos in a folder with their names."""
+    if not source.is_dir():
+        if not source.is_file():
+            raise MezoroiError(f"{source} does not exist: check the path")
+        return content_hash(source)
+    digest = hashlib.sha256()
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            digest.update(f"{path.name}\0{content_hash(path)}\0".encode())
+    return digest.hexdigest()
