@@ -128,11 +128,14 @@ UNREACHED = {
     "as_image",
     "find_sources",
     "locate",
+    "read_capture",
     "read_clip",
     "read_image",
     "read_outline",
     "unroll",
+    "_naming",
     "_read_folder",
+    "_saved",
     "_write_png",
 }
 """Functions that no upload can make fail: what they refuse is a programmer's or a folder's."""

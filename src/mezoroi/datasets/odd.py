@@ -10,7 +10,7 @@ from mezoroi.datasets.dataset import Observation
 
 
 def notes_on_odd_images(observations: Sequence[Observation]) -> tuple[str, ...]:
-    """One line each where some images, but not all, lack an outline or are no panorama."""
+    """One line each where some images, but not all, lack an outline, or a few are no panorama."""
     total = len(observations)
     notes = []
     bare = [item for item in observations if item.outline is None]
@@ -26,7 +26,7 @@ def notes_on_odd_images(observations: Sequence[Observation]) -> tuple[str, ...]:
             "no outline is used for any; capture these again, or take them out"
         )
     narrow = [item for item in observations if not is_panorama(*read_size(item.image))]
-    if 0 < len(narrow) < total:
+    if 0 < len(narrow) < total / 2:  # among photos a wide one is nothing odd
         notes.append(
             f"{len(narrow)} of {total} images are no panorama, the first {narrow[0].id}: "
             "all are taken as photos; to learn from panoramas, capture these, or take them out"
