@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,14 @@ def test_a_dark_picture_is_said_to_be_dark(app: App, melons: Path) -> None:
         assert run is not None and run.light is not None and run.light["pictures"] > 8
 
 
+def say_more(app: App, number: int, more: dict[str, Any]) -> None:
+    """Add to what the newest grading of a fruit says."""
+    with app.services.database.write() as session:
+        grading = fruits.newest_grading(session, number)
+        assert grading is not None
+        grading.result = {**grading.result, **more}
+
+
 def test_why_an_expert_should_look_is_said_in_the_users_language(app: App) -> None:
     number = add(app.services, "A")
     more = {
@@ -99,10 +108,7 @@ def test_why_an_expert_should_look_is_said_in_the_users_language(app: App) -> No
         "grade_set_coverage": 0.9,
         "reliability_reason": {"key": "novel", "ja": "見慣れない果実です。", "en": "A new kind."},
     }
-    with app.services.database.write() as session:
-        grading = fruits.newest_grading(session, number)
-        assert grading is not None
-        grading.result = {**grading.result, **more}
+    say_more(app, number, more)
     client = app.client(Role.NEWCOMER)
     page = client.get(f"/fruits/{number}", headers={"accept-language": "en"}).text
     assert "Please ask an expert. Unreliable because: A new kind." in page
@@ -114,15 +120,26 @@ def test_why_an_expert_should_look_is_said_in_the_users_language(app: App) -> No
 def test_four_right_of_four_are_few_examples_and_not_ten_of_ten(app: App) -> None:
     number = add(app.services, "A", reliability=1.0)
     more = {"sureness": "few", "reliability_cases": 4, "reliability_interval": [0.51, 1.0]}
-    with app.services.database.write() as session:
-        grading = fruits.newest_grading(session, number)
-        assert grading is not None
-        grading.result = {**grading.result, **more}
+    say_more(app, number, more)
     client = app.client(Role.NEWCOMER)
     page = client.get(f"/fruits/{number}", headers={"accept-language": "en"}).text
     assert "Few examples: 4 of 4 such cases were right" in page and "0.51–1.00" in page
     japanese = client.get(f"/fruits/{number}").text
     assert "例が少ない" in japanese and "似た例 4 玉のうち 4 玉で正解" in japanese
+
+
+def test_where_the_grader_looked_in_such_cases_is_shown(app: App) -> None:
+    number = add(app.services, "A", reliability=0.9)
+    client = app.client(Role.NEWCOMER)
+    assert "似た例が平均して見ていた所" not in client.get(f"/fruits/{number}").text
+    with app.services.database.read() as session:
+        grading = fruits.newest_grading(session, number)
+        assert grading is not None
+        pictures = grading.result["pictures"]
+    shown = {"name": "0" * 64 + ".jpg", "width": 640, "height": 320}
+    say_more(app, number, {"pictures": {**pictures, "cluster_map": shown}})
+    page = client.get(f"/fruits/{number}").text
+    assert shown["name"] in page and "似た例が平均して見ていた所" in page
 
 
 def test_an_adjusted_grade_is_ahead_of_nothing_and_its_cluster_is_shown(

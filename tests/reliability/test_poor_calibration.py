@@ -70,3 +70,30 @@ def test_a_grade_without_calibration_fruits_is_judged_but_never_adjusted(tmp_pat
     for one in model.judge(unseen, GRADES, [None] * COUNT):
         assert (one.grade, one.adjusted_from) == (3, None) and 3 in one.grade_set
         assert 0 <= one.chance <= 1
+
+
+def test_photos_of_one_specimen_do_not_vouch_for_each_other_in_a_fit() -> None:
+    """Neither its range of novelty nor what the combination learns comes from the own specimen."""
+    generator = np.random.default_rng(4)
+    kinds = generator.random((24, 8, 8))
+    maps = np.repeat(kinds, 6, axis=0) + 0.01 * generator.random((144, 8, 8))
+    groups = np.repeat(np.arange(24), 6)
+    given = np.repeat(generator.integers(4, size=24), 6)
+    # A specimen is right or wrong in all of its photos: its own record would tell everything.
+    truth = np.where(np.repeat(np.arange(24) % 2 == 0, 6), given, (given + 1) % 4)
+    answers = answers_with(maps, given)
+    model = fit_reliability(answers, truth, groups, "activation-map", SaliencyClusters(8))
+    assert (model.clusters.novelty(generator.random((40, 8, 8))) > 1).mean() < 0.3
+    own, novelty = model.clusters.held_out(given == truth, groups)
+    weights = dict(zip(model.combination.names, model.combination.mean, strict=True))
+    assert weights["familiarity"] == pytest.approx(np.mean(-np.log(novelty + 1e-3)))
+    if "saliency cluster" in weights:
+        assert weights["saliency cluster"] == pytest.approx(own.mean())
+
+
+def test_a_record_that_leaving_out_turned_around_is_not_learned() -> None:
+    """With one cluster a right fruit leaves a lower share behind than a wrong one."""
+    answers = answers_with(np.ones((40, 8, 8)), np.arange(40) % 4)
+    truth = np.where(np.arange(40) % 3 > 0, answers.given, (answers.given + 1) % 4)
+    model = fit_reliability(answers, truth, np.arange(40), "activation-map", SaliencyClusters(1))
+    assert "saliency cluster" not in model.combination.names

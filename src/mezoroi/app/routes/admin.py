@@ -119,12 +119,7 @@ def standard(request: Request, user: Admin, here: Here, saved: bool = False) -> 
             raise HTTPException(404)
         versions = house.list_standards(session)
         names = {person.id: person.full_name or person.name for person in users.list_users(session)}
-        pictures: dict[str, list[tuple[int, str]]] = {}
-        for example in house.examples(session, run.standard_id):
-            grading = fruits.newest_grading(session, example.fruit_id)
-            if grading is not None:
-                thumbnail = grading.result["pictures"]["thumbnail"]["name"]
-                pictures.setdefault(example.grade, []).append((example.fruit_id, thumbnail))
+        pictures = house.example_pictures(session, run.standard_id)
     return here.pages.render(
         request,
         "admin/standard.html",

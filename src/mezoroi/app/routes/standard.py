@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from mezoroi.app.access import Expert
 from mezoroi.app.hiding import is_kept_from
 from mezoroi.app.services import Here
-from mezoroi.app.store import fruits, house, runs
+from mezoroi.app.store import house, runs
 from mezoroi.standard import GradingStandard
 
 router = APIRouter(include_in_schema=False)
@@ -33,12 +33,9 @@ def standard_page(
         found = next((each for each in versions if each.version == wanted), None)
         if found is None:
             raise HTTPException(404)
-        pictures: dict[str, list[tuple[int, str]]] = {}
-        for example in house.examples(session, found.id):
-            grading = fruits.newest_grading(session, example.fruit_id)
-            if grading is not None and not is_kept_from(session, user, grading):
-                thumbnail = grading.result["pictures"]["thumbnail"]["name"]
-                pictures.setdefault(example.grade, []).append((example.fruit_id, thumbnail))
+        pictures = house.example_pictures(
+            session, found.id, lambda grading: is_kept_from(session, user, grading)
+        )
     return here.pages.render(
         request,
         "references/standard.html",

@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session, aliased
 from mezoroi.app.database import Database
 from mezoroi.app.store.fruits import Listed, listed
 from mezoroi.app.tables import Fruit, GradingRow, Verdict
+from mezoroi.report.sureness import FAIRLY_SURE, SURE
 
-SURE, FAIRLY_SURE = 0.9, 0.7
-"""Bounds of the words for reliability, those of `mezoroi.report.html`."""
 RELIABILITIES = ("sure", "fairly", "unsure", "unknown")
 VERDICTS = ("agree", "plausible", "wrong", "none")
 _PIECE = 500

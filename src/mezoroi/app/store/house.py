@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, Result, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from mezoroi.app.tables import AuditEntry, HouseSetting, Run, Standard, now
+from mezoroi.app.store import fruits
+from mezoroi.app.tables import AuditEntry, GradingRow, HouseSetting, Run, Standard, now
 from mezoroi.app.tables_house import StandardExample
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
@@ -82,6 +83,19 @@ def revise_standard(
 def examples(session: Session, standard_id: int) -> Sequence[StandardExample]:
     """The example fruits of a version of the standard."""
     return session.scalars(_EXAMPLES, {"standard_id": standard_id}).all()
+
+
+def example_pictures(
+    session: Session, standard_id: int, is_hidden: Callable[[GradingRow], bool] = lambda row: False
+) -> dict[str, list[tuple[int, str]]]:
+    """By grade, the fruit and the thumbnail's name of every example that is not hidden."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for example in examples(session, standard_id):
+        grading = fruits.newest_grading(session, example.fruit_id)
+        if grading is not None and not is_hidden(grading):
+            thumbnail = grading.result["pictures"]["thumbnail"]["name"]
+            found.setdefault(example.grade, []).append((example.fruit_id, thumbnail))
+    return found
 
 
 def set_example(session: Session, standard_id: int, grade: str, fruit_id: int) -> None:
