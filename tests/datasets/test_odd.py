@@ -66,6 +66,14 @@ def test_images_that_are_no_panorama_are_counted(copied: Path) -> None:
     assert mz.load_dataset(copied / "manifest.csv", trainable=False).notes == ()
 
 
+def test_a_wide_picture_among_photos_is_nothing_odd(copied: Path) -> None:
+    others = mz.load_dataset(copied).observations[1:]
+    for item in others:
+        Image.new("RGB", (64, 64), "green").save(item.image)
+    made = mz.load_dataset(bare_manifest(copied, ("image", "grade", "specimen", "outline")))
+    assert not any("panorama" in note for note in made.notes)
+
+
 def bare_manifest(folder: Path, names: tuple[str, ...] = ("image", "grade", "specimen")) -> Path:
     """The folder's manifest without the columns that name masks, and missing outlines."""
     path = folder / "manifest.csv"
