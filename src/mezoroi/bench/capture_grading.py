@@ -17,8 +17,10 @@ from mezoroi.grading import GradingFailure
 from mezoroi.progress import Progress, silent
 from mezoroi.workflow import train
 
-SEEDS = (3006, 3007)
-"""Of the melons; each draws its own test melons and trains its own grader."""
+SEEDS = (3008, 3009)
+"""Of the melons; each draws its own test melons and trains its own grader.
+
+Films of smaller seeds were looked at while captures were developed."""
 PER_GRADE, TEST_PER_GRADE = 122, 30
 DRAW = 0
 """Seed of the draw of test melons and of the training."""

@@ -242,8 +242,7 @@ def _million_section(ledger: Ledger) -> str:
         f"## A million vectors\n\n{million.COUNT:,} vectors of 512 dimensions. Aims for the first "
         "row: recall@10 at least 0.95, p99 of one search at most 10 ms. The second row is the "
         "worst case of any approximate index: no vector is near another. Bytes per vector: growth "
-        "of the process, which in the second row takes up memory that the first row gave back.\n\n"
-        + _table(head, rows)
+        "of a process that only opens the index and answers once.\n\n" + _table(head, rows)
     )
 
 
