@@ -196,6 +196,40 @@ def test_where_nothing_can_be_graded_the_reason_is_an_error(
     )
 
 
+@pytest.mark.parametrize(
+    ("verb", "done"),
+    [
+        (("search", "RUN", "BAD"), "searched for"),
+        (("explain", "RUN", "BAD", "--method", "dist-cam"), "explained"),
+        (("references", "RUN", "add", "BAD"), "added"),
+        (("capture", "BAD"), "captured"),
+    ],
+)
+def test_every_verb_ends_alike_where_nothing_worked(
+    verb: tuple[str, ...], done: str, run: Run, run_dir: Path, melons: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(run_dir, own)
+    text, other = tmp_path / "text.jpg", tmp_path / "other.jpg"
+    text.write_text("no photo")
+    other.write_text("nor this")
+    good = melons / "captures/melon-0001/surface.png"
+    out = () if verb[0] == "references" else ("-o", tmp_path / "out")
+
+    def ends(*given: Path) -> tuple[int, str]:
+        filled = [one if one != "RUN" else own for one in verb if one != "BAD"]
+        place = verb.index("BAD")
+        status, _, err = run(*filled[:place], *given, *filled[place:], *out)
+        return status, err.splitlines()[-1] if err else ""
+
+    status, line = ends(text)
+    assert status == 2 and line.startswith("error: ") and "text.jpg" in line
+    status, line = ends(text, other)
+    assert status == 2 and line.startswith(f"error: none of 2 fruits could be {done}, the first: ")
+    if verb[0] != "capture":  # a surface is no fruit to unroll
+        assert ends(text, good)[0] == 1
+
+
 def test_the_same_names_get_their_own_folders(
     run: Run, run_dir: Path, melons: Path, tmp_path: Path
 ) -> None:

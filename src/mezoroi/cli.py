@@ -26,7 +26,7 @@ from mezoroi import (
     cli_study,
 )
 from mezoroi.cli_options import AsJson, Language, Run
-from mezoroi.console import Console, refuse_if_all_failed
+from mezoroi.console import Console, leave_with
 from mezoroi.errors import MezoroiError
 
 _INTERRUPTED = 130
@@ -157,9 +157,7 @@ def grade(
         {"report": str(out / "report.html"), "results": [item.to_dict() for item in results]},
         "\n".join(lines),
     )
-    refuse_if_all_failed([item.error for item in failures], len(results))
-    if failures:
-        raise typer.Exit(1)
+    leave_with([item.error for item in failures], len(results), "graded")
 
 
 @app.command(epilog="Example: mezoroi evaluate runs/melon melons/ --split test")

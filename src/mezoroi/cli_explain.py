@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mezoroi.cli_options import AsJson, Language, Run, Seed
-from mezoroi.console import Console
+from mezoroi.console import Console, leave_with
 
 EXAMPLE = "Example: mezoroi explain runs/melon melon.jpg --method grad-cam,lime -o out/"
 
@@ -90,5 +90,4 @@ def explain(
         },
         "\n".join(lines),
     )
-    if failures:
-        raise typer.Exit(1)
+    leave_with([item.error for item in failures], len(results), "explained")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mezoroi.cli_options import AsJson, Language, Seed
-from mezoroi.console import Console
+from mezoroi.console import Console, leave_with
 
 MELONS_EXAMPLE = "Example: mezoroi make-melons melons/ --per-grade 122 --seed 7"
 CAPTURE_EXAMPLE = "Example: mezoroi capture melon.mp4 frames/ -o captures/"
@@ -89,5 +89,4 @@ def capture(
     console.result(
         {"folder": str(out), "results": [item.to_dict() for item in results]}, "\n".join(lines)
     )
-    if failed:
-        raise typer.Exit(1)
+    leave_with([item.error for item in failed if item.error], len(results), "captured")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mezoroi.cli_options import AsJson, Language, Run
-from mezoroi.console import Console, Report
+from mezoroi.console import Console, Report, leave_with
 from mezoroi.errors import MezoroiError
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def search(
     console.result(
         {"folder": str(out), "results": [item.to_dict() for item in results]}, "\n".join(lines)
     )
-    if any(isinstance(item, GradingFailure) for item in results):
-        raise typer.Exit(1)
+    failures = [item.error for item in results if isinstance(item, GradingFailure)]
+    leave_with(failures, len(results), "searched for")
 
 
 def references(
@@ -149,8 +149,7 @@ def _add(
         },
         "\n".join(lines),
     )
-    if failures:
-        raise typer.Exit(1)
+    leave_with([item.error for item in failures], len(fruits), "added")
 
 
 def _add_grade(console: Console, grader: Grader, run: Path, items: list[str]) -> None:

@@ -8,24 +8,30 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
+
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
 
 Report = Callable[[str, int, int], None]
 
 
-def refuse_if_all_failed(errors: Sequence[str], given: int) -> None:
-    """Raise a MezoroiError where not one of the things given could be done.
+def leave_with(errors: Sequence[str], given: int, done: str) -> None:
+    """End a verb: with status 0, with 1 if some things failed, and as an error if all did.
 
     Parameters
     ----------
     errors : what was wrong with each that failed
+    given : how many things there were
+    done : what was to be done with them: graded, added, …
     """
-    if not errors or len(errors) < given:
+    if not errors:
         return
+    if len(errors) < given:
+        raise typer.Exit(1)
     first = errors[0]
     raise MezoroiError(
-        first if given == 1 else f"none of {given} fruits could be graded, the first: {first}"
+        first if given == 1 else f"none of {given} fruits could be {done}, the first: {first}"
     )
 
 
