@@ -231,7 +231,7 @@ def test_the_verbs(
     film = films / "果/melon.mp4"
     status, out = verb(capsys, "grade", run_dir, film, "-o", tmp_path / "graded", "--json")
     assert status == 0 and "grade" in json.loads(out)["results"][0]
-    assert verb(capsys, "capture", tmp_path / "none.mp4", "-o", tmp_path / "x")[0] == 1
+    assert verb(capsys, "capture", tmp_path / "none.mp4", "-o", tmp_path / "x")[0] == 2
 
 
 def test_notes_name_their_fruit(
