@@ -106,7 +106,8 @@ def build_network(
     """An untrained network and its head, drawn from ``config.train.seed`` alone."""
     settings = config.model
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.train.seed)
+        # That of the CPU alone: torch.manual_seed would seed those of GPUs, too.
+        torch.default_generator.manual_seed(config.train.seed)
         network = GradingModel(
             Encoder(settings.backbone, settings.stride, weights),
             surface_grades=len(standard.surface_grades),

@@ -101,11 +101,16 @@ class LossConfig(_Section):
     pairwise_alpha: float = Field(
         1.0, ge=0, description="standard deviations between the two margins of adaptive"
     )
+    pairwise_distance: Literal["unit", "raw"] = Field(
+        "unit",
+        # What is left out of a run's settings keeps their cells in earlier ledgers.
+        exclude_if=lambda value: value == "unit",
+        description="distances between embeddings of length 1, or as they are (the paper's)",
+    )
     pairwise_margin: float | None = Field(
         None,
         gt=0,
-        le=2,
-        description="the margin, between embeddings of length 1; null: measured each epoch as the "
+        description="the margin, at most 2 for unit distances; null: measured each epoch as the "
         "mean distance of generated negatives",
     )
     classification_share: float = Field(
@@ -238,6 +243,12 @@ class Config(_Section):
             raise ValueError(
                 f"loss.pairwise={self.loss.pairwise} compares images that part-cutmix makes: "
                 "set augment=part-cutmix too"
+            )
+        margin = self.loss.pairwise_margin
+        if margin is not None and margin > 2 and self.loss.pairwise_distance == "unit":
+            raise ValueError(
+                f"loss.pairwise_margin is {margin}, but embeddings of length 1 are at most 2 "
+                "apart: set a smaller one, or loss.pairwise_distance=raw"
             )
         if self.augment == "part-cutmix" and self.parts.start >= self.train.epochs:
             raise ValueError(

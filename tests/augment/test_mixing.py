@@ -138,6 +138,17 @@ def test_a_part_is_resized() -> None:
     np.testing.assert_allclose(found.values[0, 0, 3, :8], np.arange(8) * 2 + 0.5, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [8, 32])
+def test_a_lender_may_have_another_size(side: int) -> None:
+    ramp = (torch.arange(side) + 0.5).expand(1, 1, side // 2, side) / side
+    boxes = torch.tensor([[WHOLE, [0.0, 0.0, 0.5, 0.5]]])
+    found = replace_parts(torch.zeros(1, 1, 16, 16), boxes, [source(ramp, [WHOLE], 0)])
+    assert found.values.shape == (1, 1, 16, 16)
+    # Eight pixels show the whole ramp from 0 to 1, short of what lies beyond its outermost middles.
+    wanted = ((np.arange(8) + 0.5) / 8).clip(0.5 / side, 1 - 0.5 / side)
+    np.testing.assert_allclose(found.values[0, 0, 3, :8], wanted, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["cutmix", "mixup"])
 def test_mixing_a_batch(kind: str) -> None:
     # The n-th image holds 2 ** n everywhere, so that every value tells where it comes from.

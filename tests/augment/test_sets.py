@@ -109,3 +109,8 @@ def test_what_cannot_make_sets_is_refused_in_one_line() -> None:
         require_sets(torch.tensor([NO_PART]), negative_classes(2), 0.5)
     require_sets(single, negative_classes(3), 0.0)
     require_sets(one, negative_classes(2), 1.0)
+
+
+def test_nothing_to_draw_from_has_no_sets() -> None:
+    empty = torch.zeros(0, dtype=torch.long)
+    assert len(draw_sets(empty, empty, torch.Generator().manual_seed(0))) == 0

@@ -184,6 +184,19 @@ def test_the_pairwise_loss_of_a_batch_is_that_of_its_sets(
     assert found.item() == pytest.approx(np.mean(totals), rel=1e-5)
 
 
+def test_distances_as_they_are(melon_parts: tuple[GradingModule, GradingData]) -> None:
+    module, _ = melon_parts
+    embedding = 3 * torch.randn(5, module.model.surface_dim + 2, generator=seeded(0))
+    with_loss(module, pairwise="adaptive")
+    lengths = module.comparable(embedding).norm(dim=1)
+    assert lengths.tolist() == pytest.approx([1.0] * 5)
+    unit = find_margins(module, 1)
+    with_loss(module, pairwise="adaptive", pairwise_distance="raw")
+    assert torch.equal(module.comparable(embedding), embedding[:, : module.model.surface_dim])
+    raw = find_margins(module, 1)
+    assert bool((raw.m1 > 2).any()) and bool((unit.m1 <= 2).all())
+
+
 def test_margins_are_those_of_generated_negatives(
     melon_parts: tuple[GradingModule, GradingData],
 ) -> None:
@@ -311,6 +324,7 @@ def test_without_negative_sets_no_margin_is_measured(
     settings = ("parts.positive_share=1", "parts.skip_neighbours=true", "train.batch_size=2")
     mz.train(two, tiny(*ADAPTIVE, *settings), tmp_path / "run")
     epochs = json.loads((tmp_path / "run/parts/parts.json").read_text())["epochs"]
+    assert not any("m1" in item for item in epochs)
     # A positive set adds two images to its reference.
     seen = {item["images"] for item in epochs}
     assert seen == {3 * len(complete_splits(two, 0).select("train"))}
@@ -344,6 +358,25 @@ def test_maps_that_show_nothing_leave_the_whole_image_and_are_counted(
     assert torch.equal(
         boxes[:, :, 0], torch.tensor((0.0, 0.0, 1.0, 1.0)).expand(boxes[:, :, 0].shape)
     )
+
+
+def test_a_map_that_is_negative_all_over_still_shows_where(
+    photos: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, data = assembled(
+        mz.load_dataset(photos), tiny(*ADAPTIVE, "parts.object=cam"), wraps=False
+    )
+    fitted = fit_locator(module, data)
+
+    def below_zero(_: GradingModule, features: torch.Tensor) -> torch.Tensor:
+        maps = torch.full((len(features), 3, *features.shape[2:]), -5.0)
+        maps[:, :, 0, 0] = -1.0
+        return maps
+
+    monkeypatch.setattr("mezoroi.training.parts.class_maps", below_zero)
+    boxes, lost = locate(fitted)
+    assert not lost.any()
+    assert bool((boxes[:, :, 0, 2:] < 1).all())  # its corner, not the whole image
 
 
 def test_parts_of_photos_of_many_sizes(photos: Path, tiny: Make, tmp_path: Path) -> None:

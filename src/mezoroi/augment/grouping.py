@@ -86,8 +86,8 @@ def refine_parts(
 ) -> PartFinder:
     """Train channel-grouping layers on feature maps; they then weigh each image's channels anew.
 
-    The network is left as it is: as in the paper, its own training and that of the grouping take
-    turns.
+    The network is left as it is. The paper's takes turns with such layers, too, but goes on with
+    the same ones; here they begin anew from the groups found.
 
     Parameters
     ----------

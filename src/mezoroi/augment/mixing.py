@@ -72,7 +72,8 @@ def replace_parts(
     for number, source in enumerate(sources, 1):
         rows = torch.arange(len(values), device=values.device)
         target = boxes[rows, source.parts + 1]
-        found = _resized(source.values, source.boxes[rows, source.parts + 1], target, wraps, offset)
+        own = source.boxes[rows, source.parts + 1]
+        found = _resized(source.values, own, target, (height, width), wraps, offset)
         covered = inside(target, height, width, offset)
         mixed = torch.where(covered[:, None], found, mixed)
         owner = torch.where(covered, number, owner)
@@ -83,27 +84,34 @@ def replace_parts(
     return Mixture(mixed, areas / areas.sum(dim=1, keepdim=True))
 
 
-def _resized(values: Tensor, own: Tensor, target: Tensor, wraps: bool, offset: float) -> Tensor:
-    """(N, C, H, W): at every place of a `target` box (N, 4) what lies there in the `own` box."""
+def _resized(
+    values: Tensor,
+    own: Tensor,
+    target: Tensor,
+    size: tuple[int, int],
+    wraps: bool,
+    offset: float,
+) -> Tensor:
+    """(N, C, *size): at every place of a `target` box (N, 4) what lies there in the `own` box."""
     height, width = values.shape[2:]
 
-    def places(count: int, low: int, high: int) -> Tensor:
-        """(N, count) index, in values, to read at each place along a side."""
+    def places(count: int, among: int, low: int, high: int) -> Tensor:
+        """(N, count) index, in `among` values, to read at each place along a side."""
         start, length = own[:, low, None], (own[:, high] - own[:, low])[:, None]
         begin, reach = target[:, low, None], (target[:, high] - target[:, low])[:, None]
         into = (torch.arange(count, device=values.device) + offset) / count - begin
         if wraps and low == 0:  # a box across the seam goes on at the left edge
             into = (into + 1e-6) % 1 - 1e-6
-        return (start + into / reach * length) * count - offset
+        return (start + into / reach * length) * among - offset
 
-    rows, columns = places(height, 1, 3), places(width, 0, 2)
+    rows, columns = places(size[0], height, 1, 3), places(size[1], width, 0, 2)
     if wraps:
         columns = columns % width
         values = torch.cat([values, values[..., :1]], dim=3)
     # grid_sample's -1 and 1 are the outer edges of the first and last value.
     y = (2 * rows + 1) / height - 1
     x = (2 * columns + 1) / values.shape[3] - 1
-    shape = (len(values), height, width)
+    shape = (len(values), *size)
     grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
     return F.grid_sample(values, grid.to(values), padding_mode="border", align_corners=False)
 

@@ -81,7 +81,7 @@ def draw_sets(
     """
     labels, refs = labels.cpu(), refs.cpu()
     if negatives is None:
-        negatives = negative_classes(int(labels.max()) + 1)
+        negatives = negative_classes(int(labels.max()) + 1 if len(labels) else 1)
     rows = (labels[refs] != NO_PART).nonzero()[:, 0]
     refs = refs[rows]
     taking = labels != NO_PART

@@ -75,6 +75,11 @@ def _loss_section(ledgers: Ledgers) -> str:
         f"{_gain(ledgers, 'produce', cells.ADAPTIVE, other)}.\n"
         for other in against
     ]
+    gains += [
+        f"{cells.PART_CUTMIX.name} minus {other.name}: "
+        f"{_gain(ledgers, 'produce', cells.PART_CUTMIX, other)}.\n"
+        for other in (cells.PLAIN, cells.LONGER, cells.CUTMIX)
+    ]
     aim = "Aim: at least 1.5 points over the conventional loss, and above CutMix.\n"
     return "\n".join([text + table(head, rows), *gains, aim])
 

@@ -197,8 +197,12 @@ class GradingModule(pl.LightningModule):
         )
 
     def comparable(self, embedding: Tensor) -> Tensor:
-        """(N, D) surface embeddings at length 1: mixed images share the outline of a reference."""
-        return F.normalize(embedding[:, : self.model.surface_dim], dim=1)
+        """(N, D) surface embeddings, as distances are taken of them.
+
+        Without the outline's part, which mixed images share with their reference.
+        """
+        surface = embedding[:, : self.model.surface_dim]
+        return surface if self.config.loss.pairwise_distance == "raw" else F.normalize(surface)
 
     def _mix_batch(self, batch: dict[str, Tensor], generator: torch.Generator) -> MixedBatch | None:
         if self.config.augment not in ("cutmix", "mixup"):

@@ -101,7 +101,8 @@ class PartLocalization(Callback):
         if pl_module.config.loss.pairwise != "none":
             margins = find_margins(pl_module, epoch)
             pl_module.parts = Parts(data, self.boxes, margins)
-            found |= {"m1": margins.m1.tolist(), "m2": margins.m2.tolist()}
+            if settings.positive_share < 1:  # else they are of nothing, and not used
+                found |= {"m1": margins.m1.tolist(), "m2": margins.m2.tolist()}
         self.record.append(found)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -255,7 +256,9 @@ def _objects(
     if common is not None:
         return object_boxes(common(features), threshold)
     maps = class_maps(module, features)
-    return object_boxes(maps[torch.arange(len(maps), device=maps.device), labels], threshold)
+    own = maps[torch.arange(len(maps), device=maps.device), labels]
+    # CAM has no zero of its own: a map may be negative all over and still show where.
+    return object_boxes(own - own.amin(dim=(1, 2), keepdim=True), threshold)
 
 
 def _exchanging(module: GradingModule, data: GradingData) -> Tensor:
