@@ -36,6 +36,7 @@ from mezoroi.bench.explain_backbones_page import (
     COMPARED,
     METRIC,
     SAME,
+    _beats_chance,
     _scores,
     backbones_section,
 )
@@ -56,8 +57,9 @@ def base(tiny: Tiny) -> Config:
 
 @pytest.fixture(autouse=True)
 def _one_small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain_backbones, "BACKBONES", {SCRATCH: "none"})
-    monkeypatch.setattr("mezoroi.bench.explain_backbones_page.BACKBONES", {SCRATCH: "none"})
+    own = {SCRATCH: {"model": {"weights": "none"}}}
+    monkeypatch.setattr(explain_backbones, "BACKBONES", own)
+    monkeypatch.setattr("mezoroi.bench.explain_backbones_page.BACKBONES", own)
     for module in ("explain_backbones", "explain_backbones_page"):
         monkeypatch.setattr(f"mezoroi.bench.{module}.REPEATS", (0,))
 
@@ -151,6 +153,7 @@ def test_a_wrong_class_is_an_error_whatever_the_box() -> None:
         "iou": [0.1, 0.2, 0.3, 0.4],
         "pointing": [1, 0, 1, None],
         "specimens": list("abcd"),
+        "grades": list("ABAB"),
     }
     right = {CLASSIFIER: [True, True, False, False], NEAREST: [True] * 4}
     cell = {"rows": {"cam": row, "dist-cam": row}, "right": right}
@@ -158,4 +161,5 @@ def test_a_wrong_class_is_an_error_whatever_the_box() -> None:
     assert scores["top1"].tolist() == [0, 1, 1, 1]
     assert scores["box of right"].tolist() == [0, 1]
     assert np.isnan(_scores(cell, SAME)["top1"][3])
+    assert _beats_chance([_scores(cell, SAME)]) and not _beats_chance([scores])
     assert replace(SAME, arm=ARCFACE.name, rule=SIMILAR) == METRIC

@@ -34,8 +34,15 @@ from mezoroi.maps import distance_weights, upsample_maps, weighted_map
 from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 
-BACKBONES = {"resnet18": "none", "efficientnet_lite0": "package"}
-"""Where the weights of each backbone come from, see ``model.weights``."""
+BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
+    # From random weights so few melons need more steps, and all layers the same rate.
+    "resnet18": {
+        "model": {"weights": "none"},
+        "train": {"epochs": 30, "batch_size": 8, "backbone_lr_factor": 1.0},
+    },
+    "efficientnet_lite0": {"model": {"weights": "package"}},
+}
+"""What the training of each backbone has of its own, the same for every head."""
 ARMS = {SOFTMAX.name: SOFTMAX, ARCFACE.name: ARCFACE}
 METHODS = {SOFTMAX.name: ("cam", "dist-cam"), ARCFACE.name: ("dist-cam",)}
 """What explains each network: CAM needs a classifier's weights."""
@@ -56,8 +63,9 @@ def backbones_config() -> Config:
 
 def network_config(backbone: str, arm: Arm, repeat: int, base: Config) -> Config:
     """Settings of one network."""
-    named = {"backbone": backbone, "weights": BACKBONES[backbone]}
-    config = arm.config(Arm(backbone, {"model": named}).config(base))
+    own = BACKBONES[backbone]
+    named = {**own, "model": {**own["model"], "backbone": backbone}}
+    config = arm.config(Arm(backbone, named).config(base))
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": repeat})})
 
 

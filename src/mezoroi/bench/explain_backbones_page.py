@@ -67,7 +67,7 @@ def backbones_section(
 ) -> str:
     """Tables of each backbone and the paired differences; missing cells are marked so."""
     config = config or backbones_config()
-    rows, differences = [], []
+    rows, differences, by_chance = [], [], []
     for backbone in BACKBONES:
         found = {
             row: {
@@ -88,15 +88,15 @@ def backbones_section(
         rows += [_row(backbone, one, list(scores[one].values())) for one in ARRANGEMENTS]
         rows += _trivial_rows(backbone, list(found[TRIVIAL].values()))
         differences += [_difference(backbone, one, scores[one], scores[CAM]) for one in COMPARED]
-    weights = "; ".join(f"{name}: {_weights(kind)}" for name, kind in BACKBONES.items())
+    recipes = "; ".join(f"{name} {_recipe(own)}" for name, own in BACKBONES.items())
     held_out = min(TEST_PER_GRADE, max(1, per_grade // 4))
     return "\n".join(
         [
             "## CAM and Dist-CAM of the same network\n",
             f"Made-up melons of the three grades judged on the surface, {per_grade} of each, of "
             f"which {held_out} test; settings {', '.join(BUDGET)}, without class channels. CAM and "
-            "Dist-CAM read the same layer, the last one, which the embedding pools. Weights: "
-            f"{weights}. *Class by*: the softmax head; the prototype nearest to the pooled layer, "
+            "Dist-CAM read the same layer, the last one, which the embedding pools. "
+            f"{recipes}. *Class by*: the softmax head; the prototype nearest to the pooled layer, "
             "as in the paper, once the head is dropped; the prototype most similar to the "
             "ArcFace embedding. *Box error*: box of the map of the true grade with IoU below 0.5, "
             "at the share of the maximum chosen for it on validation; *top-1 error*: that, or the "
@@ -109,12 +109,17 @@ def backbones_section(
             "Dist-CAM minus CAM on the same melons (errors: below 0 is better; mIoU and pointing: "
             "above 0 is better), bold where the interval does not hold zero:\n",
             table(["backbone", "map", "network", "seeds", *_SCORES.values()], differences),
+            "Networks that grade no better than chance, whose maps explain nothing: "
+            f"{'; '.join(by_chance) or 'none of those run'}.\n",
         ]
     )
 
 
-def _weights(kind: str) -> str:
-    return {"none": "random, trained from scratch", "package": "ImageNet"}.get(kind, kind)
+def _recipe(own: Mapping[str, Mapping[str, Any]]) -> str:
+    start = {"none": "is trained from scratch", "package": "starts from ImageNet weights"}
+    settings = ", ".join(f"train.{key}={value}" for key, value in own.get("train", {}).items())
+    text = start[own["model"]["weights"]]
+    return f"{text}, with {settings}" if settings else text
 
 
 def _scores(cell: Mapping[str, Any], arrangement: Arrangement) -> Scores:
@@ -130,7 +135,16 @@ def _scores(cell: Mapping[str, Any], arrangement: Arrangement) -> Scores:
         "iou": np.array(row["iou"], float),
         "pointing": np.array(row["pointing"], float),
         "specimens": row["specimens"],
+        "grades": row["grades"],
     }
+
+
+def _beats_chance(scores: Sequence[Scores]) -> bool:
+    """Whether the whole interval of the accuracy lies above that of guessing."""
+    right = np.concatenate([cell["right"] for cell in scores])
+    groups = [name for cell in scores for name in cell["specimens"]]
+    chance = 1 / len({grade for cell in scores for grade in cell["grades"]})
+    return bootstrap_interval(np.mean, groups, right.astype(float)).low > chance
 
 
 def _row(backbone: str, one: Arrangement, scores: Sequence[Scores]) -> list[str]:
