@@ -104,7 +104,8 @@ def test_the_page_says_which_rows_reach_the_aims(tmp_path: Path) -> None:
         ledger.compute(lift_settings(change, 0, config), partial(cells.__getitem__, change.name))
     assert by_merit(ledger, config)[0] is CHANGES[1]
     page = lift_section(ledger, config)
-    assert page.count(MISSING) == len(CHANGES) - 3
+    assert page.count(MISSING) == len(CHANGES) - 3 + 1
+    assert f"folds of one row: {MISSING}" in page
     assert (
         f"3 of {len(CHANGES)} rows were run. Pointing of 0.8, the aim: {CHANGES[1].name}." in page
     )

@@ -69,6 +69,8 @@ TRIVIAL = Change(Arm("trivial", {}))
 CHANGES = (
     BASE,
     Change(Arm("maps at 224 and 320 averaged", {}), (224, 320)),
+    Change(Arm("maps at 320", {}), (320,)),
+    Change(Arm("maps at 224, 320 and 448 averaged", {}), (224, 320, 448)),
     Change(Arm("class channels at stride 32", {"model": {"stride": 32}})),
     Change(Arm("3 epochs", {"train": {"epochs": 3}})),
     Change(Arm("no swapped tiles", {"loss": {"swap_tile": 0}})),

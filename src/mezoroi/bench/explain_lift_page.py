@@ -117,7 +117,11 @@ def _verdict(best: str, found: Mapping[str, Cells]) -> str:
         if cells is not base and cells.keys() & base.keys()
         if (less := _less_base(cells, base)).excludes_zero
     ]
-    each = [[_pointing({fold: cells[fold]}) for fold in cells] for cells in done.values()]
+    spread = [
+        max(values) - min(values)
+        for cells in done.values()
+        if len(values := [_pointing({fold: cells[fold]}) for fold in cells]) > 1
+    ]
     first, second = (f"{_pointing(done[name]):.3f} over" for name in (best, BASE.name))
     return "\n".join(
         [
@@ -125,9 +129,9 @@ def _verdict(best: str, found: Mapping[str, Cells]) -> str:
             f"{_listed(points)}. {MASS_AIM:g} times Grad-CAM's mass, the aim: {_listed(weighs)}. "
             f"Both: {_listed([name for name in points if name in weighs])}.\n",
             f"Pointing that differs from the first row's by more than chance: {_listed(differ)}. "
-            f"Largest difference between folds of one row: "
-            f"{max(max(values) - min(values) for values in each):.2f}. Best by pointing on the "
-            f"first fold: *{best}*, {first} {len(done[best])} of {FOLDS} folds; *{BASE.name}* "
+            "Largest difference between folds of one row: "
+            f"{f'{max(spread):.2f}' if spread else MISSING}. Best by pointing on the first fold: "
+            f"*{best}*, {first} {len(done[best])} of {FOLDS} folds; *{BASE.name}* "
             f"{second} {len(base)}. The best of several rows looks better than it is.\n",
         ]
     )
