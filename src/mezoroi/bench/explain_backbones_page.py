@@ -67,7 +67,9 @@ def backbones_section(
 ) -> str:
     """Tables of each backbone and the paired differences; missing cells are marked so."""
     config = config or backbones_config()
-    rows, differences, by_chance = [], [], []
+    rows: list[list[str]] = []
+    differences: list[list[str]] = []
+    by_chance: list[str] = []
     for backbone in BACKBONES:
         found = {
             row: {
