@@ -78,7 +78,10 @@ def bench_explain(
         str, typer.Option(help="Of your own data; val chooses the best threshold.")
     ] = "test",
     part: Annotated[
-        str, typer.Option(help="all, ceiling, speed, melons, masks, real, exact or page.")
+        str,
+        typer.Option(
+            help="all, ceiling, speed, melons, masks, backbones, real, lift, exact or page."
+        ),
     ] = "all",
     work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
         "bench-work"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mezoroi.capture import silhouette
+from mezoroi.capture.images import read_image
 from mezoroi.capture.silhouette import MIN_DIAMETER, find_silhouettes
 from mezoroi.datasets.melons import Turn, make_melon
 from mezoroi.datasets.melons.sphere import directions
 from mezoroi.errors import MezoroiError
+from mezoroi.reliability.judge import fruit_in_photo
 from tests.capture.films import film
 
 TURN = Turn(degrees=360, frames=6, size=(240, 320), tilt=8, hand_jitter=1.0, start=20)
+DATA = Path(__file__).parents[3] / "shared" / "data"
+TILE = DATA / "magnetic_tile" / "images" / "crack" / "exp1_num_342140.jpg"
 SKIN = (140, 160, 95)
 
 
@@ -166,6 +172,22 @@ def test_no_single_fruit_is_one_line(image, words, frames):
     with pytest.raises(MezoroiError, match=words) as error:
         find_silhouettes([image] * frames)
     assert "\n" not in str(error.value) and ": " in str(error.value)
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_guess_that_fills_the_picture_is_no_fruit(monkeypatch, frames):
+    image = scene((160, 120, 80))
+    mask, evidence = silhouette._first_guess([image], 1.0)
+    full = np.full_like(mask, 255)
+    monkeypatch.setattr(silhouette, "_first_guess", lambda images, scale: (full, evidence))
+    with pytest.raises(MezoroiError, match="no fruit stands out"):
+        find_silhouettes([image] * frames)
+
+
+@pytest.mark.skipif(not TILE.is_file(), reason="magnetic_tile is not in ../shared/data")
+def test_a_photo_of_no_fruit_has_none():
+    """The first guess is a crack, which runs to the edges, and an ellipse far too large."""
+    assert fruit_in_photo(read_image(TILE)) is None
 
 
 def test_the_smallest_fruit():

@@ -1,10 +1,12 @@
-"""`mezoroi bench explain`: melons, real defects, experts' ceiling, speed, and their page."""
+"""`mezoroi bench explain`: melons, backbones, real defects, ceiling, speed, and their page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from mezoroi.bench.explain_backbones import run_backbones
 from mezoroi.bench.explain_ceiling import run_ceiling
+from mezoroi.bench.explain_lift import run_lift
 from mezoroi.bench.explain_masks import run_masks
 from mezoroi.bench.explain_melons import run_melons
 from mezoroi.bench.explain_page import explain_page
@@ -15,7 +17,7 @@ from mezoroi.bench.pages import page_of, write_page
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
-PARTS = ("ceiling", "speed", "melons", "masks", "real", "exact")
+PARTS = ("ceiling", "speed", "melons", "masks", "backbones", "real", "lift", "exact")
 
 
 def run_explain_bench(
@@ -38,8 +40,12 @@ def run_explain_bench(
         run_melons(work, ledgers["melons"], progress)
     if part in ("all", "masks"):
         run_masks(work, ledgers["masks"], progress)
+    if part in ("all", "backbones"):
+        run_backbones(work, ledgers["backbones"], progress)
     if part in ("all", "real"):
         run_real(shared, work, ledgers["real"], progress)
+    if part in ("all", "lift"):
+        run_lift(shared, work, ledgers["lift"], progress)
     if part in ("all", "exact"):
         run_exact(ledgers["exact"], progress)
     write_page(page, page_of(explain_page, ledgers))

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from mezoroi.bench import explain_melons, explain_real
+from mezoroi.bench.explain_backbones_page import backbones_section
 from mezoroi.bench.explain_ceiling import ceiling_settings
+from mezoroi.bench.explain_lift_page import lift_section
 from mezoroi.bench.explain_masks import masks_section
 from mezoroi.bench.explain_speed import EXACT_IMAGES, exact_settings, speed_settings
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.melons import PER_GRADE, REPEATS, TEST_PER_GRADE
-from mezoroi.bench.tables import MISSING, table
+from mezoroi.bench.tables import MISSING, mean_text, table, values_of
 from mezoroi.config import Config
 from mezoroi.explain import EXPLAINERS
 from mezoroi.metrics.intervals import bootstrap_interval
@@ -39,7 +41,9 @@ def explain_page(ledgers: Mapping[str, Ledger]) -> str:
             "Intervals are 95 % bootstrap intervals by specimen.\n",
             _melon_section(ledgers["melons"]),
             masks_section(ledgers["masks"]),
+            backbones_section(ledgers["backbones"]),
             _real_section(ledgers["real"]),
+            lift_section(ledgers["lift"]),
             _ceiling_section(ledgers["ceiling"]),
             _speed_section(ledgers["speed"]),
             _exact_section(ledgers["exact"]),
@@ -65,7 +69,7 @@ def _melon_section(ledger: Ledger) -> str:
         [
             name,
             explain_melons.LAYERS.get(name, ""),
-            _mean(found[name], "localization_error"),
+            mean_text(found[name], "localization_error"),
             _checks(found[name]),
             _ms(found[name]),
         ]
@@ -123,7 +127,7 @@ def _real_section(ledger: Ledger) -> str:
         for method in EXPLAINERS:
             cell = ledger.find(explain_real.real_settings(name, method, config))
             cells = [cell] if cell else []
-            alarm = _mean(cells, "false_alarms") if cell and "false_alarms" in cell else ""
+            alarm = mean_text(cells, "false_alarms") if cell and "false_alarms" in cell else ""
             accuracy = f"{cell['accuracy']:.1%}" if cell else ""
             rows.append([*_row(method, cells), alarm, accuracy])
             found[method] = cells
@@ -221,11 +225,11 @@ def _row(name: str, cells: Sequence[Cell], trivial: bool = False) -> list[str]:
     thresholds = ", ".join("undefined" if one is None else f"{one:.2f}" for one in chosen)
     return [
         f"*{name}*" if trivial else name,
-        _mean(cells, "iou"),
+        mean_text(cells, "iou"),
         thresholds,
-        _mean(cells, "iou_best"),
-        _mean(cells, "pointing"),
-        _mean(cells, "mass"),
+        mean_text(cells, "iou_best"),
+        mean_text(cells, "pointing"),
+        mean_text(cells, "mass"),
     ]
 
 
@@ -255,28 +259,12 @@ def _of_grade(cells: Sequence[Cell], grade: str) -> str:
         }
         for cell in cells
     ]
-    return _mean(chosen, "iou") if any(cell["iou"] for cell in chosen) else ""
-
-
-def _values(cells: Sequence[Cell], key: str) -> np.ndarray:
-    joined = [value for cell in cells for value in cell[key]]
-    return np.array([np.nan if value is None else value for value in joined], float)
-
-
-def _mean(cells: Sequence[Cell], key: str) -> str:
-    """Mean over all observations, with how many were undefined."""
-    if not cells:
-        return MISSING
-    values = _values(cells, key)
-    undefined = int(np.isnan(values).sum())
-    if undefined == len(values):
-        return "undefined"
-    return f"{np.nanmean(values):.3f}" + (f" ({undefined} undefined)" if undefined else "")
+    return mean_text(chosen, "iou") if any(cell["iou"] for cell in chosen) else ""
 
 
 def _checks(cells: Sequence[Cell]) -> str:
     keys = ("randomised", "noisy", "deletion", "insertion")
-    return ", ".join(_mean(cells, key) for key in keys) if cells else MISSING
+    return ", ".join(mean_text(cells, key) for key in keys) if cells else MISSING
 
 
 def _ms(cells: Sequence[Cell]) -> str:
@@ -289,14 +277,14 @@ def _margin(found: Mapping[str, Sequence[Cell]], trivial: Sequence[Cell], repeat
     if not ours or not base or not trivial:
         return f"Margins: {MISSING}.\n"
     groups = [name for cell in ours for name in cell["specimens"]]
-    values = _values(ours, "iou")
+    values = values_of(ours, "iou")
     best = max(
         (trivial[start : start + repeats] for start in range(0, len(trivial), repeats)),
-        key=lambda cells: np.nanmean(_values(cells, "iou")),
+        key=lambda cells: np.nanmean(values_of(cells, "iou")),
     )
     lines = []
     for label, other in ((_BASE, base), ("the best trivial row", best)):
-        theirs = _values(other, "iou")
+        theirs = values_of(other, "iou")
         if len(theirs) != len(values):
             lines.append(f"activation map against {label}: {MISSING}")
             continue

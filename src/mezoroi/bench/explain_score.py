@@ -175,13 +175,18 @@ def score_method(
     return _scores(shown, items, val_shown, val_items, right, raw=name != PROBABILITY)
 
 
-def score_trivial(items: Marked, val_items: Marked) -> dict[str, dict[str, Any]]:
-    """`score_method` for answers that never looked at the image, by name."""
+def score_trivial(
+    items: Marked, val_items: Marked, right: bool = False
+) -> dict[str, dict[str, Any]]:
+    """`score_method` for answers that never looked at the image, by name.
+
+    Their class is wrong, or, for the errors of their boxes, `right`.
+    """
     rows = trivial_maps_each([box[2:] for box in items.boxes])
     val_rows = trivial_maps_each([box[2:] for box in val_items.boxes], seed=1)
-    never = ([False] * len(items), [False] * len(val_items))
+    each = ([right] * len(items), [right] * len(val_items))
     return {
-        name: _scores(rows[name], items, val_rows[name], val_items, never, raw=False)
+        name: _scores(rows[name], items, val_rows[name], val_items, each, raw=False)
         for name in rows
     }
 
@@ -236,17 +241,17 @@ def _scores(
         "ids": list(items.ids),
         "grades": list(items.grades),
         "specimens": list(items.specimens),
-        "iou": _each(iou_per_map, maps, masks, raw=raw),
-        "iou_best": _each(iou_per_map, maps, masks, threshold=threshold, raw=raw),
+        "iou": each_score(iou_per_map, maps, masks, raw=raw),
+        "iou_best": each_score(iou_per_map, maps, masks, threshold=threshold, raw=raw),
         "threshold": threshold,
-        "pointing": _each(pointing_per_map, maps, masks),
-        "mass": _each(mass_per_map, maps, masks),
+        "pointing": each_score(pointing_per_map, maps, masks),
+        "mass": each_score(mass_per_map, maps, masks),
         "localization_error": wrong,
         "share": share,
     }
 
 
-def _each(
+def each_score(
     score: Callable[..., NDArray[np.float64]], maps: Pictures, masks: Pictures, **options: Any
 ) -> list[float]:
     """A score of maps that differ in size."""
@@ -256,7 +261,7 @@ def _each(
 
 def _best_threshold(maps: Pictures, masks: Pictures, raw: bool) -> float:
     """As `metrics.best_threshold`, of maps that differ in size."""
-    table = [_each(iou_per_map, maps, masks, threshold=one, raw=raw) for one in THRESHOLDS]
+    table = [each_score(iou_per_map, maps, masks, threshold=one, raw=raw) for one in THRESHOLDS]
     return _chosen(THRESHOLDS, [-_mean(row) for row in table])
 
 

@@ -261,10 +261,19 @@ def _shares(pixels: Image) -> Array:
 
 
 def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Silhouette]:
-    """Follow the fruit's edge around a coarse mask, in frames of its size."""
+    """Follow the fruit's edge around a coarse mask, in frames of its size.
+
+    Raises
+    ------
+    MezoroiError
+        If all of the outline lies along the edge of the picture, or beyond it.
+    """
     height, width = mask.shape
     outline = _outline(mask)[:, 0].astype(np.float64)
-    guess = fit_ellipse(outline, _away_from_edge(outline, height, width).astype(np.float64))
+    inside = _away_from_edge(outline, height, width)
+    if not inside.any():
+        raise MezoroiError(_NOTHING)
+    guess = fit_ellipse(outline, inside.astype(np.float64))
     angle = np.arange(_RAYS) * 2 * np.pi / _RAYS
     rim = guess.to_pixels(np.stack([np.cos(angle), np.sin(angle)], axis=-1))
     reach = np.linspace(1 - _REACH, 1 + _REACH, _SAMPLES)
@@ -304,9 +313,14 @@ def _trace(images: Sequence[Image], mask: Image, evidence: _Evidence) -> list[Si
         radii = np.interp(between_samples(along, edge), np.arange(_SAMPLES), reach)
         contour = guess.centre + (rim - guess.centre) * radii[:, None]
         sure = _away_from_edge(contour, height, width)
+        if not sure.any():
+            silhouettes.append(_none_in(images[0], _NOTHING))
+            continue
         ellipse = fit_ellipse(contour, sure.astype(np.float64))
         reason = _HIDDEN if missing else ""
         silhouettes.append(Silhouette(contour, sure & (not missing), ellipse, reason))
+    if all(one.missing == _NOTHING for one in silhouettes):
+        raise MezoroiError(_NOTHING)
     return silhouettes
 
 
