@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,9 @@ def seconds_svg(points: Sequence[CurvePoint], label: str) -> Markup:
     ----------
     label : what the chart shows, in the reader's language
     """
-    most = max(1.0, *(point.seconds for point in points))
+    most = 2 * max(1, *(math.ceil(point.seconds / 2) for point in points))
     heights = [_y(point.seconds, 0, most, _LOW) for point in points]
-    parts = [
-        _grid_line(_y(value, 0, most, _LOW), f"{value:.3g} s") for value in (0.0, most / 2, most)
-    ]
+    parts = [_grid_line(_y(n, 0, most, _LOW), f"{n}") for n in (0, most // 2, most)]
     return _svg([*parts, _blocks(points, _LOW), _line(_middles(points), heights)], label, _LOW)
 
 

@@ -17,6 +17,7 @@ export function startSheet(sheet) {
   let shown = performance.now();
   let newest = null; // the answer that can be taken back
   let over = 0;
+  let isRefused = false;
   const watching = sheet.dataset.watch ? watch(sheet.dataset.watch) : 0;
 
   function show(place) {
@@ -29,6 +30,7 @@ export function startSheet(sheet) {
 
   function say(state, count) {
     const kept = (state === "offline" || state === "login") && count > 0;
+    if (isRefused && !kept) return; // that stays to be read
     status.hidden = !kept && (at < questions.length || newest !== null);
     status.classList.toggle("warning", kept);
     status.textContent = kept ? answerText(state).replace("{count}", count) : answerText("sending");
@@ -83,6 +85,7 @@ export function startSheet(sheet) {
   last?.querySelector("[data-finish]").addEventListener("click", settle);
 
   function refuse(reason) {
+    isRefused = true;
     clearInterval(watching); // or nobody reads this
     status.hidden = false;
     status.classList.add("warning");
