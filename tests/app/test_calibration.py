@@ -206,11 +206,20 @@ def test_who_leads_need_not_grade_and_nobody_takes_part_by_looking(prepared: App
     assert f'href="{address}?lead=true"' in start and f'action="{address}/join"' in start
     assert "data-answer " not in start
     assert f"{address}?lead=true" not in second.get(address).text
-    assert "<b>0</b> / 0" in leader.get(f"{address}?lead=true").text
-    for fruit in fruits_on(second, address):
+    off = re.compile(r'<button id="reveal"[^>]* disabled>')
+    count = f"{address}/count?lead=true"
+    page = leader.get(f"{address}?lead=true", headers=ENGLISH).text
+    assert "Nobody takes part yet" in page and off.search(page)
+    assert "Nobody takes part yet" in leader.get("/calibration", headers=ENGLISH).text
+    fruits = fruits_on(second, address)
+    assert "<b>0</b> / 1" in leader.get(count).text and off.search(leader.get(count).text)
+    for fruit in fruits:
         second.post(fruit, data={"grade": "A"})
     page = leader.get(f"{address}?lead=true").text
-    assert "<b>1</b> / 1" in page and f'action="{address}/reveal"' in page
+    assert "<b>1</b> / 1" in page and f'action="{address}/reveal"' in page and not off.search(page)
+    swapped = leader.get(count).text
+    assert 'id="reveal"' in swapped and not off.search(swapped)
+    assert 'id="reveal"' not in second.get(count).text, "who may not reveal has no button"
     leader.post(f"{address}/join")
     assert f'href="{address}?lead=true"' in leader.get(address).text, "also while grading"
     assert leader.post(f"{address}/reveal").status_code == 200, "now one is missing"
@@ -238,6 +247,43 @@ def test_older_fruits_are_chosen_by_hand_on_other_pages(
         "1 fruit is chosen on other pages"
         in client.get("/calibration/new", params=asked, headers=ENGLISH).text
     )
+
+
+def test_each_way_says_what_it_can_propose_and_keeps_what_was_typed(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    with prepared.services.database.read() as session:
+        names = {item.name for item in specimens.known_specimens(session)}
+    page = client.get("/calibration/new?title=Monday", headers=ENGLISH).text
+    assert "no fruit yet on which graders differ" in page and "can be chosen from" not in page
+    assert re.search(r'<button class="main" form="open" disabled>', page)
+    page = client.get("/calibration/new?way=stratified&title=Monday", headers=ENGLISH).text
+    assert f"{len(names)} fruits can be chosen from" in page and 'value="Monday"' in page
+    assert not re.search(r'<button class="main" form="open" disabled>', page)
+
+    form = {"way": "stratified", "count": "1000", "title": "Monday"}
+    answer = client.post("/calibration", data=form, headers=ENGLISH)
+    assert answer.status_code == 422 and "A session has 1 to 100 fruits" in answer.text
+    assert 'value="Monday"' in answer.text
+    form = {"way": "hand", "title": "Monday"}
+    answer = client.post("/calibration", data=form, headers=ENGLISH)
+    assert 'class="pick"' in answer.text and 'value="Monday"' in answer.text
+
+
+def test_fruits_that_are_alike_come_with_their_outline_where_it_decides(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first)
+    for client, grades in ((first, "AB"), (second, "BC")):
+        for place, fruit in enumerate(sorted(fruits_on(client, address))):
+            client.post(fruit, data={"grade": grades[place % 2]})
+    first.post(f"{address}/reveal")
+    for place, fruit in enumerate(sorted(fruits_on_reveal(first, address))):
+        likes = first.get(fruit).text.split('<section class="likes"')[1].split("</section>")[0]
+        pictures, outlines = likes.count("<img"), likes.count('class="silhouette"')
+        assert pictures == 4 and outlines == (4 if place % 2 else 0), "A and B, or B and C"
+
+
+def fruits_on_reveal(client: TestClient, address: str) -> set[str]:
+    return set(re.findall(rf'href="({address}/fruits/\d+)"', client.get(f"{address}/reveal").text))
 
 
 @pytest.mark.parametrize(

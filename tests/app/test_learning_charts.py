@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mezoroi.app.learning_charts import curve_svg
+from mezoroi.app.learning_charts import curve_svg, seconds_svg
 from mezoroi.metrics.intervals import Interval
 from mezoroi.practice.progress import CurvePoint
 
@@ -22,3 +22,14 @@ def test_labels_of_blocks_do_not_run_into_each_other(blocks: int) -> None:
     places = [float(x) for x, _ in labels]
     for left, right, (_, text) in zip(places, places[1:], labels, strict=False):
         assert right - left >= 9 * len(text), "a digit is 8 units wide at most"
+
+
+def test_seconds_of_later_blocks_are_drawn_below_the_curve() -> None:
+    points = [
+        CurvePoint(20 * n + 1, 20 * n + 20, Interval(0.5, 0.3, 0.7), seconds)
+        for n, seconds in enumerate((8.0, 4.0, 2.0))
+    ]
+    svg = str(seconds_svg(points, "seconds"))
+    dots = [float(y) for y in re.findall(r'<circle class="dot" cx="[^"]+" cy="([^"]+)"', svg)]
+    assert dots == sorted(dots) and len(set(dots)) == 3, "faster is lower"
+    assert ">8<" in svg and ">4<" in svg and ">0<" in svg and ">1-20<" in svg

@@ -72,9 +72,12 @@ def test_a_round_teaches_and_comes_to_an_end(ready: App) -> None:
         (question,) = questions_on(client, address)
         truth = truth_of(ready, question)
         given = truth if number % 2 else wrong(truth)
+        with ready.services.database.read() as session:
+            found = session.get_one(Question, int(question.rsplit("/", 1)[1]))
+            shown = {truth, given if given != truth else found.grades["rival"]}
         told = client.get(answer(client, question, given)["location"]).text
         assert f">{truth}</b>" in told and "radar" in told
-        assert ("data-overlay-map" in told) == ({truth, given} != {"C"}), "C is an outline's"
+        assert told.count("data-overlay-map") == len(shown - {"C"}), "C is an outline's"
         assert ("told-head right" in told) == (given == truth)
         seen.append(question)
     assert len(set(seen)) == 4
@@ -89,6 +92,22 @@ def test_a_round_teaches_and_comes_to_an_end(ready: App) -> None:
     assert learner.state["shown"] == names
     assert rounds[0].finished_at is not None
     assert len(set(names)) == 4, "a fresh fruit every time"
+
+
+def test_a_right_answer_also_shows_the_grade_it_is_easily_taken_for(ready: App) -> None:
+    client = ready.client(Role.NEWCOMER)
+    (question,) = questions_on(client, begin(client))
+    truth = truth_of(ready, question)
+    with ready.services.database.read() as session:
+        found = session.get_one(Question, int(question.rsplit("/", 1)[1]))
+        rival, outlined = found.grades["rival"], "C" in (truth, found.grades["rival"])
+    answer(client, question, truth)
+    page = client.get(question, headers={"accept-language": "en"}).text
+    maps, likes = page.split("data-maps")[1], page.split('<section class="likes"')[1]
+    for part in (maps.split('class="told-side"')[0], likes):
+        assert re.findall(r'<b class="badge[^>]*>(\w)</b>', part) == [truth, rival]
+    assert "easily confused with it" in maps
+    assert likes.count('class="silhouette"') == (likes.count("<img") if outlined else 0)
 
 
 def test_an_answer_counts_once_however_often_it_is_sent(ready: App) -> None:

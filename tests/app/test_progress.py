@@ -202,3 +202,5 @@ def test_settings_are_kept_and_nonsense_is_refused(ready: App) -> None:
     assert settings.rule.accuracy == 0.9 and settings.rule.test == "post-test"
     for change in ({"questions": "0"}, {"kappa": "2"}, {"test": "exam"}, {"fruits": "x"}):
         assert admin.post("/practice/settings", data={**form, **change}).status_code == 422
+    page = admin.get("/practice/settings").text
+    assert "<code>mezoroi study assign</code>" in page and "`" not in page

@@ -44,6 +44,18 @@ def test_references_are_graded_as_the_grader_would(ready: App, grader: mz.Grader
         assert near and specimen.reference not in near
         for grade, row in specimen.alike.items():
             assert {references[entry["id"]].grade for entry in row} == {grade}
+            for entry in row:
+                assert entry["outline"] == references[entry["id"]].more["outline"]
+
+
+def test_pairs_on_the_border_to_a_grade_of_the_outline_show_both_outlines(ready: App) -> None:
+    page = ready.client(Role.NEWCOMER).get("/practice/gallery").text
+    pairs = page.split('aria-labelledby="pairs"')[1].split('<div class="card pair">')[1:]
+    shown: dict[bool, set[int]] = {}
+    for pair in pairs:
+        grades = tuple(re.findall(r'<b class="badge[^>]*>(\w)</b>', pair))
+        shown.setdefault("C" in grades, set()).add(pair.count('class="silhouette"'))
+    assert shown == {True: {2}, False: {0}}
 
 
 def test_the_gallery_shows_the_feature_of_every_grade(ready: App) -> None:

@@ -33,7 +33,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PORTRAIT, LANDSCAPE = (768, 1024), (1280, 800)
+PORTRAIT, LANDSCAPE, TABLET = (768, 1024), (1280, 800), (1024, 768)
 START_SECONDS = 90
 LEAST_TOUCH = 48
 _SMALL = """least => {

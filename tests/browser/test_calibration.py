@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, specimens, users
 from mezoroi.app.tables_learning import CalibrationFruit, Specimen
-from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
+from tests.browser.conftest import LANDSCAPE, PORTRAIT, TABLET, Server, Visit
 from tests.browser.test_practice import add_user, database_of, wait_until_prepared
 
 Visits = Callable[..., Visit]
@@ -36,7 +37,7 @@ def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Serv
     leader.go("/calibration")
     leader.look("sessions")
     leader.page.tap(".bar .main")
-    leader.page.tap(".ways a >> nth=3")
+    leader.page.tap(".ways button >> nth=3")
     leader.page.fill("[name=title]", "9月1日")
     leader.page.fill("[name=count]", "3")
     leader.look("new")
@@ -61,9 +62,11 @@ def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Serv
             if tablet is others[1] and number == 3:
                 continue  # the last one takes a while
             page.tap(f"[data-question]:visible .letter >> text='{grade}'")
-    expect(leader.page.locator("[role=status] b")).to_have_text("2", timeout=15_000)
+    # The last grade of each can be taken back for ten seconds.
+    expect(leader.page.locator("[role=status] b")).to_have_text("2", timeout=30_000)
     leader.look("waiting")
     others[1].page.tap("[data-question]:visible .letter >> text='D'")
+    others[1].page.tap("[data-finish]")  # or at once
     expect(leader.page.locator("[role=status] b")).to_have_text("3", timeout=15_000)
     expect(others[0].page.locator(".bar .main")).to_have_count(0)
     leader.page.tap(".bar .main")
@@ -98,6 +101,44 @@ def test_three_graders_grade_blind_reveal_and_settle(visit: Visits, server: Serv
     leader.look("drift")
 
 
+@pytest.mark.parametrize("size", [PORTRAIT, (820, 1180), TABLET], ids=["768", "820", "1024"])
+def test_a_consensus_can_be_taken_back(
+    visit: Visits, server: Server, size: tuple[int, int]
+) -> None:
+    add_user(server, "settler", Role.EXPERT)
+    tablet = visit(size, "en", "settler")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    with database_of(server) as session:
+        user = users.find_user(session, "settler")
+        assert user is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:2]
+        found = calibration.open_session(session, "", "hand", user.id, 1, ids, [])
+        for fruit in calibration.fruits_of(session, found.id):
+            calibration.give_grade(session, found, fruit, user.id, "A", 0.0, "")
+        calibration.close(session, found)
+    tablet.go(f"/calibration/{found.id}/reveal")
+    page.tap(".bar .main")
+    agreed = known_grade(server, page)
+    page.tap(f".consensus .letter >> text='{agreed}'")
+    back = page.locator(".consensus [value='']", has_text="Take back")
+    expect(back).to_be_in_viewport(ratio=1)
+    parts = [back, page.locator(".next"), *page.locator(".consensus .letter").all()]
+    boxes = [box for part in parts if (box := part.bounding_box()) is not None]
+    assert len(boxes) == len(parts)
+    for place, one in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            assert (
+                one["x"] + one["width"] <= other["x"]
+                or other["x"] + other["width"] <= one["x"]
+                or one["y"] + one["height"] <= other["y"]
+                or other["y"] + other["height"] <= one["y"]
+            )
+    tablet.look("settled")
+    back.tap()
+    expect(page.locator("[aria-pressed=true]")).to_have_count(0)
+
+
 def wait_until_sent(page: Page) -> None:
     """Wait until the tablet keeps no answer any more; the page's policy forbids to do it there."""
     for _ in range(150):
@@ -128,7 +169,8 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
     wait_until_sent(page)
     page.context.set_offline(True)
     page.tap("[data-question]:visible .letter >> text='B'")
-    expect(page.locator("[data-answers-status]")).to_contain_text("この端末に保存しました")
+    kept = page.locator("[data-answers-status]")
+    expect(kept).to_contain_text("この端末に保存しました", timeout=20_000)
 
     # The leader does not wait, and is told so; what was given before still counts.
     leader.go(address)
@@ -141,6 +183,7 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
     leader.page.tap("[name=sure]")
     leader.page.wait_for_url(f"**{address}/reveal")
     page.wait_for_timeout(1000)
+    page.route("**/count", lambda route: route.abort())  # or the page would go on to the results
     page.context.set_offline(False)
     wait_until_sent(page)
     with database_of(server) as session:
@@ -150,7 +193,7 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
     # Too late: the page says so, also when another is opened before it is sent.
     page.route("**/fruits/*", lambda route: route.abort())
     page.tap("[data-question]:visible .letter >> text='D'")
-    expect(page.locator("[data-answers-status]")).to_contain_text("この端末に保存しました")
+    expect(kept).to_contain_text("この端末に保存しました", timeout=20_000)
     tablet.go("/lots")
     line = page.locator("[data-answers-line]")
     expect(line).to_contain_text("1 件をこの端末に保存しました")
@@ -162,6 +205,56 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
     expected = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "422")
     assert all(any(part in line for part in expected) for line in tablet.troubles)
     tablet.troubles.clear()
+
+
+def test_who_is_still_grading_at_the_reveal_is_led_to_the_results(
+    visit: Visits, server: Server
+) -> None:
+    names = ("quick-grader", "slow-grader")
+    for name in names:
+        add_user(server, name, Role.EXPERT)
+    tablet = visit(TABLET, "en", names[1])
+    wait_until_prepared(tablet)
+    page = tablet.page
+    addresses = []
+    with database_of(server) as session:
+        first = users.find_user(session, names[0])
+        assert first is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:3]
+        for _ in range(2):
+            found = calibration.open_session(session, "", "hand", first.id, 1, ids, [])
+            fruit = calibration.fruits_of(session, found.id)[0]
+            calibration.give_grade(session, found, fruit, first.id, "A", 0.0, "")
+            addresses.append(f"/calibration/{found.id}")
+
+    def reveal(address: str) -> None:
+        with database_of(server) as session:
+            found = calibration.get_session(session, int(address.rsplit("/", 1)[1]))
+            assert found is not None
+            calibration.close(session, found)
+
+    tablet.go(addresses[0])
+    page.tap(".bar .main")
+    page.wait_for_selector("[data-question]:visible")
+    reveal(addresses[0])
+    page.wait_for_url(f"**{addresses[0]}/reveal", timeout=15_000)
+
+    # One who grades before the page asks is told, and finds the way.
+    page.route("**/count", lambda route: route.abort())
+    tablet.go(addresses[1])
+    page.tap(".bar .main")
+    page.wait_for_selector("[data-question]:visible")
+    reveal(addresses[1])
+    for _ in range(2):
+        page.tap("[data-question]:visible .letter >> text='B'")
+    status = page.locator("[data-answers-status]")
+    expect(status).to_contain_text("this grade came too late", timeout=15_000)
+    tablet.look("late")
+    page.tap("[data-results] a")
+    page.wait_for_url(f"**{addresses[1]}/reveal")
+    tablet.troubles[:] = [
+        line for line in tablet.troubles if "ERR_FAILED" not in line and "422" not in line
+    ]
 
 
 def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
@@ -184,7 +277,7 @@ def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
     page.route("**/fruits/*", lambda route: route.abort())
     page.tap("[data-question]:visible .letter >> text='A'")
     status = page.locator("[data-answers-status]")
-    expect(status).to_contain_text("通信できません")
+    expect(status).to_contain_text("通信できません", timeout=20_000)
 
     page.context.clear_cookies()
     other = replace(tablet, page=page.context.new_page())

@@ -16,7 +16,7 @@ from mezoroi.app.database import Database
 from mezoroi.app.passwords import hash_password
 from mezoroi.app.roles import Role
 from mezoroi.app.store import practice, specimens, users
-from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
+from tests.browser.conftest import LANDSCAPE, PORTRAIT, TABLET, Server, Visit
 
 Visits = Callable[..., Visit]
 PASSWORD = "melon-melon-melon"
@@ -90,7 +90,7 @@ def test_a_round_with_right_and_wrong_answers(
     expect(page.locator(".typical img").first).to_be_visible()
     tablet.look("gallery")
     tablet.go("/practice")
-    page.tap(".bar .main")
+    page.tap(".bar [value=practice]")
     for number in range(1, 4):
         expect(page.locator(".question h1 small")).to_contain_text(f"{number} / 3")
         expect(page.locator(".badge")).to_have_count(0)
@@ -112,6 +112,8 @@ def test_a_round_with_right_and_wrong_answers(
         drawn = page.locator("[data-overlay-map]")
         for place in range(drawn.count()):
             expect(drawn.nth(place)).to_have_attribute("data-drawn", "true")
+        if number == 2:
+            see_the_bare_fruit(page)
         if number < 3:
             tablet.look(f"answer-{number}")
         page.tap(".next")
@@ -121,6 +123,44 @@ def test_a_round_with_right_and_wrong_answers(
     expect(page.locator(".matrix")).to_be_visible()
     expect(page.locator("svg.chart")).to_be_visible()
     tablet.look("progress")
+
+
+def see_the_bare_fruit(page: Page) -> None:
+    """Maps are faded with a slider, and gone while one of them is held."""
+    layer = page.locator("[data-overlay-map]").first
+    page.locator("[data-opacity]").fill("10")
+    expect(layer).to_have_css("opacity", "0.1")
+    page.locator("[data-held]").first.hover()
+    page.mouse.down()
+    expect(layer).to_be_hidden()
+    page.mouse.up()
+    expect(layer).to_be_visible()
+    page.locator("[data-opacity]").fill("55")
+
+
+def test_the_table_of_learners_shows_every_test(visit: Visits, short: Server) -> None:
+    name = "kobayashi-midori"
+    add_user(short, name, Role.NEWCOMER)
+    with database_of(short) as session:
+        user = users.find_user(session, name)
+        assert user is not None
+        practice.learner(session, user.id)
+        for phase in (practice.PRACTICE, *practice_settings.TESTS):
+            found = practice.start_round(session, user.id, phase, 12)
+            asked = list(specimens.known_specimens(session))[:12]
+            for number, item in enumerate(asked, start=1):
+                truth = item.labels["reference"]
+                question = practice.add_question(session, found, number, item.id, truth)
+                given = truth if number % 3 else next(one for one in "ABCD" if one != truth)
+                practice.answer_question(session, question, given, "fairly", 3.0, 0.0, f"{number}")
+            practice.finish_round(session, found)
+    tablet = visit(TABLET, "en", "expert")
+    tablet.go("/practice/learners")
+    page = tablet.page
+    expect(page.locator("tr", has_text=name).locator("td").last).to_contain_text("%")
+    for cell in (page.locator("thead th").last, page.locator("tbody td").last):
+        expect(cell).to_be_in_viewport(ratio=1)
+    tablet.look("learners")
 
 
 def test_a_test_tells_no_answer_and_survives_a_lost_connection(
@@ -150,7 +190,7 @@ def test_a_test_tells_no_answer_and_survives_a_lost_connection(
     expect(status).to_contain_text("この端末に保存しました")
     tablet.look("offline")
     kept = page.evaluate("localStorage.getItem('mezoroi-answers')")
-    assert kept.count('"key"') == 3 and "session" not in kept
+    assert kept.count('"key"') == 4 and "session" not in kept, "the first could be taken back"
     page.context.set_offline(False)
     page.wait_for_selector("text=テストが終わりました", timeout=30_000)
     expect(page.locator(".badge")).to_have_count(0)
@@ -164,6 +204,83 @@ def test_a_test_tells_no_answer_and_survives_a_lost_connection(
     tablet.troubles.clear()
 
 
+@pytest.mark.parametrize(
+    ("size", "language"), [(TABLET, "ja"), (PORTRAIT, "en")], ids=["tablet-ja", "portrait-en"]
+)
+def test_before_the_first_round_consent_and_the_pre_test_come_first(
+    visit: Visits, short: Server, size: tuple[int, int], language: str
+) -> None:
+    name = f"learner-first-{language}"
+    add_user(short, name, Role.NEWCOMER)
+    with database_of(short) as session:
+        user = users.find_user(session, name)
+        assert user is not None
+        practice.give_consent(session, user.id, agrees=False)
+    tablet = visit(size, language, name)
+    wait_until_prepared(tablet)
+    page = tablet.page
+    agree = page.locator(".consent button")
+    expect(agree).to_be_in_viewport(ratio=1)
+    place = agree.bounding_box()
+    tests, bar = page.locator(".tests").bounding_box(), page.locator(".bar").bounding_box()
+    assert place is not None and tests is not None and bar is not None
+    assert place["y"] + place["height"] < min(tests["y"], bar["y"])
+    expect(page.locator(".bar .main")).to_contain_text("4")
+    expect(page.locator(".bar-text")).to_be_in_viewport(ratio=1)
+    tablet.look("first")
+    agree.tap()
+    expect(page.locator(".two-columns .consent")).to_have_count(1)
+    page.tap(".bar .main")
+    expect(page.locator("[data-question]:visible h1 small")).to_contain_text("1 / 4")
+
+
+def test_a_double_tap_grades_one_fruit_and_the_newest_grade_can_be_taken_back(
+    visit: Visits, short: Server
+) -> None:
+    add_user(short, "learner-double", Role.NEWCOMER)
+    tablet = visit(PORTRAIT, "ja", "learner-double")
+    wait_until_prepared(tablet)
+    page = tablet.page
+    page.tap(".bar .main")
+    small = page.locator("[data-question]:visible h1 small")
+    expect(small).to_contain_text("1 / 4")
+    address = page.url
+    page.wait_for_timeout(700)
+    page.dblclick("[data-question]:visible .letter >> text='A'")
+    page.wait_for_timeout(700)
+    expect(small).to_contain_text("2 / 4")
+    undo = page.locator("[data-take-back]")
+    expect(undo).to_have_text("取り消す A")
+    undo.tap()
+    expect(small).to_contain_text("1 / 4")
+    expect(undo).to_be_hidden()
+    assert page.evaluate("localStorage.getItem('mezoroi-answers')") == "[]"
+    for number, grade in enumerate("BCDA", start=1):
+        expect(small).to_contain_text(f"{number} / 4")
+        page.tap(f"[data-question]:visible .letter >> text='{grade}'")
+        if number == 1:
+            expect(undo).to_have_text("取り消す B")
+            tablet.look("undo")
+    last = page.locator("[data-last]")
+    expect(last).to_be_visible()
+    undo.tap()
+    expect(small).to_contain_text("4 / 4")
+    page.dblclick("[data-question]:visible .letter >> text='B'")
+    expect(last).to_be_visible()  # the second tap finishes nothing
+
+    # A page that is left sends what it held.
+    with page.expect_request(re.compile("/practice/questions/"), timeout=5_000):
+        page.goto(tablet.server.url + "/fruits")
+    for _ in range(50):
+        if page.evaluate("localStorage.getItem('mezoroi-answers')") == "[]":
+            break
+        page.wait_for_timeout(200)
+    with database_of(short) as session:
+        number = int(address.rsplit("/", 1)[1])
+        given = [item.given for item in practice.questions_of(session, number)]
+    assert given == list("BCDB")
+
+
 def test_an_answer_waits_on_the_tablet_even_when_the_page_is_left(
     visit: Visits, short: Server
 ) -> None:
@@ -171,7 +288,7 @@ def test_an_answer_waits_on_the_tablet_even_when_the_page_is_left(
     tablet = visit(PORTRAIT, "en", "learner-lost")
     wait_until_prepared(tablet)
     page = tablet.page
-    page.tap(".bar .main")
+    page.tap(".bar [value=practice]")
     page.wait_for_load_state("networkidle")
     address = page.url
     truth = truth_of(short, page)
@@ -202,7 +319,7 @@ def test_a_pre_test_in_english_that_is_left_goes_on_before_practice(
     tablet.go("/practice")
     page.tap(".tests button >> nth=0")
     expect(page.locator("[data-question]:visible h1 small")).to_contain_text("Pre-test 1 / 4")
-    with page.expect_response(re.compile("/practice/questions/")):
+    with page.expect_response(re.compile("/practice/questions/"), timeout=20_000):
         page.tap("[data-question]:visible .letter >> text='A'")
     tablet.go("/practice")
     expect(page.locator(".bar .main")).to_have_text("Go on with the test")
@@ -213,6 +330,7 @@ def test_a_pre_test_in_english_that_is_left_goes_on_before_practice(
             f"Pre-test {number} / 4"
         )
         page.tap("[data-question]:visible .letter >> text='B'")
+    # It goes on by itself.
     page.wait_for_selector("text=Test finished", timeout=30_000)
 
 
@@ -227,7 +345,7 @@ def test_a_dead_connection_is_told_and_what_another_tab_sent_is_known(
         "const timeout = AbortSignal.timeout.bind(AbortSignal);"
         "AbortSignal.timeout = (ms) => timeout(ms === 15000 ? 300 : 999999);"
     )
-    page.tap(".bar .main")
+    page.tap(".bar [value=practice]")
     page.wait_for_load_state("networkidle")
     page.route("**/practice/questions/*", lambda route: None)  # never answered
     page.tap(".letter >> nth=0")
@@ -248,7 +366,7 @@ def test_an_answer_that_is_forbidden_keeps_no_other_back(visit: Visits, short: S
     tablet = visit(PORTRAIT, "en", "learner-forbidden")
     wait_until_prepared(tablet)
     page = tablet.page
-    page.tap(".bar .main")
+    page.tap(".bar [value=practice]")
     page.wait_for_load_state("networkidle")
     page.evaluate(
         "localStorage.setItem('mezoroi-answers', JSON.stringify([{key: 'forbidden', user:"

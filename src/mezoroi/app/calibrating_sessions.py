@@ -54,7 +54,7 @@ def open_session(
     else:
         ids = _propose(session, list(known.values()), way, count)
     if not ids:
-        raise Refusal("no proposal")
+        raise Refusal("fruits of session" if way == BY_HAND else "no proposal")
     if len(ids) > MOST_FRUITS:
         raise Refusal("fruits of session", f"{len(ids)} are chosen")
     return calibration.open_session(
@@ -62,12 +62,21 @@ def open_session(
     )
 
 
+def count_proposable(session: Session, known: Sequence[Known], way: str) -> int:
+    """How many fruits can be proposed that way."""
+    return len(_proposals(session, known, way, len(known))) if known else 0
+
+
 def _propose(session: Session, known: Sequence[Known], way: str, count: int) -> list[int]:
+    if not 1 <= count <= MOST_FRUITS:
+        raise Refusal("fruits of session", f"{count} are asked for")
+    return _proposals(session, known, way, count)
+
+
+def _proposals(session: Session, known: Sequence[Known], way: str, count: int) -> list[int]:
     from mezoroi.calibrating.proposals import GradedFruit, propose
 
     standard = active_standard(session)
-    if not 1 <= count <= MOST_FRUITS:
-        raise Refusal("fruits of session", f"{count} are asked for")
     found = specimens.get_specimens(session, [item.id for item in known])
     fruits = [
         GradedFruit(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -14,7 +13,7 @@ from mezoroi.app import hiding, teaching
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.store import specimens
 from mezoroi.app.tables_learning import Specimen
-from mezoroi.app.views_learning import FruitView, alike, fruit_view
+from mezoroi.app.views_learning import FruitView, LikeView, alike, fruit_view
 
 TYPICAL = 4
 PAIRS_SHOWN = 2
@@ -44,12 +43,18 @@ class GradePart:
 
 @dataclass(frozen=True)
 class BorderPair:
-    """A fruit of one grade beside the reference fruit of the other that is most like it."""
+    """A fruit of one grade beside the reference fruit of the other that is most like it.
+
+    Attributes
+    ----------
+    on_outline : whether one of the grades is judged on the outline
+    """
 
     grade: str
     rival: str
     fruit: FruitView
-    like: Mapping[str, Any]
+    like: LikeView
+    on_outline: bool
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,12 @@ def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
         )
     pairs = []
     for fruit in border:
-        near = alike(found[int(fruit.id)], fruit.rival, hidden)
+        grades = (fruit.grade, fruit.rival)
+        near = alike(found[int(fruit.id)], grades, standard, hidden)[fruit.rival]
         if near:
             shown = fruit_view(found[int(fruit.id)], turns)
-            pairs.append(BorderPair(fruit.grade, fruit.rival, shown, near[0]))
+            on_outline = any(grade in standard.outline_grades for grade in grades)
+            pairs.append(BorderPair(*grades, shown, near[0], on_outline))
     return Gallery(standard.grades, parts, pairs)
 
 

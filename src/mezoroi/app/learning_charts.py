@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from mezoroi.calibrating.drift import Chart
     from mezoroi.practice.progress import CurvePoint
 
-_WIDTH, _HEIGHT = 640, 240
+_WIDTH, _HEIGHT, _LOW = 640, 240, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 34
 _LABELS = 8
 """Most labels of blocks below the curve: more would run into each other."""
@@ -24,27 +25,50 @@ def curve_svg(points: Sequence[CurvePoint], label: str) -> Markup:
     ----------
     label : what the chart shows, in the reader's language
     """
-    last = max(point.last for point in points)
-
-    def x(number: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * number / last
-
     parts = [_grid([0.0, 0.25, 0.5, 0.75, 1.0], 0, 1, percent=True)]
-    middles = [(x((point.first + point.last) / 2), point) for point in points]
-    every = -(-len(points) // _LABELS)
-    for place, (at, point) in enumerate(middles):
+    middles = _middles(points)
+    for at, point in zip(middles, points, strict=True):
         low, high = _y(point.accuracy.low, 0, 1), _y(point.accuracy.high, 0, 1)
         parts.append(f'<line class="interval" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" '
                      f'y2="{high:.1f}"/>')  # fmt: skip
-        if place % every == 0:
-            parts.append(_text(at, _HEIGHT - 12, f"{point.first}-{point.last}", "middle"))
-    line = " ".join(f"{at:.1f},{_y(point.accuracy.value, 0, 1):.1f}" for at, point in middles)
-    parts.append(f'<polyline class="line" points="{line}"/>')
-    parts += [
-        f'<circle class="dot" cx="{at:.1f}" cy="{_y(point.accuracy.value, 0, 1):.1f}" r="5"/>'
-        for at, point in middles
-    ]
-    return _svg(parts, label)
+    heights = [_y(point.accuracy.value, 0, 1) for point in points]
+    return _svg([*parts, _blocks(points, _HEIGHT), _line(middles, heights)], label)
+
+
+def seconds_svg(points: Sequence[CurvePoint], label: str) -> Markup:
+    """Median seconds of an answer by block, below the curve and with its blocks.
+
+    Parameters
+    ----------
+    label : what the chart shows, in the reader's language
+    """
+    most = 2 * max(1, *(math.ceil(point.seconds / 2) for point in points))
+    heights = [_y(point.seconds, 0, most, _LOW) for point in points]
+    parts = [_grid_line(_y(n, 0, most, _LOW), f"{n}") for n in (0, most // 2, most)]
+    return _svg([*parts, _blocks(points, _LOW), _line(_middles(points), heights)], label, _LOW)
+
+
+def _middles(points: Sequence[CurvePoint]) -> list[float]:
+    """Where the middle of each block is drawn."""
+    last = max(point.last for point in points)
+    width = _WIDTH - _LEFT - _RIGHT
+    return [_LEFT + width * (point.first + point.last) / 2 / last for point in points]
+
+
+def _blocks(points: Sequence[CurvePoint], height: int) -> str:
+    """The answers of the blocks, below them."""
+    every = -(-len(points) // _LABELS)
+    named = list(zip(_middles(points), points, strict=True))[::every]
+    return "".join(
+        _text(at, height - 12, f"{point.first}-{point.last}", "middle") for at, point in named
+    )
+
+
+def _line(across: Sequence[float], heights: Sequence[float]) -> str:
+    places = list(zip(across, heights, strict=True))
+    line = " ".join(f"{at:.1f},{y:.1f}" for at, y in places)
+    dots = "".join(f'<circle class="dot" cx="{at:.1f}" cy="{y:.1f}" r="5"/>' for at, y in places)
+    return f'<polyline class="line" points="{line}"/>{dots}'
 
 
 def control_svg(chart: Chart, label: str) -> Markup:
@@ -79,27 +103,32 @@ def control_svg(chart: Chart, label: str) -> Markup:
     return _svg(parts, label)
 
 
-def _y(value: float, low: float, high: float) -> float:
-    return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (high - value) / (high - low)
+def _y(value: float, low: float, high: float, height: int = _HEIGHT) -> float:
+    return _TOP + (height - _TOP - _BOTTOM) * (high - value) / (high - low)
 
 
 def _grid(values: Sequence[float], low: float, high: float, *, percent: bool) -> str:
     parts = []
     for value in values:
-        y = _y(value, low, high)
         shown = f"{100 * value:.0f} %" if percent else f"{value:.2f}".replace("-", "−")
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
-                     f'y2="{y:.1f}"/>' + _text(_LEFT - 6, y + 5, shown, "end"))  # fmt: skip
+        parts.append(_grid_line(_y(value, low, high), shown))
     return "".join(parts)
+
+
+def _grid_line(y: float, shown: str) -> str:
+    return (
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        + _text(_LEFT - 6, y + 5, shown, "end")
+    )
 
 
 def _text(x: float, y: float, content: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _svg(parts: Sequence[str], label: str) -> Markup:
+def _svg(parts: Sequence[str], label: str, height: int = _HEIGHT) -> Markup:
     inside = "".join(parts)
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="{escape(label)}">{inside}</svg>'
     )

@@ -134,18 +134,24 @@ def _read(
 def _alike(
     grader: Grader, blobs: Blobs, fruit: FruitInput, own: set[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The reference fruits of every grade that are most like a fruit, itself left out."""
+    """The reference fruits of every grade that are most like a fruit, itself left out.
+
+    With the outline that a grade may be judged on, where it is known.
+    """
     if grader.gallery is None:
         return {}
     vectors = grader.embed([fruit]).embeddings.numpy()
     found: dict[str, list[dict[str, Any]]] = {}
     for grade in grader.standard.grades:
         near = grader.gallery.neighbours(vectors, ALIKE + 1, {"grade": grade})[0]
+        known = grader.gallery.index.references([item.id for item in near])
+        outlines = {one.id: one.more.get("outline") for one in known}
         found[grade] = [
             {
                 "id": item.id,
                 "similarity": round(item.similarity, 4),
                 "picture": blobs.keep_picture(Path(item.thumbnail).read_bytes(), "jpg"),
+                "outline": outlines.get(item.id),
             }
             for item in near
             if item.id not in own and item.thumbnail is not None and Path(item.thumbnail).is_file()

@@ -16,6 +16,7 @@ from mezoroi.standard import GradingStandard
 
 ALIKE_SHOWN = 2
 _STEPS = 72
+_SHAPE = ("height_width", "asymmetry_top_bottom", "bumpiness")
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,29 @@ class FruitView:
 
 
 @dataclass(frozen=True)
+class LikeView:
+    """A reference fruit that looks like another.
+
+    Attributes
+    ----------
+    silhouette, is_drawn, shape : as of a `FruitView`; the silhouette None where none is needed
+    """
+
+    picture: str
+    similarity: float
+    silhouette: Mapping[str, str] | None
+    is_drawn: bool
+    shape: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
 class AnswerView:
     """What is shown after an answer in practice.
 
     Attributes
     ----------
-    maps : grade and picture of the activation map, or None: the right grade, then the given one
+    maps : grade and picture of the activation map, or None: the right grade, then the given one,
+        or after a right answer the one it is most easily taken for
     alike : by grade, the most similar reference fruits
     line : what to look at
     """
@@ -54,26 +72,21 @@ class AnswerView:
     fruit: FruitView
     result: ResultView
     maps: Sequence[tuple[str, str | None]]
-    alike: Mapping[str, Sequence[Mapping[str, Any]]]
+    alike: Mapping[str, Sequence[LikeView]]
     line: str
 
 
 def fruit_view(specimen: Specimen, turns: bool) -> FruitView:
     """What a grader may see of a fruit before grading it."""
     result = specimen.result
-    outline = result["outline"]
     silhouette = _silhouette(result)
-    shape = None
-    if outline is not None:
-        names = ("height_width", "asymmetry_top_bottom", "bumpiness")
-        shape = {name: outline[name] for name in names if name in outline}
     return FruitView(
         result["pictures"]["surface"],
         result["pictures"]["photo"],
         turns,
         silhouette,
         silhouette is not None and result["silhouette"] is None,
-        shape or None,
+        _shape(result["outline"]),
     )
 
 
@@ -100,21 +113,42 @@ def answer_view(
     hidden : references that are not shown
     """
     specimen = question.specimen
-    grades = list(dict.fromkeys((question.truth, question.given or question.truth)))
+    is_right = question.given in (None, question.truth)
+    other = question.grades["rival"] if is_right else question.given
+    grades = list(dict.fromkeys(grade for grade in (question.truth, other) if grade))
     pictures = specimen.result["pictures"]["maps"]
     return AnswerView(
         fruit_view(specimen, turns),
         specimen_result(specimen, standard, language),
         [(grade, pictures.get(grade)) for grade in grades],
-        {grade: alike(specimen, grade, hidden) for grade in grades},
+        alike(specimen, grades, GradingStandard.from_dict(standard.content), hidden),
         look_at(specimen, standard, question.truth, language, turns=turns, blobs=blobs),
     )
 
 
-def alike(specimen: Specimen, grade: str, hidden: set[str]) -> Sequence[Mapping[str, Any]]:
-    """The most similar reference fruits of a grade that may be shown."""
-    found = [item for item in specimen.alike.get(grade, []) if item["id"] not in hidden]
-    return found[:ALIKE_SHOWN]
+def alike(
+    specimen: Specimen, grades: Sequence[str], standard: GradingStandard, hidden: set[str]
+) -> dict[str, Sequence[LikeView]]:
+    """By grade, the most similar reference fruits that may be shown.
+
+    With their outlines where one of the grades is judged on it: nothing else tells it from another.
+    """
+    on_outline = any(grade in standard.outline_grades for grade in grades)
+    found: dict[str, Sequence[LikeView]] = {}
+    for grade in grades:
+        fit = [item for item in specimen.alike.get(grade, []) if item["id"] not in hidden]
+        found[grade] = [_like_view(item, on_outline=on_outline) for item in fit[:ALIKE_SHOWN]]
+    return found
+
+
+def _like_view(item: Mapping[str, Any], *, on_outline: bool) -> LikeView:
+    outline = item.get("outline") if on_outline else None
+    drawn = _ellipse(outline)
+    return LikeView(item["picture"], item["similarity"], drawn, drawn is not None, _shape(outline))
+
+
+def _shape(outline: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    return {name: outline[name] for name in _SHAPE if name in outline} if outline else None
 
 
 def look_at(
@@ -139,7 +173,11 @@ def _silhouette(result: Mapping[str, Any]) -> Mapping[str, str] | None:
     """Paths of the filmed silhouette; of measurements alone an ellipse as high and wide."""
     if result["silhouette"] is not None:
         return {name: _path(result["silhouette"][name]) for name in ("mean", "high")}
-    height_width = (result["outline"] or {}).get("height_width")
+    return _ellipse(result["outline"])
+
+
+def _ellipse(outline: Mapping[str, float] | None) -> Mapping[str, str] | None:
+    height_width = (outline or {}).get("height_width")
     if height_width is None:
         return None
     high, wide = math.sqrt(height_width), 1 / math.sqrt(height_width)

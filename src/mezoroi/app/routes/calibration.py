@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
@@ -17,7 +18,7 @@ from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.learning_charts import control_svg
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import N_, Refusal
+from mezoroi.app.problems import N_, PROBLEMS, Refusal
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.practice import Key, Waited
 from mezoroi.app.services import Here
@@ -65,34 +66,13 @@ def new_page(
     page : of the fruits to choose from by hand, newest first
     title, chosen : what the other pages of the choice have said so far
     """
-    with here.database.write() as session:
-        specimens.order_preparation(session)
-        known = specimens.known_specimens(session)
-        choice = []
-        if way == sessions.BY_HAND:
-            newest = sorted(known, key=lambda item: -item.id)
-            some = newest[CHOICE_SHOWN * (page - 1) : CHOICE_SHOWN * page]
-            found = specimens.get_specimens(session, [item.id for item in some])
-            choice = [(found[item.id], item.name) for item in some]
-    here.supervisor.wake()
-    elsewhere = {item.id for item in known} - {specimen.id for specimen, _ in choice}
-    return here.pages.render(
-        request,
-        "calibration/new.html",
-        ways=WAY_NAMES,
-        way=way,
-        choice=choice,
-        count=len(known),
-        page=page,
-        pages=-(-len(known) // CHOICE_SHOWN),
-        title=title,
-        chosen=set(chosen or []),
-        elsewhere=[number for number in dict.fromkeys(chosen or []) if number in elsewhere],
-    )
+    _check_way(way)
+    return _show_form(request, here, way, page, title, chosen or [])
 
 
 @router.post("/calibration")
 def open_session(
+    request: Request,
     user: Expert,
     here: Here,
     way: Annotated[str, Form(max_length=16)],
@@ -100,13 +80,73 @@ def open_session(
     count: Annotated[int, Form()] = 12,
     chosen: Annotated[list[FieldId] | None, Form()] = None,
 ) -> Response:
-    """Open a session."""
+    """Open a session; where that cannot be, the form says why and keeps what was typed."""
+    _check_way(way)
+    try:
+        with here.database.write() as session:
+            found = sessions.open_session(session, user, title.strip(), way, count, chosen or [])
+            audit.record(session, user, "calibration opened", str(found.id))
+    except Refusal as refusal:
+        if wants_json(request):
+            raise
+        problem = PROBLEMS[refusal.code]
+        return _show_form(request, here, way, 1, title, chosen or [], problem, count)
+    return RedirectResponse(f"/calibration/{found.id}", 303)
+
+
+def _check_way(way: str) -> None:
     if way not in WAY_NAMES:
         raise MezoroiError(f"unknown way `{way}` to choose fruits: use {', '.join(WAY_NAMES)}")
+
+
+def _show_form(
+    request: Request,
+    here: Here,
+    way: str,
+    page: int,
+    title: str,
+    chosen: Sequence[int],
+    problem: str = "",
+    asked: int = 12,
+) -> Response:
+    """The form of a new session.
+
+    Parameters
+    ----------
+    problem : English text of why it could not be opened
+    asked : how many fruits are to be proposed
+    """
     with here.database.write() as session:
-        found = sessions.open_session(session, user, title.strip(), way, count, chosen or [])
-        audit.record(session, user, "calibration opened", str(found.id))
-    return RedirectResponse(f"/calibration/{found.id}", 303)
+        specimens.order_preparation(session)
+        known = specimens.known_specimens(session)
+        choice = []
+        if way == sessions.BY_HAND:
+            count = len(known)
+            newest = sorted(known, key=lambda item: -item.id)
+            some = newest[CHOICE_SHOWN * (page - 1) : CHOICE_SHOWN * page]
+            found = specimens.get_specimens(session, [item.id for item in some])
+            choice = [(found[item.id], item.name) for item in some]
+        else:
+            count = sessions.count_proposable(session, known, way)
+    here.supervisor.wake()
+    elsewhere = {item.id for item in known} - {specimen.id for specimen, _ in choice}
+    return here.pages.render(
+        request,
+        "calibration/new.html",
+        422 if problem else 200,
+        ways=WAY_NAMES,
+        way=way,
+        choice=choice,
+        known=len(known),
+        count=count,
+        asked=asked,
+        problem=problem,
+        page=page,
+        pages=-(-len(known) // CHOICE_SHOWN),
+        title=title,
+        chosen=set(chosen),
+        elsewhere=[number for number in dict.fromkeys(chosen) if number in elsewhere],
+    )
 
 
 @router.get("/calibration/drift")
@@ -165,6 +205,9 @@ def session_page(
         progress=progress,
         grades=grades,
         lead=lead,
+        is_graded=is_graded,
+        leads=page == "waiting" and may_lead(user, found),
+        is_swapped=False,
         may_reveal=may_lead(user, found),
         may_cancel=may_lead(user, found) and not is_graded,
     )
@@ -192,16 +235,34 @@ def cancel(session_id: Id, user: Expert, here: Here) -> Response:
 
 
 @router.get("/calibration/{session_id}/count")
-def count(request: Request, session_id: Id, user: Expert, here: Here) -> Response:
-    """How many have finished; goes on to the reveal when it is there."""
+def count(
+    request: Request,
+    session_id: Id,
+    user: Expert,
+    here: Here,
+    lead: Annotated[bool, Query()] = False,
+) -> Response:
+    """How many have finished; goes on to the reveal when it is there.
+
+    Parameters
+    ----------
+    lead : the page has the button of the reveal, which stays off until somebody has graded
+    """
     with here.database.read() as session:
         found = session_or_404(session, session_id)
         progress = calibration.progress(session, session_id)
+        is_graded = bool(calibration.grades_of(session, session_id))
     if found.revealed_at is not None:
         goal = f"/calibration/{session_id}/reveal"
         return Response(status_code=204, headers={"hx-redirect": goal})
     return here.pages.render(
-        request, "calibration/_count.html", session_id=session_id, progress=progress
+        request,
+        "calibration/_count.html",
+        session_id=session_id,
+        progress=progress,
+        is_graded=is_graded,
+        leads=lead and may_lead(user, found),
+        is_swapped=True,
     )
 
 

@@ -12,7 +12,7 @@ from mezoroi.app import hiding, practice_settings, practising, teaching
 from mezoroi.app.access import Newcomer
 from mezoroi.app.answers import wants_json
 from mezoroi.app.ids import Id
-from mezoroi.app.learning_charts import curve_svg
+from mezoroi.app.learning_charts import curve_svg, seconds_svg
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import N_
 from mezoroi.app.services import Here
@@ -43,9 +43,11 @@ def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
         states = practising.states_of(session, user.id)
         test = practising.test_under_way(session, user.id)
         settings = practice_settings.read_settings(session)
+        tests = practice.list_tests(session)
         preparing = is_due or specimens.is_waiting(session) or not total
-        is_held = specimens.is_half_prepared(session) and not practice.list_tests(session)
+        is_held = specimens.is_half_prepared(session) and not tests
         agrees = practice.consent_of(session, user.id)
+    is_pre_open = test is None and practising.TestState(practice_settings.PRE, "open") in states
     if is_due:
         with here.database.write() as session:
             specimens.order_preparation(session)
@@ -66,6 +68,8 @@ def practice_page(request: Request, user: Newcomer, here: Here) -> Response:
         prepared=total - left,
         total=total,
         agrees=agrees,
+        pre=practice_settings.PRE,
+        pre_fruits=len(tests.get(practice_settings.PRE, [])) if is_pre_open else 0,
     )
 
 
@@ -222,12 +226,14 @@ def show_progress(request: Request, here: Here, user_id: int, name: str | None) 
 
     with here.database.read() as session:
         view = progress_of(session, user_id)
-    label = catalogue(language_of(request)).gettext(N_("Share of right answers in practice"))
+    gettext = catalogue(language_of(request)).gettext
+    share, seconds = N_("Share of right answers in practice"), N_("Seconds that an answer took")
     return here.pages.render(
         request,
         "practice/progress.html",
         view=view,
         names=TEST_NAMES,
         name=name,
-        curve=curve_svg(view.curve, label) if view.curve else None,
+        curve=curve_svg(view.curve, gettext(share)) if view.curve else None,
+        seconds=seconds_svg(view.curve, gettext(seconds)) if len(view.curve) > 1 else None,
     )

@@ -104,6 +104,7 @@ def fruit_page(
     place = order.index(str(fruit_id))
     said = told[place]
     result = specimen_result(fruit.specimen, found.standard, language_of(request))
+    standard = GradingStandard.from_dict(found.standard.content)
     given = [grade for grade, number in said["distribution"].items() if number]
     return here.pages.render(
         request,
@@ -118,7 +119,7 @@ def fruit_page(
         result=result,
         grades=result.grades,
         maps=[(grade, fruit.specimen.result["pictures"]["maps"].get(grade)) for grade in given],
-        alike={grade: alike(fruit.specimen, grade, hidden) for grade in given},
+        alike=alike(fruit.specimen, given, standard, hidden),
     )
 
 

@@ -1,12 +1,15 @@
 // Answers given on this tablet: kept in it until the server has them, sent again by themselves.
-// Only the answers are kept, with the user's number; no key and no password.
+// Only the answers are kept, with the user's number; no key and no password. One that is held can
+// still be taken back: it is sent when its time is over, when it is let go, or when its page is left.
 const STORE = "mezoroi-answers";
 const AGAIN_MS = 3000;
 const REFUSED_AGAIN_MS = 30000; // what is forbidden now may be allowed after another login
 const LONGEST_MS = 15000; // a dead connection ends no request by itself for minutes
+const LONGEST_HELD_MS = 60000;
 const FINAL = [200, 404, 422]; // taken, or never to be taken
 const waiting = new Map(); // key -> the answer, and who is to be told once it is sent
 let busy = false;
+let leaving = false;
 let timer = 0;
 
 const mine = () => document.body.dataset.user || "";
@@ -31,14 +34,35 @@ function write(entries) {
   }
 }
 
-// Keep an answer and send it; resolves with the server's reply, however long that takes.
-export function keepAnswer(address, fields) {
+// Keep an answer and send it, after a time in which it can be taken back; `sent` resolves with the
+// server's reply, however long that takes, and never for an answer that was taken back.
+export function keepAnswer(address, fields, heldMs = 0) {
   const key = newKey();
-  const entry = { key, user: mine(), address, fields, at: Date.now() };
+  const now = Date.now();
+  const entry = { key, user: mine(), address, fields, at: now, heldUntil: now + heldMs };
   write([...read(), entry]);
   const sent = new Promise((resolve) => { waiting.set(key, { entry, resolve }); });
   send();
-  return sent;
+  return { sent, letGo: () => letGo(key), takeBack: () => takeBack(key) };
+}
+
+function letGo(...keys) {
+  write(read().map((entry) => (keys.includes(entry.key) ? { ...entry, heldUntil: 0 } : entry)));
+  send();
+}
+
+// False where it is too late: the answer is on its way.
+function takeBack(key) {
+  if (!read().some((entry) => entry.key === key && heldMs(entry) > 0)) return false;
+  waiting.delete(key);
+  write(read().filter((entry) => entry.key !== key));
+  return true;
+}
+
+// How long an answer is still held; a clock that was put back holds none for hours.
+function heldMs(entry) {
+  const left = (entry.heldUntil || 0) - Date.now();
+  return left <= LONGEST_HELD_MS ? left : 0;
 }
 
 export function unsent() {
@@ -48,6 +72,11 @@ export function unsent() {
 export function startAnswers() {
   window.addEventListener("online", send);
   window.addEventListener("storage", (event) => { if (event.key === STORE && gone()) send(); });
+  window.addEventListener("pageshow", () => { leaving = false; });
+  window.addEventListener("pagehide", () => {
+    leaving = true; // what is sent now goes on without the page
+    if (waiting.size) letGo(...waiting.keys());
+  });
   if (unsent()) send();
 }
 
@@ -58,7 +87,7 @@ async function send() {
   tell("sending");
   const forbidden = new Set(); // they stay on the tablet, and keep no other from being sent
   for (;;) {
-    const entry = read().find((each) => each.user === mine() && !forbidden.has(each.key)) || gone();
+    const entry = read().find((each) => isDue(each) && !forbidden.has(each.key)) || gone();
     if (!entry) break;
     const reply = await post(entry);
     if (reply === "forbidden") {
@@ -79,9 +108,13 @@ async function send() {
     else if (!reply.ok) tell("refused", reply.error); // given on a page that was left
   }
   busy = false;
-  if (forbidden.size) timer = setTimeout(send, REFUSED_AGAIN_MS);
+  const later = read().filter((each) => each.user === mine()).map(heldMs).filter((left) => left > 0);
+  if (forbidden.size) later.push(REFUSED_AGAIN_MS);
+  if (later.length) timer = setTimeout(send, Math.min(...later));
   tell(forbidden.size ? "login" : "sent");
 }
+
+const isDue = (entry) => entry.user === mine() && heldMs(entry) <= 0;
 
 const kept = (key) => read().some((each) => each.key === key);
 
@@ -101,6 +134,7 @@ async function post(entry) {
       method: "POST",
       body: content,
       headers: { accept: "application/json", "x-mezoroi-user": entry.user },
+      keepalive: leaving,
       signal: AbortSignal.timeout(LONGEST_MS),
     });
     if (reply.status === 401) return "login";

@@ -7,7 +7,7 @@ import { startAnswers } from "./answers.js";
 import { startNotices } from "./notices.js";
 import { startAnswersLine } from "./answers_line.js";
 import { startOneUser } from "./one_user.js";
-import { startOverlay } from "./overlays.js";
+import { startMaps, startOverlay } from "./overlays.js";
 import { startSheet } from "./sheet.js";
 import { startTurning } from "./turning.js";
 import { startViewer } from "./viewer.js";
@@ -16,6 +16,7 @@ const WIDGETS = [
   ["form[data-upload]", startUpload],
   ["[data-viewer]", startViewer],
   ["[data-overlay-map]", startOverlay],
+  ["[data-maps]", startMaps],
   ["[data-sheet]", startSheet],
   ["[data-answers-line]", startAnswersLine],
   ["[data-turning]", startTurning],

@@ -4,7 +4,7 @@ import { MAGMA } from "./magma.js";
 
 const HALF = 128;
 const MOST_ZOOM = 8;
-const HOLD_MS = 250;
+export const HOLD_MS = 250;
 const LEAST_WIDTH = 1024; // of the overlay, so that the 0.5 line is fine over a small picture too
 
 export function startViewer(viewer) {
