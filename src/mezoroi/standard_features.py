@@ -94,8 +94,8 @@ def _feature(grade: str, entry: Any) -> Feature:
     unknown = set(entry) - {"key", "word", "line", "shown_by"}
     if unknown:
         raise MezoroiError(f"unknown key `{min(map(str, unknown))}` in feature `{key}`: remove it")
-    word, line = entry.get("word"), entry.get("line") or {}
-    if not is_text_by_language(word) or not all(word.values()) or not word:
+    word, line = entry.get("word") or {}, entry.get("line") or {}
+    if not word or not is_text_by_language(word) or not all(word.values()):
         raise MezoroiError(f"`word` of feature `{key}` must map languages to text (ja, en)")
     if not is_text_by_language(line):
         raise MezoroiError(f"`line` of feature `{key}` must map languages to text (ja, en)")

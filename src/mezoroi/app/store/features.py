@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -49,7 +49,7 @@ def measured(session: Session, measure: str, *, filmed: bool) -> dict[int, float
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-def specimens_of(session: Session, fruit_ids: Iterable[int]) -> dict[int, int]:
-    """By uploaded fruit, the specimen that it is, where it is prepared."""
-    query = select(Specimen.fruit_id, Specimen.id).where(Specimen.fruit_id.in_(list(fruit_ids)))
-    return {row[0]: row[1] for row in session.execute(query)}
+def specimen_of(session: Session, fruit_id: int) -> int | None:
+    """The specimen that an uploaded fruit is, or None before it is prepared."""
+    own = select(Specimen.id).where(Specimen.fruit_id == fruit_id, Specimen.run_id.is_not(None))
+    return session.scalar(own)
