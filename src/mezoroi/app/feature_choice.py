@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app import hiding, teaching
 from mezoroi.app.blobs import Blobs
-from mezoroi.app.glossary import SIDE, Outline, outline_of
+from mezoroi.app.glossary import SIDE, Outline, may_show, outline_of
 from mezoroi.app.painting import read_painted
 from mezoroi.app.store import features, fruits, specimens, verdicts
 from mezoroi.app.tables import User
@@ -76,10 +76,17 @@ def choices(session: Session, user: User, standard: GradingStandard, key: str) -
     return shown
 
 
-def may_choose(session: Session, user: User, standard: GradingStandard, specimen: Specimen) -> bool:
-    """Whether a fruit teaches, is in no test, and the user is not asked for its grade."""
-    ids = {int(fruit.id) for fruit in teaching.practice_fruits(session, standard)}
-    return specimen.id in ids and not _is_asked(session, user, specimen)
+def may_choose(
+    session: Session, user: User, standard: GradingStandard, grade: str, specimen: Specimen
+) -> bool:
+    """Whether a fruit may show a feature of a grade.
+
+    It teaches, is in no test, its grade does not speak against it, and the user is not asked for
+    that.
+    """
+    fruits_shown = teaching.practice_fruits(session, standard)
+    agreed = {int(fruit.id): fruit.grade for fruit in fruits_shown}.get(specimen.id)
+    return may_show(standard, grade, agreed) and not _is_asked(session, user, specimen)
 
 
 def cells_of(surface: dict[str, int]) -> list[Cell]:

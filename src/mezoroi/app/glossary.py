@@ -90,7 +90,9 @@ def entries(
     found = []
     for grade, feature in standard.features:
         picture = chosen.get(feature.key)
-        shown = picture if picture is not None and picture.specimen_id in grades else None
+        shown = None
+        if picture is not None and may_show(standard, grade, grades.get(picture.specimen_id)):
+            shown = picture
         entry = FeatureEntry(
             grade,
             feature.key,
@@ -107,6 +109,11 @@ def entries(
             entry = replace(entry, surface=surface, crop=square(surface, shown.place))
         found.append(entry)
     return found
+
+
+def may_show(standard: GradingStandard, grade: str, agreed: str | None) -> bool:
+    """Whether a fruit of an agreed grade can have a feature of another: else that would decide."""
+    return agreed is not None and standard.decide((grade, agreed)) == agreed
 
 
 def square(surface: Mapping[str, Any], place: Mapping[str, float]) -> Square:

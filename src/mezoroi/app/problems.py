@@ -52,8 +52,8 @@ PROBLEMS = {
     ),
     "grade first": N_("You are asked for the grade of this fruit first. Please give it there."),
     "not to be shown": N_(
-        "This fruit may not be shown now: only fruits whose grade the experts agree on are, and "
-        "none that somebody is asked for in a test or a session."
+        "This fruit may not be shown here: the experts must agree on its grade, that grade must "
+        "allow for it, and nobody may be asked for it in a test or a session."
     ),
     "too late": N_("The session has been revealed; this grade came too late."),
     "not leader": N_("The session is led by somebody else. Please ask them to reveal it."),

@@ -51,7 +51,7 @@ def place_page(request: Request, key: Key, specimen_id: Id, user: Expert, here: 
     with here.database.read() as session:
         standard, grade, feature = _named(session, key)
         specimen = _specimen(session, specimen_id)
-        may_be_shown = feature_choice.may_choose(session, user, standard, specimen)
+        may_be_shown = feature_choice.may_choose(session, user, standard, grade, specimen)
         painted, outline = None, None
         if may_be_shown and feature.shown_by is None:
             painted = feature_choice.painted_place(session, here.blobs, specimen, grade)
@@ -90,9 +90,9 @@ def choose(
     place : on the surface, ``x y`` or ``x y side`` as in `FeaturePicture`
     """
     with here.database.write() as session:
-        standard, _, feature = _named(session, key)
+        standard, grade, feature = _named(session, key)
         specimen = _specimen(session, specimen_id)
-        if not feature_choice.may_choose(session, user, standard, specimen):
+        if not feature_choice.may_choose(session, user, standard, grade, specimen):
             raise Refusal("not to be shown")
         if feature.shown_by is None and not place:
             raise HTTPException(422)
