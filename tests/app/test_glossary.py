@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -299,7 +298,8 @@ def test_a_square_stays_inside_the_picture() -> None:
 def test_a_bump_is_drawn_about_as_large_as_it_was_measured(ready: App) -> None:
     with ready.services.database.read() as session:
         specimen = session.get_one(Specimen, specimen_of(ready, "C"))
-        outline = {**specimen.result["outline"], "bumpiness": 0.01}
+        outline = {**specimen.result["outline"], "bumpiness": 0.006}
+        outline["bumpiness_variation"] = 0.002  # in the views that show it most 0.01
         specimen.result = {**specimen.result, "outline": outline, "silhouette": None}
         drawn = outline_of(specimen, "bumpiness", turns=True)
         assert drawn is not None and drawn.note == "sketch"
@@ -314,4 +314,3 @@ def test_a_bump_is_drawn_about_as_large_as_it_was_measured(ready: App) -> None:
     polygon = np.array(points, dtype=float) * (1, -1)
     assert outline_features([polygon])["bumpiness"] == pytest.approx(0.01, rel=0.3)
     assert "1.200" in (widest.fruit.silhouette or {})["mean"]
-    assert replace(widest, note="") != widest

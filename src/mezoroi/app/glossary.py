@@ -137,7 +137,9 @@ def outline_of(specimen: Specimen, measure: str, turns: bool) -> Outline | None:
     known = specimen.result["outline"]
     if _BUMPS not in known:
         return None
-    radii = _with_bump(ellipse_radii(known["height_width"]), known[_BUMPS])
+    # Over the turn a bump is seen from the side in some views only.
+    most = known[_BUMPS] + 2 * known.get(f"{_BUMPS}_variation", 0.0)
+    radii = _with_bump(ellipse_radii(known["height_width"]), most)
     return Outline(replace(fruit, silhouette={"mean": outline_path(radii)}), "sketch")
 
 
