@@ -92,6 +92,7 @@ def test_an_expert_chooses_the_picture_of_a_feature(
     expect(entry.locator("svg")).to_have_count(0)
     tablet.look("features")
     entry.locator("a").tap()
+    page.wait_for_url(f"**/standard/features/{key}")
     tablet.look("choice")
     page.locator(".choice-grid a").first.tap()
     expect(page.locator(".cells button")).to_have_count(32)
@@ -105,6 +106,7 @@ def test_an_expert_chooses_the_picture_of_a_feature(
     expect(entry.locator("svg image")).to_be_in_viewport()
     tablet.look("chosen")
     entry.locator("a").tap()
+    page.wait_for_url(f"**/standard/features/{key}")
     page.locator("form[action$='/remove'] button").tap()
     expect(page.locator("form[action$='/remove']")).to_have_count(0)
 
