@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app import gallery
 from mezoroi.app.glossary import FeatureEntry, outline_of, square
 from mezoroi.app.roles import Role
-from mezoroi.app.store import calibration, practice
+from mezoroi.app.store import calibration, features, practice
 from mezoroi.app.tables import Run, User, now
 from mezoroi.app.tables_learning import FeaturePicture, Specimen
 from mezoroi.capture.outline import outline_features
@@ -90,10 +90,10 @@ def test_outlines_are_shown_by_their_measurements(ready: App) -> None:
 def test_the_page_says_words_alone_until_a_fruit_is_chosen(ready: App) -> None:
     for role, language in ((Role.NEWCOMER, "ja"), (Role.EXPERT, "en")):
         page = ready.client(role).get("/practice/gallery", headers={"accept-language": language})
-        features = page.text.split('class="features"')[1].split("</dl>")[0]
-        assert "<image" not in features, "no place of a map stands for a feature"
+        listed = page.text.split('class="features"')[1].split("</dl>")[0]
+        assert "<image" not in listed, "no place of a map stands for a feature"
         for _, feature in GradingStandard.melon().features:
-            part = features.split(f'id="feature-{feature.key}"')[1].split("</div>")[0]
+            part = listed.split(f'id="feature-{feature.key}"')[1].split("</div>")[0]
             assert feature.word[language] in part and feature.line[language] in part
             assert ("/standard/features/" in part) == (role is Role.EXPERT)
         assert ("What Mezoroi looks at for grade D" in page.text) == (language == "en")
@@ -118,8 +118,8 @@ def test_an_expert_shows_a_feature_on_a_place_of_a_fruit(ready: App) -> None:
     middle = ((left + side / 2) / surface["width"], (top + side / 2) / surface["height"])
     assert middle == pytest.approx((1.5 / 8, 1.5 / 4), abs=0.05)
     page = ready.client(Role.NEWCOMER).get("/practice/gallery").text
-    features = page.split('class="features"')[1].split("</dl>")[0]
-    assert features.count("<image") == 1 and f'viewBox="{left} {top} {side} {side}"' in features
+    listed = page.split('class="features"')[1].split("</dl>")[0]
+    assert listed.count("<image") == 1 and f'viewBox="{left} {top} {side} {side}"' in listed
     assert choose(expert, "scar", specimen_of(ready, "D", 1), places[0]) == 303, "another"
     assert glossary(ready)["scar"].surface != surface
     assert expert.post("/standard/features/scar/remove").status_code == 303
@@ -286,6 +286,28 @@ def test_other_words_for_the_grades_keep_features_and_pictures(ready: App) -> No
     assert admin.post("/admin/standard", data={"title-0-en": "Finest"}).status_code == 303
     assert len(glossary(ready)) == 10 and glossary(ready)["scar"].crop is not None
     assert "black mould" in admin.get("/standard", headers=ENGLISH).text.lower()
+
+
+def test_measurements_are_found_in_either_database(either: App) -> None:
+    around = {"mean": [1.0], "low": [1.0], "high": [1.0]}
+    results: list[dict[str, object]] = [
+        {"outline": {"solidity": 0.5}, "silhouette": None},
+        {"outline": {"solidity": 0.75}, "silhouette": around},
+        {"outline": {"bumpiness": 0.1}, "silhouette": around},
+        {"outline": None, "silhouette": None},
+        {},
+    ]
+    with either.services.database.write() as session:
+        for number, result in enumerate(results, start=1):
+            session.add(Specimen(name=f"m{number}", result=result))
+        session.flush()
+        ids = {item.name: item.id for item in session.query(Specimen)}
+        assert features.measured(session, "solidity", filmed=False) == {
+            ids["m1"]: 0.5,
+            ids["m2"]: 0.75,
+        }
+        assert features.measured(session, "solidity", filmed=True) == {ids["m2"]: 0.75}
+        assert features.measured(session, "height", filmed=True) == {}
 
 
 def test_a_square_stays_inside_the_picture() -> None:
