@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.files import read_json, write_json, write_text
+from mezoroi.standard import GradingStandard
 
 RUN_JSON = "run.json"
 
@@ -65,7 +67,7 @@ def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:
     # Before the dataset, whose splits follow the order of the grades. As text, since that counts.
     # Runs of earlier versions did not record it.
     standard = earlier.get("standard", record["standard"])
-    if json.dumps(standard) != json.dumps(record["standard"]):
+    if _defining(standard) != _defining(record["standard"]):
         raise MezoroiError(
             f"the grading standard is another than the one {run_dir} was started with: "
             f"restore its standard.yaml and its outlines, {other}"
@@ -74,3 +76,13 @@ def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:
         raise MezoroiError(
             f"the dataset differs from the one {run_dir} was started with: use that one, {other}"
         )
+
+
+def _defining(standard: Any) -> str:
+    """A standard as text, without the features: they explain the grades and teach a grader nothing.
+
+    What is no standard stays as it is.
+    """
+    with suppress(MezoroiError):
+        standard = GradingStandard.from_dict(standard).without_features().to_dict()
+    return json.dumps(standard)

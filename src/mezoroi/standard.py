@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import yaml
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_text
+from mezoroi.standard_features import Feature, is_text_by_language, read_features
 
 View = Literal["surface", "outline"]
 VIEWS: tuple[View, ...] = ("surface", "outline")
@@ -19,11 +21,15 @@ MAX_GRADES = 20
 
 @dataclass(frozen=True)
 class GradeDescription:
-    """How one grade is called and recognised, by language (``ja``, ``en``)."""
+    """How one grade is called and recognised, by language (``ja``, ``en``).
+
+    `features` explain it, one by one; what is graded does not depend on them.
+    """
 
     title: Mapping[str, str]
     description: Mapping[str, str]
     view: View = "surface"
+    features: tuple[Feature, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ class GradingStandard:
             )
         if set(self.descriptions) != set(self.grades):
             raise MezoroiError("the standard must describe exactly its own grades")
+        keys = Counter(feature.key for _, feature in self.features)
+        if keys and max(keys.values()) > 1:
+            raise MezoroiError(
+                f"two features have the key `{keys.most_common(1)[0][0]}`: give each its own"
+            )
         if not self.surface_grades:
             raise MezoroiError("at least one grade must be judged on the surface: set its view")
 
@@ -105,7 +116,7 @@ class GradingStandard:
         if not isinstance(content.get("ordered", True), bool):
             raise MezoroiError("`ordered` must be true or false")
         title, precedence = content.get("title"), content.get("precedence")
-        if not _is_text_by_language(title or {}):
+        if not is_text_by_language(title or {}):
             raise MezoroiError("`title` of the standard must map languages to text (ja, en)")
         if precedence is not None and not isinstance(precedence, list):
             raise MezoroiError("`precedence` must be a list of the grades, strongest first")
@@ -127,14 +138,7 @@ class GradingStandard:
         return {
             "title": dict(self.title or {}),
             "ordered": self.ordered,
-            "grades": {
-                name: {
-                    "title": dict(self.descriptions[name].title),
-                    "description": dict(self.descriptions[name].description),
-                    "view": self.descriptions[name].view,
-                }
-                for name in self.grades
-            },
+            "grades": {name: _entry(self.descriptions[name]) for name in self.grades},
             "precedence": list(self.precedence),
         }
 
@@ -160,6 +164,22 @@ class GradingStandard:
         """Grades judged on the outline, in order of quality."""
         return tuple(name for name in self.grades if self.descriptions[name].view == "outline")
 
+    @property
+    def features(self) -> tuple[tuple[str, Feature], ...]:
+        """Grade and feature, in order of quality, as each grade lists them."""
+        return tuple(
+            (name, feature) for name in self.grades for feature in self.descriptions[name].features
+        )
+
+    def without_features(self) -> GradingStandard:
+        """The same standard with what defines it alone."""
+        return replace(
+            self,
+            descriptions={
+                name: replace(entry, features=()) for name, entry in self.descriptions.items()
+            },
+        )
+
     def decide(self, present: Iterable[str]) -> str:
         """The grade of a fruit that shows the features of several grades, by precedence."""
         found = set(present)
@@ -174,34 +194,41 @@ class GradingStandard:
 
     def judged_on_surface(self) -> GradingStandard:
         """The same standard with every grade judged on the surface, for photos without outlines."""
-        return GradingStandard(
-            grades=self.grades,
-            precedence=self.precedence,
+        return replace(
+            self,
             descriptions={
-                name: GradeDescription(entry.title, entry.description)
-                for name, entry in self.descriptions.items()
+                name: replace(entry, view="surface") for name, entry in self.descriptions.items()
             },
-            ordered=self.ordered,
-            title=self.title,
         )
+
+
+def _entry(description: GradeDescription) -> dict[str, Any]:
+    """A grade's plain data; nothing of features where it has none, as before there were any."""
+    content = {
+        "title": dict(description.title),
+        "description": dict(description.description),
+        "view": description.view,
+    }
+    if not description.features:
+        return content
+    return {**content, "features": [feature.to_dict() for feature in description.features]}
 
 
 def _description(name: str, entry: Any) -> GradeDescription:
     if not isinstance(entry, dict):
         raise MezoroiError(f"grade `{name}` must be a mapping with title, description and view")
-    unknown = set(entry) - {"title", "description", "view"}
+    unknown = set(entry) - {"title", "description", "view", "features"}
     if unknown:
         raise MezoroiError(f"unknown key `{sorted(unknown)[0]}` in grade `{name}`: remove it")
     view = entry.get("view", "surface")
     if view not in VIEWS:
         raise MezoroiError(f"view of grade `{name}` is `{view}`: use surface or outline")
     for key in ("title", "description"):
-        if not _is_text_by_language(entry.get(key) or {}):
+        if not is_text_by_language(entry.get(key) or {}):
             raise MezoroiError(f"`{key}` of grade `{name}` must map languages to text (ja, en)")
-    return GradeDescription(entry.get("title") or {}, entry.get("description") or {}, view)
-
-
-def _is_text_by_language(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(part, str) for pair in value.items() for part in pair
+    return GradeDescription(
+        entry.get("title") or {},
+        entry.get("description") or {},
+        view,
+        read_features(name, entry.get("features") or []),
     )

@@ -58,7 +58,7 @@ def test_pairs_on_the_border_to_a_grade_of_the_outline_show_both_outlines(ready:
     assert shown == {True: {2}, False: {0}}
 
 
-def test_the_gallery_shows_the_feature_of_every_grade(ready: App) -> None:
+def test_the_gallery_shows_what_mezoroi_looks_at(ready: App) -> None:
     with ready.services.database.write() as session:
         for item in session.query(Specimen).filter_by(grade="A"):
             pictures = item.result["pictures"]
@@ -76,12 +76,10 @@ def test_the_gallery_shows_the_feature_of_every_grade(ready: App) -> None:
     left, top, side, _ = first.crop
     assert (left, top) == (first.fruits[0].surface["width"] - side, 0)
     assert {part.grade for part in view.parts if part.crop is None} == {"C"}, "C is an outline's"
-    shapes = {fruit.shape["height_width"]: fruit for fruit in view.parts[2].fruits if fruit.shape}
-    assert view.parts[2].feature == shapes[max(shapes, key=lambda ratio: abs(np.log(ratio)))]
     page = ready.client(Role.NEWCOMER).get("/practice/gallery", headers={"accept-language": "ja"})
-    features = page.text.split('class="features"')[1].split("</dl>")[0]
-    assert "目印" in page.text and f'viewBox="{left} {top} {side} {side}"' in features
-    assert features.count("<image ") == 3 and features.count('class="mean"') == 1
+    looked_at = page.text.split('class="looked-at"')[1].split("</section>")[0]
+    assert f'viewBox="{left} {top} {side} {side}"' in looked_at
+    assert looked_at.count("<image ") == 3 and "Mezoroiが見ているところ" in looked_at
 
 
 def test_disputed_and_waiting_fruits_are_no_examples(ready: App, melons: Path) -> None:

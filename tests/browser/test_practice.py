@@ -75,6 +75,47 @@ def short(server: Server) -> Server:
 
 
 @pytest.mark.parametrize(
+    ("size", "language", "key"),
+    [(PORTRAIT, "ja", "scar"), (LANDSCAPE, "en", "stain")],
+    ids=["portrait-ja", "landscape-en"],
+)
+def test_an_expert_chooses_the_picture_of_a_feature(
+    visit: Visits, short: Server, size: tuple[int, int], language: str, key: str
+) -> None:
+    name = f"chooser-{language}"
+    add_user(short, name, Role.EXPERT)
+    tablet = visit(size, language, name)
+    wait_until_prepared(tablet)
+    page = tablet.page
+    tablet.go("/practice/gallery")
+    entry = page.locator(f"#feature-{key}")
+    expect(entry.locator("svg")).to_have_count(0)
+    tablet.look("features")
+    entry.locator("a").tap()
+    page.wait_for_url(f"**/standard/features/{key}")
+    tablet.look("choice")
+    page.locator(".choice-grid a").first.tap()
+    expect(page.locator(".cells button")).to_have_count(32)
+    for cell in (page.locator(".cells button").first, page.locator(".cells button").last):
+        box = cell.bounding_box()
+        assert box is not None and min(box["width"], box["height"]) >= 48
+    last, bar = (
+        page.locator(".cells button").last.bounding_box(),
+        page.locator(".bar").bounding_box(),
+    )
+    assert last is not None and bar is not None and last["y"] + last["height"] <= bar["y"]
+    tablet.look("place")
+    page.locator(".cells button").nth(10).tap()
+    page.wait_for_url(f"**/practice/gallery#feature-{key}")
+    expect(entry.locator("svg image")).to_be_in_viewport()
+    tablet.look("chosen")
+    entry.locator("a").tap()
+    page.wait_for_url(f"**/standard/features/{key}")
+    page.locator("form[action$='/remove'] button").tap()
+    expect(page.locator("form[action$='/remove']")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
     ("size", "language"), [(PORTRAIT, "ja"), (LANDSCAPE, "en")], ids=["portrait-ja", "landscape-en"]
 )
 def test_a_round_with_right_and_wrong_answers(

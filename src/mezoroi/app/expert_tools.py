@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import house, references, runs
+from mezoroi.app.store import features, house, references, runs
 from mezoroi.app.tables import GradingRow, User, Verdict
 from mezoroi.app.tables_house import ReferenceFruit, StandardExample
+from mezoroi.standard import GradingStandard
+from mezoroi.standard_features import Feature
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class ExpertTools:
     own_mask : whether the user painted a mask
     reference : the active run's reference that it is, or None
     example : the example of the standard that it is, or None
+    specimen_id : the fruit where practice shows it, or None before it is prepared
+    features : those of the standard in use, whose picture it can become
     is_admin : whether the user may change the standard's examples
     is_old : whether another run than the active one graded it
     """
@@ -30,6 +35,8 @@ class ExpertTools:
     own_mask: bool
     reference: ReferenceFruit | None
     example: StandardExample | None
+    specimen_id: int | None
+    features: Sequence[tuple[str, Feature]]
     is_admin: bool
     is_old: bool
 
@@ -47,6 +54,8 @@ def expert_tools(
         own_mask=own is not None and bool(own.mask),
         reference=references.reference_of(session, run.id, grading.fruit_id),
         example=next((each for each in examples if each.fruit_id == grading.fruit_id), None),
+        specimen_id=features.specimen_of(session, grading.fruit_id),
+        features=GradingStandard.from_dict(run.standard.content).features,
         is_admin=Role(user.role).covers(Role.ADMIN),
         is_old=grading.run_id != run.id,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app import hiding, teaching
 from mezoroi.app.blobs import Blobs
+from mezoroi.app.glossary import SIDE, FeatureEntry, Square, entries
 from mezoroi.app.store import specimens
 from mezoroi.app.tables_learning import Specimen
 from mezoroi.app.views_learning import FruitView, LikeView, alike, fruit_view
 
 TYPICAL = 4
 PAIRS_SHOWN = 2
-_CROP = 0.45  # side of a feature's picture, as a share of the shorter side
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,8 @@ class GradePart:
 
     Attributes
     ----------
-    feature : the fruit on which the grade's feature is shown: the first, or where the outline
-        decides the one furthest from a circle; None where there is no fruit
-    crop : left, top, width and height of its part that is most like the grade; None where the
-        outline decides
+    crop : left, top, width and height of the part of the first fruit that Mezoroi takes most for
+        the grade; None where the outline decides, or there is no fruit
     """
 
     grade: str
@@ -37,8 +34,7 @@ class GradePart:
     description: str
     on_outline: bool
     fruits: Sequence[FruitView]
-    feature: FruitView | None
-    crop: tuple[int, int, int, int] | None
+    crop: Square | None
 
 
 @dataclass(frozen=True)
@@ -59,10 +55,16 @@ class BorderPair:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The gallery; without fruits until some are prepared."""
+    """The gallery; without fruits until some are prepared.
+
+    Attributes
+    ----------
+    features : the glossary; empty where the standard has no features
+    """
 
     grades: Sequence[str]
     parts: Sequence[GradePart]
+    features: Sequence[FeatureEntry]
     pairs: Sequence[BorderPair]
 
 
@@ -96,7 +98,6 @@ def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
                 standard.descriptions[grade].description.get(language, ""),
                 on_outline,
                 views,
-                max(views, key=_distance_from_circle if on_outline else lambda _: 0, default=None),
                 _crop(found[int(typical[grade][0].id)], grade, blobs) if typical[grade] else None,
             )
         )
@@ -108,14 +109,11 @@ def gallery(session: Session, language: str, blobs: Blobs) -> Gallery:
             shown = fruit_view(found[int(fruit.id)], turns)
             on_outline = any(grade in standard.outline_grades for grade in grades)
             pairs.append(BorderPair(*grades, shown, near[0], on_outline))
-    return Gallery(standard.grades, parts, pairs)
+    features = entries(session, standard, fruits, language, turns)
+    return Gallery(standard.grades, parts, features, pairs)
 
 
-def _distance_from_circle(fruit: FruitView) -> float:
-    return abs(math.log((fruit.shape or {}).get("height_width", 1.0)))
-
-
-def _crop(specimen: Specimen, grade: str, blobs: Blobs) -> tuple[int, int, int, int] | None:
+def _crop(specimen: Specimen, grade: str, blobs: Blobs) -> Square | None:
     """The square of a fruit's picture where the map of a grade is strongest on the whole."""
     import cv2
     import numpy as np
@@ -126,7 +124,7 @@ def _crop(specimen: Specimen, grade: str, blobs: Blobs) -> tuple[int, int, int, 
         return None
     surface = specimen.result["pictures"]["surface"]
     width, height = surface["width"], surface["height"]
-    side = max(1, round(_CROP * min(width, height)))
+    side = max(1, round(SIDE * min(width, height)))
     with Image.open(io.BytesIO(blobs.picture(name).read_bytes())) as image:
         values = np.asarray(image.convert("L").resize((width, height)), np.float32)
     mean = cv2.blur(values, (side, side), borderType=cv2.BORDER_CONSTANT)

@@ -51,6 +51,10 @@ PROBLEMS = {
         "Somebody has graded a fruit of this session. Please reveal it to end it."
     ),
     "grade first": N_("You are asked for the grade of this fruit first. Please give it there."),
+    "not to be shown": N_(
+        "This fruit may not be shown here: the experts must agree on its grade, that grade must "
+        "allow for it, and nobody may be asked for it in a test or a session."
+    ),
     "too late": N_("The session has been revealed; this grade came too late."),
     "not leader": N_("The session is led by somebody else. Please ask them to reveal it."),
 }

@@ -198,3 +198,24 @@ class CalibrationGrade(Base):
     key: Mapped[str | None] = mapped_column(String(64))
     fruit: Mapped[CalibrationFruit] = relationship(lazy="joined")
     user: Mapped[User] = relationship(lazy="joined")
+
+
+class FeaturePicture(Base):
+    """The fruit on which newcomers are shown a feature of the standard, as an expert chose it.
+
+    Attributes
+    ----------
+    feature : its key, which stays the same under a new version of the standard
+    place : the middle of what shows it on the surface, ``x`` and ``y`` as shares of the picture's
+        width and height, and ``side`` of a square as a share of the shorter one; empty for a
+        feature that is seen on the outline
+    """
+
+    __tablename__ = "feature_pictures"
+
+    feature: Mapped[str] = mapped_column(String(48), primary_key=True)
+    specimen_id: Mapped[int] = mapped_column(ForeignKey("specimens.id"))
+    place: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    chosen_by_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    chosen_at: Mapped[datetime] = mapped_column(default=now)
+    specimen: Mapped[Specimen] = relationship(lazy="joined")

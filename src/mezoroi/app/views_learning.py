@@ -172,7 +172,7 @@ def look_at(
 def _silhouette(result: Mapping[str, Any]) -> Mapping[str, str] | None:
     """Paths of the filmed silhouette; of measurements alone an ellipse as high and wide."""
     if result["silhouette"] is not None:
-        return {name: _path(result["silhouette"][name]) for name in ("mean", "high")}
+        return {name: outline_path(result["silhouette"][name]) for name in ("mean", "high")}
     return _ellipse(result["outline"])
 
 
@@ -180,15 +180,21 @@ def _ellipse(outline: Mapping[str, float] | None) -> Mapping[str, str] | None:
     height_width = (outline or {}).get("height_width")
     if height_width is None:
         return None
+    return {"mean": outline_path(ellipse_radii(height_width))}
+
+
+def ellipse_radii(height_width: float) -> list[float]:
+    """Radii at even angles of an ellipse of these proportions, as large as a circle of radius 1."""
     high, wide = math.sqrt(height_width), 1 / math.sqrt(height_width)
     radii = []
     for step in range(_STEPS):
         angle = 2 * math.pi * step / _STEPS
         radii.append(high * wide / math.hypot(high * math.cos(angle), wide * math.sin(angle)))
-    return {"mean": _path(radii)}
+    return radii
 
 
-def _path(radii: Sequence[float]) -> str:
+def outline_path(radii: Sequence[float]) -> str:
+    """A closed SVG path through radii at even angles, counterclockwise from the right."""
     step = 2 * math.pi / len(radii)
     points = (
         f"{radius * math.cos(place * step):.3f} {-radius * math.sin(place * step):.3f}"

@@ -153,7 +153,7 @@ def last_layer(grader: Grader, items: Marked) -> Tensor:
     """(N, K, h, w) what the embedding pools."""
     parts = []
     with torch.no_grad():
-        for images in items.images.split(16):
+        for images in torch.split(items.images, 16):
             prepared = grader.network.prepare(images.to(grader.device))
             parts.append(grader.network(prepared).feature_map.float().cpu())
     return torch.cat(parts)
@@ -194,7 +194,7 @@ def reasons(grader: Grader, items: Marked, references: Tensor) -> dict[str, Plan
 
 def _dist_cam(layer: Tensor, references: Tensor) -> Tensor:
     """(N, h, w) Dist-CAM of each (K, h, w) with a reference (K,) of its own."""
-    pairs = zip(layer.split(1), references.split(1), strict=True)
+    pairs = zip(torch.split(layer, 1), torch.split(references, 1), strict=True)
     return torch.cat(
         [
             weighted_map(one, distance_weights(one.mean(dim=(2, 3)), reference))[:, 0]

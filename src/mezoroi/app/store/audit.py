@@ -20,6 +20,7 @@ ACTIONS: Mapping[str, str] = {
     "consensus": N_("Consensus recorded"),
     "consensus to references": N_("Consensus fruits made references"),
     "example set": N_("Example fruit of a grade chosen"),
+    "feature shown": N_("Picture of a feature chosen"),
     "fruit corrected": N_("Details of a fruit corrected"),
     "grader switched": N_("Grader put to use"),
     "grader trained": N_("Grader trained"),
