@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.practice_settings import TESTS, read_settings
 from mezoroi.app.roles import Role
-from mezoroi.app.store import opinions, practice, users
+from mezoroi.app.store import opinions, practice, specimens, users
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import Question, TestFruit
 from mezoroi.app.teaching import active_standard
@@ -200,9 +200,19 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
 
 
 def _still_agreed(session: Session, answers: Sequence[Question]) -> list[Question]:
-    """Answers to fruits on whose grade the experts still agree: another was no fair question."""
+    """Answers to fruits on whose grade the experts still agree: another was no fair question.
+
+    Those of practice to fruits of an open session wait until it is over: a sum that grows by one
+    would tell whether the last was right.
+    """
     agreed = opinions.agreed_grades(session, {item.specimen_id for item in answers})
-    return [item for item in answers if agreed.get(item.specimen_id) == item.truth]
+    waiting = specimens.in_open_sessions(session)
+    return [
+        item
+        for item in answers
+        if agreed.get(item.specimen_id) == item.truth
+        and (item.specimen_id not in waiting or item.round.phase != practice.PRACTICE)
+    ]
 
 
 def _places(session: Session, test: str) -> list[TestFruit]:
