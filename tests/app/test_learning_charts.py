@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from mezoroi.app.learning_charts import curve_svg
+from mezoroi.app.learning_charts import control_svg, curve_svg
+from mezoroi.calibrating.drift import control_chart
 from mezoroi.metrics.intervals import Interval
 from mezoroi.practice.progress import CurvePoint
 
@@ -22,3 +23,11 @@ def test_labels_of_blocks_do_not_run_into_each_other(blocks: int) -> None:
     places = [float(x) for x, _ in labels]
     for left, right, (_, text) in zip(places, places[1:], labels, strict=False):
         assert right - left >= 9 * len(text), "a digit is 8 units wide at most"
+
+
+def test_a_control_chart_says_from_when_to_when() -> None:
+    svg = str(control_svg(control_chart([0.0] * 25), "change", ("1 Jan 2026", "9 Feb 2026")))
+    assert re.findall(r'y="228.0" text-anchor="(start|end)">([^<]+)<', svg) == [
+        ("start", "1 Jan 2026"),
+        ("end", "9 Feb 2026"),
+    ]

@@ -85,14 +85,20 @@ def _propose(session: Session, known: Sequence[Known], way: str, count: int) -> 
 
 
 def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -> list[int]:
-    """Fruits of earlier sessions that the graders hardly remember."""
+    """Fruits of earlier sessions that the graders hardly remember.
+
+    First those on which nobody was told another grade than the own: who learned from that would
+    seem inconsistent, and is not compared.
+    """
     from mezoroi.calibrating.drift import hidden_repeats
 
     history = history_of(session)
     rng = np.random.default_rng([len(history), *ids])
     names = {known[number].name for number in ids}
     by_name = {item.name: item.id for item in known.values()}
+    corrected = {item.specimen for item in history if item.told not in (None, item.grade)}
     old = hidden_repeats(history, now(), len(history), rng)
+    old.sort(key=lambda name: name in corrected)
     fit = [by_name[name] for name in old if name in by_name and name not in names]
     return fit[: read_settings(session).repeats]
 

@@ -30,7 +30,7 @@ from mezoroi.grader import Grader
 log = logging.getLogger("mezoroi.app.preparing")
 AT_ONCE = 4
 ALIKE = 24
-"""Similar reference fruits kept per grade: four tests of five hide up to twenty, and two are shown."""
+"""Similar reference fruits kept per grade: tests of the usual length hide up to twenty of them."""
 
 
 def prepare_some(
