@@ -129,18 +129,24 @@ def settle(
     user: Expert,
     here: Here,
     grade: Annotated[str, Form(max_length=64)] = "",
+    settled: Annotated[str, Form(max_length=64)] = "",
     note: Note = "",
     noted: Note = "",
 ) -> Response:
-    """Keep what the graders agreed on, with a note; without a grade it is taken back."""
+    """Keep what the graders agreed on, with a note; without a grade it is taken back.
+
+    Parameters
+    ----------
+    settled, noted : consensus and note as the page showed them
+    """
     with here.database.write() as session:
         found = _revealed(session, session_id)
         fruit = fruit_or_404(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade and grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
+        consensus.settle(session, fruit, user.id, grade or None, settled or None)
         consensus.keep_note(fruit, note.strip(), noted)
-        consensus.settle(session, fruit, user.id, grade or None)
         audit.record(session, user, "consensus", str(fruit_id), grade=grade)
     here.supervisor.wake()
     return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
