@@ -217,7 +217,10 @@ def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
             client.post(fruit, data={"grade": "A"})
     clients[0].post(f"{address}/reveal")
     page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
-    assert "100 %" in page and page.count('κ <span class="few">not enough data</span>') == 2
+    assert (
+        page.count("<td>2 / 2<br>") == 2
+        and page.count('κ <span class="few">not enough data</span>') == 2
+    )
 
 
 def test_a_session_shows_the_same_after_its_grades_have_gone(prepared: App) -> None:

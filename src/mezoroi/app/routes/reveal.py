@@ -68,6 +68,7 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
             return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
         state = sessions.settled(session, found)
+        standing = sessions.standing(session, list(fruits.values()))
         awaited = specimens.awaited_from(session, user.id)
     outcome = _outcome(here, found)
     told = [item for item in outcome["fruits"] if fruits[item["id"]].specimen_id not in awaited]
@@ -79,6 +80,9 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
         outcome={**outcome, "fruits": told},
         withheld=len(outcome["fruits"]) - len(told),
         fruits=fruits,
+        standing=standing,
+        common=sessions.in_common(outcome),
+        few=sessions.FEW_IN_COMMON,
         grades=standard.grades,
         ordered=standard.ordered,
         state=state,
@@ -97,6 +101,7 @@ def fruit_page(
         turns = teaching.pictures_turn(session)
         hidden = hiding.hidden_names(session)
         awaited = specimens.awaited_from(session, user.id)
+        standing = sessions.standing(session, [fruit])[str(fruit.id)]
     if fruit.specimen_id in awaited:  # an open session asks for its grade
         return RedirectResponse("/calibration", 303)
     told = _outcome(here, found)["fruits"]
@@ -111,6 +116,7 @@ def fruit_page(
         found=found,
         fruit=fruit,
         said=said,
+        standing=standing,
         place=place + 1,
         count=len(order),
         following=order[place + 1] if place + 1 < len(order) else None,
