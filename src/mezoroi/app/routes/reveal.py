@@ -17,6 +17,7 @@ from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, calibration, consensus, specimens
+from mezoroi.app.tables import User
 from mezoroi.app.tables_learning import CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
@@ -70,6 +71,9 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
         state = sessions.settled(session, found)
         standing = sessions.standing(session, list(fruits.values()))
         awaited = specimens.awaited_from(session, user.id)
+        is_new = calibration.is_reveal_new(session, session_id, user.id)
+    if is_new:
+        _note_seen(here, session_id, user)
     outcome = _outcome(here, found)
     told = [item for item in outcome["fruits"] if fruits[item["id"]].specimen_id not in awaited]
     standard = GradingStandard.from_dict(found.standard.content)
@@ -102,8 +106,11 @@ def fruit_page(
         hidden = hiding.hidden_names(session)
         awaited = specimens.awaited_from(session, user.id)
         standing = sessions.standing(session, [fruit])[str(fruit.id)]
+        is_new = calibration.is_reveal_new(session, session_id, user.id)
     if fruit.specimen_id in awaited:  # an open session asks for its grade
         return RedirectResponse("/calibration", 303)
+    if is_new:
+        _note_seen(here, session_id, user)
     told = _outcome(here, found)["fruits"]
     order = [item["id"] for item in told]
     place = order.index(str(fruit_id))
@@ -192,6 +199,11 @@ def _revealed(session: Session, session_id: int) -> CalibrationSession:
     if found.revealed_at is None:
         raise HTTPException(404)
     return found
+
+
+def _note_seen(here: Services, session_id: int, user: User) -> None:
+    with here.database.write() as session:
+        calibration.note_seen(session, session_id, user.id)
 
 
 def _outcome(here: Services, found: CalibrationSession) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -21,6 +21,9 @@ from mezoroi.app.tables_learning import (
     CalibrationSession,
     Specimen,
 )
+
+STILL_SENT = timedelta(minutes=1)
+"""How long after the reveal was seen a grade is taken that a tablet may have kept until then."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,18 @@ def has_joined(session: Session, session_id: int, user_id: int) -> bool:
     return session.get(CalibrationGrader, (session_id, user_id)) is not None
 
 
+def is_reveal_new(session: Session, session_id: int, user_id: int) -> bool:
+    """Whether somebody who takes part has not seen the reveal."""
+    found = session.get(CalibrationGrader, (session_id, user_id))
+    return found is not None and found.seen_at is None
+
+
+def note_seen(session: Session, session_id: int, user_id: int) -> None:
+    """Somebody who takes part sees the reveal: what is graded from now on is not blind."""
+    found = session.get_one(CalibrationGrader, (session_id, user_id))
+    found.seen_at = found.seen_at or now()
+
+
 def progress(session: Session, session_id: int) -> Progress:
     """How many graders take part, and how many have graded every fruit."""
     joined = select(func.count()).where(CalibrationGrader.session_id == session_id)
@@ -138,7 +153,8 @@ def give_grade(
     ------
     Refusal
         If the session had been revealed before: the grade would not be blind. One that was given
-        before, and waited on a tablet for the connection, is taken.
+        before, and waited on a tablet for the connection, is taken; but from nobody who joined
+        after the reveal, nor later than `STILL_SENT` from when the grader saw it.
     """
     _lock(session, found)
     query = select(CalibrationGrade).where(
@@ -146,12 +162,14 @@ def give_grade(
     )
     if session.scalar(query) is not None:
         return False
-    at = max(given_at(waited), found.opened_at)
+    join(session, found.id, user_id)
+    grader = session.get_one(CalibrationGrader, (found.id, user_id))
+    at = max(given_at(waited), grader.joined_at)
     if found.revealed_at is not None:
-        if at >= found.revealed_at:
+        has_seen = grader.seen_at is not None and now() - grader.seen_at >= STILL_SENT
+        if at >= found.revealed_at or has_seen:
             raise Refusal("too late")
         found.outcome = {}  # is put together anew, with this grade
-    join(session, found.id, user_id)
     session.refresh(fruit, ["given"])
     fruit.given = {**fruit.given, str(user_id): [grade, at.isoformat()]}
     session.add(
