@@ -61,7 +61,8 @@ def history_of(
     for name, grade, at, truth, is_repeat in practice.practised(session, user_id):
         found.append((name, grade, at, truth, is_repeat and agrees, False))
     latest: dict[str, datetime] = {}
-    place, kept = {}, []
+    place: dict[str, int] = {}
+    kept: list[PastGrade] = []
     for name, grade, at, told, is_taken, is_first in sorted(found, key=lambda row: row[2]):
         is_apart = name not in latest or at - latest[name] >= APART
         if is_taken and is_apart and (is_first or name in place):
