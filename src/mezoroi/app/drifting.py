@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app.store import calibration, practice, runs, specimens
+from mezoroi.app.store import past_grades, practice, runs, specimens
 from mezoroi.app.tables import now
 from mezoroi.app.teaching import active_standard
 from mezoroi.standard import GradingStandard
@@ -53,7 +53,7 @@ def history_of(
     """
     from mezoroi.calibrating.drift import PastGrade
 
-    blind = calibration.past_grades(session, user_id, shown=shown)
+    blind = past_grades.past_grades(session, user_id, shown=shown)
     if user_id is None:
         return [PastGrade(*row) for row in sorted(blind, key=lambda row: row[2])]
     agrees = practice.consent_of(session, user_id)
@@ -93,7 +93,7 @@ def watch(session: Session) -> list[Watched]:
 
     standard = active_standard(session)
     found = []
-    for user in calibration.graders(session):
+    for user in past_grades.graders(session):
         past = history_of(session, user.id, shown=True)
         repeats = repeats_in([item for item in past if item.grade in standard.grades])
         found.append(_watched(user.full_name or user.name, repeats, standard))
@@ -128,6 +128,6 @@ def _beside_experts(session: Session, grades: tuple[str, ...]) -> list[Repeat]:
             agreed[item.id] = (item.name, grade)
     return [
         Repeat(agreed[specimen_id][0], agreed[specimen_id][1], grade, at)
-        for specimen_id, grade, at in calibration.model_grades(session)
+        for specimen_id, grade, at in past_grades.model_grades(session)
         if specimen_id in agreed and grade in grades
     ]
