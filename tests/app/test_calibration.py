@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from mezoroi.app.roles import Role
 from mezoroi.app.routes import calibration as calibration_pages
 from mezoroi.app.store import calibration, jobs, specimens
-from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
+from mezoroi.app.tables import now
+from mezoroi.app.tables_learning import CalibrationGrade, CalibrationGrader, CalibrationSession
 from tests.app.conftest import App
 from tests.app.learning import prepare, send_fruits
 from tests.app.sessions import fruits_on, grade_weeks_ago, open_session, second_expert
@@ -185,6 +186,36 @@ def test_a_grade_given_before_the_reveal_counts_when_it_arrives_after(prepared: 
     assert session_row is not None
     for told in session_row.outcome["fruits"]:
         assert told["labels"] == {"expert": "A", "second": "B"}, "put together anew"
+
+
+def test_no_wait_takes_a_grade_to_before_the_reveal_of_who_joined_later_or_saw_it(
+    prepared: App,
+) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first, count="2")
+    one, other = fruits_on(first, address)
+    first.post(one, data={"grade": "A"})
+    first.post(f"{address}/reveal", data={"sure": "true"})
+    with prepared.services.database.write() as session:
+        for found in session.query(CalibrationSession):
+            found.opened_at -= timedelta(minutes=5)
+        for grader in session.query(CalibrationGrader):
+            grader.joined_at -= timedelta(minutes=5)
+    long = {"grade": "B", "waited": "600"}
+    assert second.post(one, data=long).status_code == 422, "asked for nothing before the reveal"
+    assert first.get(f"{address}/reveal").status_code == 200
+    with prepared.services.database.write() as session:
+        (grader,) = session.query(CalibrationGrader)
+        assert grader.seen_at is not None
+        grader.seen_at -= timedelta(minutes=2)
+        before = grader.seen_at
+    assert first.get(f"{address}/reveal").status_code == 200
+    assert first.post(other, data=long).status_code == 422, "saw the reveal"
+    with prepared.services.database.write() as session:
+        (grader,) = session.query(CalibrationGrader)
+        assert grader.seen_at == before, "the first time counts"
+        grader.seen_at = now()
+    assert first.post(other, data=long).status_code == 303, "the page has just sent what it kept"
 
 
 def test_what_a_session_shows_is_not_kept_when_a_grade_came_meanwhile(prepared: App) -> None:

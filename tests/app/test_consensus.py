@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+from fastapi.testclient import TestClient
+
 from mezoroi.app import drifting, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import (
@@ -56,6 +58,34 @@ def test_a_note_is_kept_without_deciding_anything(prepared: App) -> None:
     assert "浅い傷" not in first.get(fruit).text
 
 
+def test_a_page_from_before_does_not_overwrite_what_another_settled(prepared: App) -> None:
+    first, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(first, count="1")
+    (fruit,) = fruits_on(first, address)
+    first.post(fruit, data={"grade": "A"})
+    first.post(f"{address}/reveal")
+
+    def shown(client: TestClient) -> str:
+        (settled,) = re.findall(r'name="settled" value="([^"]*)"', client.get(fruit).text)
+        return str(settled)
+
+    both = shown(first), shown(second)
+    assert both == ("", "")
+    settled = {"grade": "B", "settled": both[0]}
+    assert first.post(f"{fruit}/consensus", data=settled).status_code == 303
+    stale = {"grade": "C", "settled": both[1], "note": "遅れた意見"}
+    refused = second.post(f"{fruit}/consensus", data=stale, headers=ENGLISH)
+    assert refused.status_code == 422 and "has changed what was settled" in refused.text
+    assert shown(second) == "B" and "遅れた意見" not in second.get(fruit).text
+    taken_back = {"grade": "", "settled": both[1]}
+    assert second.post(f"{fruit}/consensus", data=taken_back).status_code == 422
+    again = {"grade": "B", "settled": both[1]}
+    assert second.post(f"{fruit}/consensus", data=again).status_code == 303, "they agree"
+    anew = {"grade": "C", "settled": shown(second)}
+    assert second.post(f"{fruit}/consensus", data=anew).status_code == 303
+    assert shown(first) == "C"
+
+
 def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> None:
     client = own_run_app.client(Role.EXPERT)
     send_fruits(own_run_app, client, sorted(melons.glob("captures/*/surface.png"))[:1])
@@ -91,12 +121,12 @@ def test_consensus_fruits_become_references(own_run_app: App, melons: Path) -> N
     client.post(f"{fruit}/consensus", data={"grade": "B"})
     work(own_run_app.services)
     assert grades_of_reference(own_run_app) == ["B"], "nothing changed"
-    client.post(f"{fruit}/consensus", data={"grade": ""})
+    client.post(f"{fruit}/consensus", data={"grade": "", "settled": "B"})
     work(own_run_app.services)
     assert grades_of_reference(own_run_app) == []
     client.post(f"{fruit}/consensus", data={"grade": "C"})
     client.post(f"{address}/references")
-    client.post(f"{fruit}/consensus", data={"grade": "D"})
+    client.post(f"{fruit}/consensus", data={"grade": "D", "settled": "C"})
     work(own_run_app.services)
     assert grades_of_reference(own_run_app) == [], "changed before the worker came to it"
     client.post(f"{address}/references")
@@ -141,18 +171,18 @@ def test_the_newest_sessions_consensus_counts_and_takes_other_references_away(
 
     first, second = places
     assert state() == ("B", [jobs.ADD_REFERENCE, jobs.REMOVE_REFERENCE]), "that of A goes"
-    client.post(f"{first[1]}/consensus", data={"grade": "D"})
+    client.post(f"{first[1]}/consensus", data={"grade": "D", "settled": "A"})
     assert state()[0] == "B", "a late edit of the earlier session"
     assert f'action="{first[0]}/references"' not in client.get(f"{first[0]}/reveal").text
     assert f'action="{second[0]}/references"' in client.get(f"{second[0]}/reveal").text
-    client.post(f"{second[1]}/consensus", data={"grade": ""})
+    client.post(f"{second[1]}/consensus", data={"grade": "", "settled": "B"})
     assert state()[0] == "D", "what was settled before stands"
     with prepared.services.database.write() as session:  # as the page of references does
         references.add_reference(session, 1, f"fruit-{sent}", "C", None, sent)
     before = state()[1]
-    client.post(f"{first[1]}/consensus", data={"grade": "C"})
+    client.post(f"{first[1]}/consensus", data={"grade": "C", "settled": "D"})
     assert state()[1] == before
-    client.post(f"{first[1]}/consensus", data={"grade": "B"})
+    client.post(f"{first[1]}/consensus", data={"grade": "B", "settled": "C"})
     assert state()[1] == [*before, jobs.REMOVE_REFERENCE]
 
 
@@ -187,7 +217,10 @@ def test_two_who_gave_one_grade_alone_are_not_compared(prepared: App) -> None:
             client.post(fruit, data={"grade": "A"})
     clients[0].post(f"{address}/reveal")
     page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
-    assert "100 %" in page and page.count('κ <span class="few">not enough data</span>') == 2
+    assert (
+        page.count("<td>2 / 2<br>") == 2
+        and page.count('κ <span class="few">not enough data</span>') == 2
+    )
 
 
 def test_a_session_shows_the_same_after_its_grades_have_gone(prepared: App) -> None:

@@ -97,12 +97,12 @@ def test_what_is_no_longer_agreed_counts_neither_in_progress_nor_for_the_certifi
         assert user is not None
         before = progressing.progress_of(session, user.id)
         place = practice.list_tests(session)["post-test"][0]
-    assert before.tests["post-test"].value == 1 and before.confusion.sum() == 8
+    assert before.tests["post-test"].value == 1 and before.confusion.sum() == 4
     with ready.services.database.write() as session:
         session.get_one(Specimen, place.specimen_id).consensus = "DCBA"["ABCD".index(place.grade)]
     with ready.services.database.read() as session:
         view = progressing.progress_of(session, user.id)
-    assert view.confusion.sum() == 7 and view.rule.fruits == 3
+    assert view.confusion.sum() == 3 and view.rule.fruits == 3
     assert view.shortfalls == [], "the others are enough"
 
 

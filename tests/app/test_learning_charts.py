@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from mezoroi.app.learning_charts import curve_svg, seconds_svg
+from mezoroi.app.learning_charts import control_svg, curve_svg, seconds_svg
+from mezoroi.calibrating.drift import control_chart
 from mezoroi.metrics.intervals import Interval
 from mezoroi.practice.progress import CurvePoint
 
@@ -33,3 +34,11 @@ def test_seconds_of_later_blocks_are_drawn_below_the_curve() -> None:
     dots = [float(y) for y in re.findall(r'<circle class="dot" cx="[^"]+" cy="([^"]+)"', svg)]
     assert dots == sorted(dots) and len(set(dots)) == 3, "faster is lower"
     assert ">8<" in svg and ">4<" in svg and ">0<" in svg and ">1-20<" in svg
+
+
+def test_a_control_chart_says_from_when_to_when() -> None:
+    svg = str(control_svg(control_chart([0.0] * 25), "change", ("1 Jan 2026", "9 Feb 2026")))
+    assert re.findall(r'y="228.0" text-anchor="(start|end)">([^<]+)<', svg) == [
+        ("start", "1 Jan 2026"),
+        ("end", "9 Feb 2026"),
+    ]

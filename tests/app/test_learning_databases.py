@@ -11,8 +11,9 @@ import pytest
 from mezoroi.app import practice_settings, practising
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, practice, users
+from mezoroi.app.tables_learning import Question
 from tests.app.conftest import App
-from tests.app.learning import play, prepare
+from tests.app.learning import begin, play, prepare, questions_on, wrong
 from tests.app.sessions import fruits_on, open_session, second_expert
 
 
@@ -83,3 +84,31 @@ def test_a_round_that_is_begun_twice_at_once_is_one_with_one_question(either: Ap
     with database.read() as session:
         (found,) = practice.list_rounds(session, user.id)
         assert len(practice.questions_of(session, found.id)) == 1
+
+
+def test_a_question_that_makes_way_while_it_is_answered_is_one_or_the_other(either: App) -> None:
+    client = either.client(Role.NEWCOMER)
+    address = begin(client)
+    (asked,) = questions_on(client, address)
+    with either.services.database.write() as session:
+        found = session.get_one(Question, int(asked.rsplit("/", 1)[1]))
+        found.specimen.consensus = wrong(found.truth)
+    start = threading.Barrier(6)
+    statuses: list[tuple[str, int]] = []
+
+    def send(kind: str) -> None:
+        own = either.client(Role.NEWCOMER)
+        start.wait()
+        reply = own.get(address) if kind == "page" else own.post(asked, data={"grade": "A"})
+        statuses.append((kind, reply.status_code))
+
+    threads = [threading.Thread(target=send, args=(kind,)) for kind in ("page", "answer") * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {code for kind, code in statuses if kind == "page"} == {200}
+    (taken,) = {code for kind, code in statuses if kind == "answer"}
+    with either.services.database.read() as session:
+        left = sorted((item.number, item.given) for item in session.query(Question))
+    assert (taken, left) in [(404, [(1, None)]), (303, [(1, "A"), (2, None)])]

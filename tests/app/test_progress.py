@@ -46,6 +46,39 @@ def test_progress_counts_what_was_answered(ready: App) -> None:
     assert view.streak == 1 and view.shortfalls is None
 
 
+def test_figures_are_of_the_latest_test_and_of_practice_only_without_one(ready: App) -> None:
+    from mezoroi.app.progressing import progress_of
+
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+
+    def seen() -> tuple[str, int, int]:
+        with ready.services.database.read() as session:
+            user = users.find_user(session, "newcomer")
+            assert user is not None
+            view = progress_of(session, user.id)
+        page = client.get("/practice/progress", headers=ENGLISH).text
+        said = "in practice, which steers" if view.measured == "practice" else "Post-test."
+        assert re.findall(r"Of (\d+) answers", page) == [str(view.confusion.sum())] * 2
+        assert page.count(said) == 2
+        assert (
+            sum(map(int, re.findall(r'<td class="[a-z]*">(\d+)</td>', page)))
+            == view.confusion.sum()
+        )
+        return view.measured, int(view.confusion.sum()), int(view.confusion.trace())
+
+    play(ready, client, right=False)
+    assert seen() == ("practice", 4, 0)
+    asked = questions_on(client, begin(client, "post-test"))
+    for question in asked[:-1]:
+        answer(client, question, truth_of(ready, question), certainty="sure")
+    assert seen() == ("practice", 4, 0), "the test is not over"
+    answer(client, asked[-1], truth_of(ready, asked[-1]))
+    assert seen() == ("post-test", 4, 4)
+    play(ready, client, right=False)
+    assert seen() == ("post-test", 4, 4)
+
+
 def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -> None:
     from mezoroi.app.progressing import progress_of
 

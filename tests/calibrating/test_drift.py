@@ -11,6 +11,7 @@ from mezoroi.calibrating.drift import (
     BASELINE,
     PastGrade,
     Repeat,
+    comparable,
     control_chart,
     drift_of,
     hidden_repeats,
@@ -106,6 +107,30 @@ def test_repeats_are_old_and_seldom_repeated() -> None:
         Repeat("twice", "B", "C", START + day),
         Repeat("old but again", "D", "D", START + 16 * day),
     ]
+
+
+def test_who_was_told_another_grade_is_not_compared_with_the_first() -> None:
+    def day(number: int) -> datetime:
+        return START + timedelta(days=number)
+
+    history = [
+        PastGrade("told", "D", day(0), told="A"),
+        PastGrade("told", "A", day(20)),
+        PastGrade("told", "B", day(40), told="A"),
+        PastGrade("agreed", "B", day(0), told="B"),
+        PastGrade("agreed", "C", day(20), told="B"),
+        PastGrade("agreed", "B", day(40)),
+        PastGrade("later", "D", day(0)),
+        PastGrade("later", "D", day(20), told="A"),
+        PastGrade("last", "D", day(0), told="A"),
+    ]
+    assert repeats_in(history) == [  # as they came
+        Repeat("agreed", "B", "C", day(20)),
+        Repeat("later", "D", "D", day(20)),
+        Repeat("told", "A", "B", day(40)),
+        Repeat("agreed", "B", "B", day(40)),
+    ]
+    assert comparable(history) == {"told", "agreed"}
 
 
 def test_bad_input() -> None:

@@ -36,6 +36,34 @@ def test_arms_stay_balanced_within_each_stratum(strata: list[str], seed: int) ->
         assert all(own[n : n + 4].count("adaptive") == 2 for n in range(0, len(own) - 3, 4))
 
 
+@given(
+    st.lists(st.sampled_from("abcdef"), max_size=40),
+    st.integers(0, 50),
+    st.sampled_from([["adaptive", "random"], ["x", "y", "z"]]),
+)
+def test_arms_are_balanced_in_the_end_however_short_the_strata(
+    strata: list[str], seed: int, names: list[str]
+) -> None:
+    people = [f"P{n}" for n in range(len(strata))]
+    arms = study.assign(people, names, seed, strata)
+    assert arms == study.assign(people, names, seed, strata)
+
+    def spread(among: list[str]) -> int:
+        counts = Counter(arms[person] for person in among)
+        return max(counts[name] for name in names) - min(counts[name] for name in names)
+
+    assert spread(people) <= 1
+    for stratum in set(strata):
+        assert spread([p for p, s in zip(people, strata, strict=True) if s == stratum]) <= 1
+
+
+def test_two_of_each_stratum_are_two_of_each_arm_either_way() -> None:
+    people, strata = ["P1", "P2", "P3", "P4"], ["new", "old", "old", "new"]
+    drawn = [tuple(study.assign(people, "ar", seed, strata).values()) for seed in range(60)]
+    assert all(Counter(arms) == {"a": 2, "r": 2} for arms in drawn)
+    assert len(set(drawn)) == 4
+
+
 def test_assignment_is_random_but_repeatable() -> None:
     people = [f"P{n}" for n in range(200)]
     first = study.assign(people, ["a", "b"], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.drifting import history_of
 from mezoroi.app.practice_settings import read_settings
 from mezoroi.app.problems import Refusal
-from mezoroi.app.store import calibration, consensus, references, runs, specimens
+from mezoroi.app.store import calibration, consensus, opinions, references, runs, specimens
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
@@ -22,6 +23,22 @@ from mezoroi.standard import GradingStandard
 
 BY_HAND = "hand"
 MOST_FRUITS = 100
+FEW_IN_COMMON = 5
+"""With fewer fruits in common two graders' agreement is told in counts: a share would mislead."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What counts of a fruit now, also from elsewhere than the session.
+
+    Attributes
+    ----------
+    reference : its grade as a reference, None where it is none
+    agreed : the grade that it teaches, None while experts dispute it or nobody graded it
+    """
+
+    reference: str | None
+    agreed: str | None
 
 
 def open_session(
@@ -94,14 +111,20 @@ def _proposals(session: Session, known: Sequence[Known], way: str, count: int) -
 
 
 def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -> list[int]:
-    """Fruits of earlier sessions that the graders hardly remember."""
+    """Fruits of earlier sessions that the graders hardly remember.
+
+    First those on which nobody was told another grade than the own: who learned from that would
+    seem inconsistent, and is not compared.
+    """
     from mezoroi.calibrating.drift import hidden_repeats
 
     history = history_of(session)
     rng = np.random.default_rng([len(history), *ids])
     names = {known[number].name for number in ids}
     by_name = {item.name: item.id for item in known.values()}
+    corrected = {item.specimen for item in history if item.told not in (None, item.grade)}
     old = hidden_repeats(history, now(), len(history), rng)
+    old.sort(key=lambda name: name in corrected)
     fit = [by_name[name] for name in old if name in by_name and name not in names]
     return fit[: read_settings(session).repeats]
 
@@ -161,3 +184,27 @@ def settled(session: Session, found: CalibrationSession) -> dict[str, Any]:
         "settled": sum(fruit.consensus is not None for fruit in fruits),
         "ready": sum(consensus.can_be_reference(fruit) for fruit in fruits),
     }
+
+
+def standing(session: Session, fruits: Sequence[CalibrationFruit]) -> dict[str, Standing]:
+    """By fruit, its grade among the references and the one that it teaches now."""
+    run = runs.active_run(session)
+    made = {} if run is None else references.of_fruits(session, run.id)
+    agreed = opinions.agreed_grades(session, [fruit.specimen_id for fruit in fruits])
+    found = {}
+    for fruit in fruits:
+        own = made.get(fruit.specimen.fruit_id or 0, [])
+        added = next((one.grade for one in own if one.grade is not None), None)
+        found[str(fruit.id)] = Standing(fruit.specimen.grade or added, agreed[fruit.specimen_id])
+    return found
+
+
+def in_common(outcome: Mapping[str, Any]) -> list[list[int]]:
+    """(R, R) fruits that both of two of ``outcome["graders"]`` graded."""
+    from mezoroi.calibrating.reveal import MODEL
+
+    graded: dict[str, set[str]] = {name: set() for name in outcome["graders"]}
+    for fruit in outcome["fruits"]:
+        for name in [*fruit["labels"], *([MODEL] if fruit["model"] is not None else [])]:
+            graded[name].add(fruit["id"])
+    return [[len(one & other) for other in graded.values()] for one in graded.values()]

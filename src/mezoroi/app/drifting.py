@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app.store import calibration, practice, specimens
+from mezoroi.app.store import past_grades, practice, runs, specimens
 from mezoroi.app.tables import now
 from mezoroi.app.teaching import active_standard
+from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.calibrating.drift import Drift, PastGrade, Repeat
@@ -21,10 +23,18 @@ APART = timedelta(weeks=2)
 
 @dataclass(frozen=True)
 class Watched:
-    """The drift of one grader; the model where `name` is None."""
+    """The drift of one grader; the model where `name` is None.
+
+    Attributes
+    ----------
+    repeats : how many; of the model fruits compared with the experts
+    first, last : when, None without any
+    """
 
     name: str | None
     repeats: int
+    first: datetime | None
+    last: datetime | None
     drift: Drift
 
 
@@ -43,43 +53,66 @@ def history_of(
     """
     from mezoroi.calibrating.drift import PastGrade
 
-    blind = calibration.past_grades(session, user_id, shown=shown)
+    blind = past_grades.past_grades(session, user_id, shown=shown)
     if user_id is None:
         return [PastGrade(*row) for row in sorted(blind, key=lambda row: row[2])]
     agrees = practice.consent_of(session, user_id)
     found = [(*row, True, True) for row in blind]
-    for name, grade, at, is_repeat in practice.practised(session, user_id):
-        found.append((name, grade, at, is_repeat and agrees, False))
+    for name, grade, at, truth, is_repeat in practice.practised(session, user_id):
+        found.append((name, grade, at, truth, is_repeat and agrees, False))
     latest: dict[str, datetime] = {}
-    begun, kept = set(), []
-    for name, grade, at, is_taken, is_first in sorted(found, key=lambda row: row[2]):
+    place: dict[str, int] = {}
+    kept: list[PastGrade] = []
+    for name, grade, at, told, is_taken, is_first in sorted(found, key=lambda row: row[2]):
         is_apart = name not in latest or at - latest[name] >= APART
-        if is_taken and is_apart and (is_first or name in begun):
-            kept.append(PastGrade(name, grade, at))
-            begun.add(name)
+        if is_taken and is_apart and (is_first or name in place):
+            place[name] = len(kept)
+            kept.append(PastGrade(name, grade, at, told))
+        elif name in place and told is not None:
+            kept[place[name]] = replace(kept[place[name]], told=told)
         latest[name] = at
     return kept
 
 
 def repeatable(session: Session, user_id: int) -> list[PastGrade]:
-    """Of `history_of`, the specimens that the user has not seen in practice of late."""
-    seen = {name for name, _, at, _ in practice.practised(session, user_id) if now() - at < APART}
-    return [item for item in history_of(session, user_id) if item.specimen not in seen]
+    """Of `history_of`, the specimens that would be compared and were not seen in practice of late.
+
+    Of a specimen whose grade the user was told otherwise, another grade would show learning.
+    """
+    from mezoroi.calibrating.drift import comparable
+
+    seen = {item[0] for item in practice.practised(session, user_id) if now() - item[2] < APART}
+    history = history_of(session, user_id)
+    fit = comparable(history) - seen
+    return [item for item in history if item.specimen in fit]
 
 
 def watch(session: Session) -> list[Watched]:
     """Everyone who grades blind, then Mezoroi."""
-    from mezoroi.calibrating.drift import drift_of, repeats_in
+    from mezoroi.calibrating.drift import repeats_in
 
     standard = active_standard(session)
     found = []
-    for user in calibration.graders(session):
+    for user in past_grades.graders(session):
         past = history_of(session, user.id, shown=True)
         repeats = repeats_in([item for item in past if item.grade in standard.grades])
-        name = user.full_name or user.name
-        found.append(Watched(name, len(repeats), drift_of(repeats, standard)))
-    own = _beside_experts(session, standard.grades)
-    return [*found, Watched(None, len(own), drift_of(own, standard))]
+        found.append(_watched(user.full_name or user.name, repeats, standard))
+    return [*found, _watched(None, _beside_experts(session, standard.grades), standard)]
+
+
+def alerts(session: Session) -> list[Watched]:
+    """Those of `watch` for whom an alert stands; none where no run is active."""
+    if runs.active_run(session) is None:
+        return []
+    return [item for item in watch(session) if item.drift.alert is not None]
+
+
+def _watched(name: str | None, repeats: Sequence[Repeat], standard: GradingStandard) -> Watched:
+    from mezoroi.calibrating.drift import drift_of
+
+    moments = [item.at for item in repeats]
+    first, last = min(moments, default=None), max(moments, default=None)
+    return Watched(name, len(repeats), first, last, drift_of(repeats, standard))
 
 
 def _beside_experts(session: Session, grades: tuple[str, ...]) -> list[Repeat]:
@@ -95,6 +128,6 @@ def _beside_experts(session: Session, grades: tuple[str, ...]) -> list[Repeat]:
             agreed[item.id] = (item.name, grade)
     return [
         Repeat(agreed[specimen_id][0], agreed[specimen_id][1], grade, at)
-        for specimen_id, grade, at in calibration.model_grades(session)
+        for specimen_id, grade, at in past_grades.model_grades(session)
         if specimen_id in agreed and grade in grades
     ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from mezoroi.app import teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import references, runs, specimens, verdicts
+from mezoroi.app.store import opinions, references, runs, specimens, verdicts
 from mezoroi.app.tables import GradingRow, User
+from mezoroi.app.tables_learning import Question
 from mezoroi.app.views import asks_blind
 
 Neighbours = list[Mapping[str, Any]]
@@ -51,11 +52,45 @@ def secret_fruits(session: Session, user: User) -> frozenset[int]:
     To a newcomer these are the fruits in tests and in open calibration sessions, to an expert those
     in open sessions that they take part in and have not graded there.
     """
-    if Role(user.role).covers(Role.EXPERT):
-        ids = specimens.awaited_from(session, user.id)
-    else:
-        ids = teaching.test_ids(session) | specimens.in_open_sessions(session)
+    ids = _asked_in_sessions(session, user)
+    if not Role(user.role).covers(Role.EXPERT):
+        ids |= teaching.test_ids(session)
     return specimens.uploads_among(session, ids) if ids else frozenset()
+
+
+def _asked_in_sessions(session: Session, user: User) -> set[int]:
+    """Specimens whose grade no page tells a user while an open session lasts."""
+    if Role(user.role).covers(Role.EXPERT):
+        return specimens.awaited_from(session, user.id)
+    return specimens.in_open_sessions(session)
+
+
+def fair_questions(session: Session, questions: Sequence[Question]) -> set[int]:
+    """Ids of the questions of practice that may be asked, and learned from.
+
+    Their grade is the one that experts agree on, and no test and no open session has the fruit, be
+    it in another picture.
+    """
+    secret = teaching.test_ids(session) | specimens.in_open_sessions(session)
+    return _agreed_outside(session, questions, secret)
+
+
+def told_questions(session: Session, user: User, questions: Sequence[Question]) -> set[int]:
+    """Ids of the answered questions of practice whose right grade a user may be told."""
+    secret = teaching.test_ids(session) | _asked_in_sessions(session, user)
+    return _agreed_outside(session, questions, secret)
+
+
+def _agreed_outside(
+    session: Session, questions: Sequence[Question], secret: Iterable[int]
+) -> set[int]:
+    agreed = opinions.agreed_grades(session, {item.specimen_id for item in questions})
+    names = {item.name for item in specimens.get_specimens(session, secret).values()}
+    return {
+        item.id
+        for item in questions
+        if agreed.get(item.specimen_id) == item.truth and item.specimen.name not in names
+    }
 
 
 def is_kept_from(session: Session, user: User, grading: GradingRow) -> bool:

@@ -71,12 +71,13 @@ def _line(across: Sequence[float], heights: Sequence[float]) -> str:
     return f'<polyline class="line" points="{line}"/>{dots}'
 
 
-def control_svg(chart: Chart, label: str) -> Markup:
+def control_svg(chart: Chart, label: str, ends: tuple[str, str]) -> Markup:
     """A moving average between its limits; an alert is a ring, so that it does not need colour.
 
     Parameters
     ----------
     label : what the chart shows, in the reader's language
+    ends : days of the first and the last value
     """
     values = [*chart.smoothed.tolist(), chart.low, chart.high]
     reach = max(1e-6, max(values) - min(values))
@@ -98,8 +99,8 @@ def control_svg(chart: Chart, label: str) -> Markup:
     for (at, y), alert in zip(points, chart.alerts, strict=True):
         kind, radius = ("alert", 8) if alert else ("dot", 3)
         parts.append(f'<circle class="{kind}" cx="{at:.1f}" cy="{y:.1f}" r="{radius}"/>')
-    parts.append(_text(_LEFT, _HEIGHT - 12, "1", "start"))
-    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 12, str(count), "end"))
+    parts.append(_text(_LEFT, _HEIGHT - 12, ends[0], "start"))
+    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 12, ends[1], "end"))
     return _svg(parts, label)
 
 

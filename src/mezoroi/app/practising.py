@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy.orm import Session
 
+from mezoroi.app import hiding
 from mezoroi.app.practice_settings import (
     DAY,
     POST,
@@ -132,12 +133,17 @@ def begin(session: Session, user: User, phase: str) -> PracticeRound:
 
 
 def current_question(session: Session, user: User, within: PracticeRound) -> Question | None:
-    """The fruit that is to be graded, chosen now where none is; None when the round is over."""
+    """The fruit that is to be graded, chosen now where none is; None when the round is over.
+
+    A fruit of practice that waits for its answer and may no longer be asked makes way for another.
+    """
     practice.lock(session, user.id)
     asked = practice.questions_of(session, within.id)
     waiting = next((item for item in asked if item.given is None), None)
     if waiting is not None:
-        return waiting
+        if within.phase != practice.PRACTICE or hiding.fair_questions(session, [waiting]):
+            return waiting
+        return _choose_instead(session, user, within, waiting)
     if within.phase != practice.PRACTICE:
         _finish_test(session, user, within)
         return None
@@ -158,6 +164,21 @@ def _finish_test(session: Session, user: User, within: PracticeRound) -> None:
     learner = practice.learner(session, user.id)
     if learner.certified_at is None and progress_of(session, user.id).shortfalls == []:
         learner.certified_at = within.finished_at
+
+
+def _choose_instead(
+    session: Session, user: User, within: PracticeRound, waiting: Question
+) -> Question:
+    """Another question in the place of one that goes."""
+    number = waiting.number
+    waiting.number = -number
+    session.flush()
+    # The old one goes last: SQLite would give its id to the new one, and a tablet that still shows
+    # the old fruit would answer for the new.
+    found = _choose(session, user, within, number)
+    session.delete(waiting)
+    session.flush()
+    return found
 
 
 def _choose(session: Session, user: User, within: PracticeRound, number: int) -> Question:
@@ -237,6 +258,9 @@ def answer(
 ) -> None:
     """Keep an answer and what practice learns from it; one that is sent again changes nothing.
 
+    Nothing is learned where the fruit may no longer be asked. The question was read under
+    `practice.lock`: another request of the user may take it away.
+
     Parameters
     ----------
     certainty : empty where the learner did not say; the schedule takes it for fairly sure
@@ -256,12 +280,15 @@ def answer(
         )
     if certainty and certainty not in CERTAINTIES:
         raise MezoroiError(f"certainty is `{certainty}`: use {', '.join(CERTAINTIES)}")
-    practice.lock(session, user.id)
     if not practice.answer_question(session, question, given, certainty, seconds, waited, key):
         return
     if question.round.phase != practice.PRACTICE:
         if all(item.given for item in practice.questions_of(session, question.round_id)):
             _finish_test(session, user, question.round)
+        return
+    if question.number >= question.round.length:
+        practice.finish_round(session, question.round)
+    if not hiding.fair_questions(session, [question]):
         return
     learner = practice.learner(session, user.id)
     state = PracticeState.from_dict(learner.state) if learner.state else PracticeState()
@@ -280,5 +307,3 @@ def answer(
     learner.state = record(
         state, shown, given, question.seconds or 0.0, certainty or "fairly", at
     ).to_dict()
-    if question.number >= question.round.length:
-        practice.finish_round(session, question.round)

@@ -56,6 +56,10 @@ PROBLEMS = {
         "allow for it, and nobody may be asked for it in a test or a session."
     ),
     "too late": N_("The session has been revealed; this grade came too late."),
+    "settled since": N_(
+        "Somebody else has changed what was settled for this fruit. Please go back and load the "
+        "page again."
+    ),
     "not leader": N_("The session is led by somebody else. Please ask them to reveal it."),
 }
 """Code -> what is wrong and what to do."""

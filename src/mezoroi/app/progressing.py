@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.practice_settings import TESTS, read_settings
 from mezoroi.app.roles import Role
-from mezoroi.app.store import opinions, practice, users
+from mezoroi.app.store import opinions, practice, specimens, users
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import Question, TestFruit
 from mezoroi.app.teaching import active_standard
@@ -32,7 +32,9 @@ class ProgressView:
     ----------
     answers : in practice
     curve : of practice
-    recall, certainty : shares right, of practice and tests
+    measured : the latest test that was finished, of which the following figures are; where there is
+        none practice, whose difficulty is steered
+    recall, certainty : shares right
     confusion : (G, G) counts, rows agreed grades, columns grades answered
     kappa : quadratic-weighted, with the agreed grades
     tests : share right by test that was finished, in order
@@ -45,6 +47,7 @@ class ProgressView:
     grades: Sequence[str]
     answers: int
     curve: Sequence[CurvePoint]
+    measured: str
     recall: Mapping[str, Interval]
     certainty: Mapping[str, Interval]
     confusion: Any
@@ -70,6 +73,8 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     shown = [one for one in found if one.phase == practice.PRACTICE or one.phase in finished]
     exercise = [one for one in shown if one.phase == practice.PRACTICE]
     by_test = {test: [one for one in shown if one.phase == test] for test in TESTS}
+    measured = next((test for test in reversed(TESTS) if by_test[test]), practice.PRACTICE)
+    counted = by_test.get(measured, exercise)
     rule = settings.rule
     # A house with few fruits has short tests, which are taken once: all of theirs are enough.
     size = len(_places(session, rule.test)) or rule.fruits
@@ -79,10 +84,11 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
         standard.grades,
         len(exercise),
         progress.learning_curve(exercise),
-        progress.recall_by_grade(shown, standard),
-        progress.certainty_table(shown),
-        progress.confusion(shown, standard),
-        progress.kappa_against_standard(shown, standard),
+        measured,
+        progress.recall_by_grade(counted, standard),
+        progress.certainty_table(counted),
+        progress.confusion(counted, standard),
+        progress.kappa_against_standard(counted, standard),
         float(np.median([one.seconds for one in exercise])) if exercise else None,
         {test: progress.share_right(own) for test, own in by_test.items() if own},
         progress.streak([_answer(item) for item in every], now().astimezone().date()),
@@ -200,9 +206,19 @@ def export_rows(session: Session) -> list[dict[str, Any]]:
 
 
 def _still_agreed(session: Session, answers: Sequence[Question]) -> list[Question]:
-    """Answers to fruits on whose grade the experts still agree: another was no fair question."""
+    """Answers to fruits on whose grade the experts still agree: another was no fair question.
+
+    Those of practice to fruits of an open session wait until it is over: a sum that grows by one
+    would tell whether the last was right.
+    """
     agreed = opinions.agreed_grades(session, {item.specimen_id for item in answers})
-    return [item for item in answers if agreed.get(item.specimen_id) == item.truth]
+    waiting = specimens.in_open_sessions(session)
+    return [
+        item
+        for item in answers
+        if agreed.get(item.specimen_id) == item.truth
+        and (item.specimen_id not in waiting or item.round.phase != practice.PRACTICE)
+    ]
 
 
 def _places(session: Session, test: str) -> list[TestFruit]:

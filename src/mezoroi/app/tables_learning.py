@@ -174,13 +174,19 @@ class CalibrationFruit(Base):
 
 
 class CalibrationGrader(Base):
-    """Who has joined a session."""
+    """Who has joined a session.
+
+    Attributes
+    ----------
+    seen_at : when the grader first saw the reveal, None before
+    """
 
     __tablename__ = "calibration_graders"
 
     session_id: Mapped[int] = mapped_column(ForeignKey("calibration_sessions.id"), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     joined_at: Mapped[datetime] = mapped_column(default=now)
+    seen_at: Mapped[datetime | None]
     user: Mapped[User] = relationship(lazy="joined")
 
 

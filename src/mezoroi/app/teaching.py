@@ -40,11 +40,13 @@ def teaching_fruits(session: Session, standard: GradingStandard) -> list[Practic
     """All fruits that may teach or test; their ids are those of specimens.
 
     A fruit of a grade judged on the outline is one of them only where its outline is known: it
-    cannot be judged by the surface. Fruits of an open calibration session wait until it is over.
+    cannot be judged by the surface. Fruits of an open calibration session wait until it is over, in
+    every picture of theirs.
     """
     from mezoroi.practice.fruits import Candidate, agreed_grade, teachable
 
-    hidden = specimens.in_open_sessions(session)
+    waiting = specimens.get_specimens(session, specimens.in_open_sessions(session))
+    hidden = {item.name for item in waiting.values()}
     candidates = []
     for item in specimens.known_specimens(session):
         similarity = {
@@ -56,7 +58,7 @@ def teaching_fruits(session: Session, standard: GradingStandard) -> list[Practic
             str(item.id), item.name, known, consensus, similarity, tuple(item.answers)
         )
         grade = agreed_grade(candidate)
-        if item.id in hidden or grade is None:
+        if item.name in hidden or grade is None:
             continue
         if grade in standard.outline_grades and math.isnan(similarity.get(grade, math.nan)):
             continue

@@ -101,3 +101,10 @@ def _day(language: str) -> Callable[[date], str]:
     """A day with its day of the week."""
     locale = Locale.parse(language)
     return lambda day: format_date(day, "full", locale=locale)
+
+
+def day_of(moment: datetime | None, language: str) -> str:
+    """The day of a moment in the house's own time zone, in short; nothing where there is none."""
+    if moment is None:
+        return ""
+    return format_date(moment.astimezone(), "medium", locale=Locale.parse(language))

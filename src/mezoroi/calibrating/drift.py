@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.calibration import wilson_interval
 from mezoroi.metrics.intervals import Interval
 from mezoroi.standard import GradingStandard
 
@@ -34,11 +35,14 @@ class PastGrade:
     specimen : the physical fruit
     grade : what was given
     at : when
+    told : the grade that the grader was told afterwards, by a consensus or the others; None where
+        nothing was told
     """
 
     specimen: str
     grade: str
     at: datetime
+    told: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,20 @@ def hidden_repeats(
 
 
 def repeats_in(history: Sequence[PastGrade]) -> list[Repeat]:
-    """Every later grade of a specimen beside the first that the same grader gave it."""
+    """Every later grade of a specimen beside the first that the same grader gave it.
+
+    A grader who was told another grade than that first one is to have learned from it: the next
+    grade is compared with nothing, and stands as the first from then on.
+    """
+    return _compare(history)[0]
+
+
+def comparable(history: Sequence[PastGrade]) -> set[str]:
+    """Specimens whose next grade would be beside an earlier one in `repeats_in`."""
+    return set(_compare(history)[1])
+
+
+def _compare(history: Sequence[PastGrade]) -> tuple[list[Repeat], dict[str, str]]:
     first: dict[str, str] = {}
     repeats = []
     for past in sorted(history, key=lambda past: past.at):
@@ -138,7 +155,9 @@ def repeats_in(history: Sequence[PastGrade]) -> list[Repeat]:
             repeats.append(Repeat(past.specimen, first[past.specimen], past.grade, past.at))
         else:
             first[past.specimen] = past.grade
-    return repeats
+        if past.told not in (None, first[past.specimen]):
+            del first[past.specimen]
+    return repeats, first
 
 
 def drift_of(
@@ -156,8 +175,6 @@ def drift_of(
     MezoroiError
         If a grade is unknown.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     ordered = sorted(repeats, key=lambda repeat: repeat.at)
     rank = {grade: at for at, grade in enumerate(standard.grades)}
     try:
@@ -170,7 +187,7 @@ def drift_of(
     consistency = Interval(nan, nan, nan)
     if len(shifts):
         same = int((shifts == 0).sum())
-        low, high = proportion_confint(same, len(shifts), method="wilson")
+        low, high = wilson_interval(same, len(shifts))
         consistency = Interval(same / len(shifts), float(low), float(high))
     if len(shifts) <= baseline:
         return Drift(consistency, None, None)

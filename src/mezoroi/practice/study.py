@@ -40,8 +40,10 @@ def assign(
     """Assign participants to arms at random, equally many to each.
 
     Permuted blocks of two per arm, within each stratum (such as years of experience), so that arms
-    stay balanced whenever the enrolment stops. Draw the seed before anybody is enrolled and keep
-    the order of enrolment.
+    stay balanced whenever the enrolment stops. What is left for a stratum's last block is dealt so
+    that in the end arms differ by at most one in each stratum, and by at most one over all: many
+    short strata would else add up to a lopsided trial. Draw the seed before anybody is enrolled and
+    keep the order of enrolment.
 
     Returns
     -------
@@ -61,14 +63,36 @@ def assign(
     groups = list(strata) if strata is not None else [""] * len(participants)
     block = list(arms) * 2
     assigned: dict[str, str] = {}
+    had: Counter[str] = Counter()
     for number, stratum in enumerate(sorted(set(groups))):
         rng = np.random.default_rng([seed, number])
         own = [name for name, group in zip(participants, groups, strict=True) if group == stratum]
-        for start in range(0, len(own), len(block)):
-            order = rng.permutation(len(block))
-            for name, place in zip(own[start : start + len(block)], order, strict=False):
-                assigned[name] = block[place]
+        whole = len(own) - len(own) % len(block)
+        drawn = [
+            block[place]
+            for _ in range(whole // len(block))
+            for place in rng.permutation(len(block))
+        ]
+        drawn += _last_block(arms, len(own) - whole, had, rng)
+        assigned |= zip(own, drawn, strict=True)
     return {name: assigned[name] for name in participants}
+
+
+def _last_block(
+    arms: Sequence[str], size: int, had: Counter[str], rng: np.random.Generator
+) -> list[str]:
+    """Arms of a block that is not full: each as often, then once those that other strata need.
+
+    Parameters
+    ----------
+    had : how often an arm was such a one in other strata; is counted on
+    """
+    each, left = divmod(size, len(arms))
+    order = [arms[place] for place in rng.permutation(len(arms))]
+    once = sorted(order, key=lambda arm: had[arm])[:left]
+    had.update(once)
+    drawn = [*arms] * each + once
+    return [drawn[place] for place in rng.permutation(len(drawn))]
 
 
 def anonymise(answers: Sequence[Mapping[str, Any]], key: bytes) -> list[dict[str, Any]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from mezoroi.app import calibrating_sessions as sessions
 from mezoroi.app import teaching
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import wants_json
-from mezoroi.app.drifting import watch
+from mezoroi.app.drifting import alerts, watch
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.learning_charts import control_svg
@@ -25,9 +26,13 @@ from mezoroi.app.services import Here
 from mezoroi.app.store import audit, calibration, specimens
 from mezoroi.app.tables import User
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
+from mezoroi.app.templating import day_of
 from mezoroi.app.views_learning import fruit_view
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
+
+if TYPE_CHECKING:
+    from mezoroi.calibrating.drift import Chart
 
 router = APIRouter(include_in_schema=False)
 SESSIONS_SHOWN, CHOICE_SHOWN = 50, 120
@@ -46,7 +51,10 @@ def list_page(request: Request, user: Expert, here: Here) -> Response:
     with here.database.read() as session:
         found = calibration.list_sessions(session, SESSIONS_SHOWN)
         listed = [(item, calibration.progress(session, item.id)) for item in found]
-    return here.pages.render(request, "calibration/list.html", listed=listed, ways=WAY_NAMES)
+        drifting = alerts(session)
+    return here.pages.render(
+        request, "calibration/list.html", listed=listed, ways=WAY_NAMES, drifting=drifting
+    )
 
 
 @router.get("/calibration/new")
@@ -154,17 +162,27 @@ def drift_page(request: Request, user: Expert, here: Here) -> Response:
     """Who still grades as before."""
     with here.database.read() as session:
         found = watch(session)
-    gettext = catalogue(language_of(request)).gettext
-    changed, shift = gettext(N_("How often the grade changed")), gettext(N_("Stricter or milder"))
-    shown = [
-        (
-            item,
-            control_svg(item.drift.shift, shift) if item.drift.shift is not None else None,
-            control_svg(item.drift.changed, changed) if item.drift.changed is not None else None,
+    language = language_of(request)
+    gettext = catalogue(language).gettext
+    shift = gettext(N_("Stricter or milder"))
+    shown = []
+    for item in found:
+        changed = N_("How often the grade changed")
+        if item.name is None:
+            changed = N_("How often the grade differed")
+        ends = day_of(item.first, language), day_of(item.last, language)
+        shown.append(
+            (
+                item,
+                _chart(item.drift.shift, shift, ends),
+                _chart(item.drift.changed, gettext(changed), ends),
+            )
         )
-        for item in found
-    ]
     return here.pages.render(request, "calibration/drift.html", watched=shown)
+
+
+def _chart(chart: Chart | None, label: str, ends: tuple[str, str]) -> Markup | None:
+    return None if chart is None else control_svg(chart, label, ends)
 
 
 @router.get("/calibration/{session_id}")

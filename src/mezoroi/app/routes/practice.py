@@ -136,6 +136,7 @@ def round_page(request: Request, round_id: Id, user: Newcomer, here: Here) -> Re
         asked = practice.questions_of(session, found.id)
         standard = teaching.active_standard(session)
         turns = teaching.pictures_turn(session)
+        told = hiding.told_questions(session, user, asked) if question is None else set()
         tested = teaching.test_ids(session)
     is_test = found.phase != practice.PRACTICE
     if question is None:
@@ -146,7 +147,8 @@ def round_page(request: Request, round_id: Id, user: Newcomer, here: Here) -> Re
             is_test=is_test,
             names=TEST_NAMES,
             questions=asked,
-            right=sum(item.given == item.truth for item in asked),
+            right=sum(item.given == item.truth for item in asked if item.id in told),
+            told=told,
             tested=tested,
             grades=standard.grades,
         )
@@ -177,13 +179,15 @@ def give_answer(
 ) -> Response:
     """Keep an answer; one that is sent again gets the same reply."""
     with here.database.write() as session:
+        practice.lock(session, user.id)
         question = practice.get_question(session, question_id, user.id)
         if question is None:
             raise HTTPException(404)
         practising.answer(session, user, question, grade, certainty, seconds, waited, key)
         is_test = question.round.phase != practice.PRACTICE
+        is_told = not is_test and bool(hiding.told_questions(session, user, [question]))
     goal = f"/practice/rounds/{question.round_id}"
-    if not is_test:
+    if is_told:
         goal = f"/practice/questions/{question.id}"
     if wants_json(request):
         return JSONResponse({"location": goal}, 200)
@@ -200,7 +204,7 @@ def answer_page(request: Request, question_id: Id, user: Newcomer, here: Here) -
         run = runs.active_run(session)
         if run is None or not question.specimen.result:
             raise HTTPException(404)
-        if question.specimen_id in teaching.test_ids(session):  # made since
+        if not hiding.told_questions(session, user, [question]):
             raise HTTPException(404)
         view = answer_view(
             question,

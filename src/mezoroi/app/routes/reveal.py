@@ -17,6 +17,7 @@ from mezoroi.app.problems import Refusal
 from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, calibration, consensus, specimens
+from mezoroi.app.tables import User
 from mezoroi.app.tables_learning import CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
@@ -68,7 +69,11 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
             return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
         state = sessions.settled(session, found)
+        standing = sessions.standing(session, list(fruits.values()))
         awaited = specimens.awaited_from(session, user.id)
+        is_new = calibration.is_reveal_new(session, session_id, user.id)
+    if is_new:
+        _note_seen(here, session_id, user)
     outcome = _outcome(here, found)
     told = [item for item in outcome["fruits"] if fruits[item["id"]].specimen_id not in awaited]
     standard = GradingStandard.from_dict(found.standard.content)
@@ -79,6 +84,9 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
         outcome={**outcome, "fruits": told},
         withheld=len(outcome["fruits"]) - len(told),
         fruits=fruits,
+        standing=standing,
+        common=sessions.in_common(outcome),
+        few=sessions.FEW_IN_COMMON,
         grades=standard.grades,
         ordered=standard.ordered,
         state=state,
@@ -97,8 +105,12 @@ def fruit_page(
         turns = teaching.pictures_turn(session)
         hidden = hiding.hidden_names(session)
         awaited = specimens.awaited_from(session, user.id)
+        standing = sessions.standing(session, [fruit])[str(fruit.id)]
+        is_new = calibration.is_reveal_new(session, session_id, user.id)
     if fruit.specimen_id in awaited:  # an open session asks for its grade
         return RedirectResponse("/calibration", 303)
+    if is_new:
+        _note_seen(here, session_id, user)
     told = _outcome(here, found)["fruits"]
     order = [item["id"] for item in told]
     place = order.index(str(fruit_id))
@@ -112,6 +124,7 @@ def fruit_page(
         found=found,
         fruit=fruit,
         said=said,
+        standing=standing,
         place=place + 1,
         count=len(order),
         following=order[place + 1] if place + 1 < len(order) else None,
@@ -130,18 +143,24 @@ def settle(
     user: Expert,
     here: Here,
     grade: Annotated[str, Form(max_length=64)] = "",
+    settled: Annotated[str, Form(max_length=64)] = "",
     note: Note = "",
     noted: Note = "",
 ) -> Response:
-    """Keep what the graders agreed on, with a note; without a grade it is taken back."""
+    """Keep what the graders agreed on, with a note; without a grade it is taken back.
+
+    Parameters
+    ----------
+    settled, noted : consensus and note as the page showed them
+    """
     with here.database.write() as session:
         found = _revealed(session, session_id)
         fruit = fruit_or_404(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade and grade not in grades:
             raise MezoroiError(f"unknown grade `{grade}`: the standard has {', '.join(grades)}")
+        consensus.settle(session, fruit, user.id, grade or None, settled or None)
         consensus.keep_note(fruit, note.strip(), noted)
-        consensus.settle(session, fruit, user.id, grade or None)
         audit.record(session, user, "consensus", str(fruit_id), grade=grade)
     here.supervisor.wake()
     return RedirectResponse(f"/calibration/{session_id}/fruits/{fruit_id}", 303)
@@ -181,6 +200,11 @@ def _revealed(session: Session, session_id: int) -> CalibrationSession:
     if found.revealed_at is None:
         raise HTTPException(404)
     return found
+
+
+def _note_seen(here: Services, session_id: int, user: User) -> None:
+    with here.database.write() as session:
+        calibration.note_seen(session, session_id, user.id)
 
 
 def _outcome(here: Services, found: CalibrationSession) -> dict[str, Any]:

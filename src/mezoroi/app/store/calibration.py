@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -12,14 +12,16 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.problems import Refusal
 from mezoroi.app.store.practice import given_at
-from mezoroi.app.tables import GradingRow, User, Verdict, now
+from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import (
     CalibrationFruit,
     CalibrationGrade,
     CalibrationGrader,
     CalibrationSession,
-    Specimen,
 )
+
+STILL_SENT = timedelta(minutes=1)
+"""How long after the reveal was seen a grade is taken that a tablet may have kept until then."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,18 @@ def has_joined(session: Session, session_id: int, user_id: int) -> bool:
     return session.get(CalibrationGrader, (session_id, user_id)) is not None
 
 
+def is_reveal_new(session: Session, session_id: int, user_id: int) -> bool:
+    """Whether somebody who takes part has not seen the reveal."""
+    found = session.get(CalibrationGrader, (session_id, user_id))
+    return found is not None and found.seen_at is None
+
+
+def note_seen(session: Session, session_id: int, user_id: int) -> None:
+    """Somebody who takes part sees the reveal: what is graded from now on is not blind."""
+    found = session.get_one(CalibrationGrader, (session_id, user_id))
+    found.seen_at = found.seen_at or now()
+
+
 def progress(session: Session, session_id: int) -> Progress:
     """How many graders take part, and how many have graded every fruit."""
     joined = select(func.count()).where(CalibrationGrader.session_id == session_id)
@@ -137,7 +151,8 @@ def give_grade(
     ------
     Refusal
         If the session had been revealed before: the grade would not be blind. One that was given
-        before, and waited on a tablet for the connection, is taken.
+        before, and waited on a tablet for the connection, is taken; but from nobody who joined
+        after the reveal, nor later than `STILL_SENT` from when the grader saw it.
     """
     _lock(session, found)
     query = select(CalibrationGrade).where(
@@ -145,12 +160,14 @@ def give_grade(
     )
     if session.scalar(query) is not None:
         return False
-    at = max(given_at(waited), found.opened_at)
+    join(session, found.id, user_id)
+    grader = session.get_one(CalibrationGrader, (found.id, user_id))
+    at = max(given_at(waited), grader.joined_at)
     if found.revealed_at is not None:
-        if at >= found.revealed_at:
+        has_seen = grader.seen_at is not None and now() - grader.seen_at >= STILL_SENT
+        if at >= found.revealed_at or has_seen:
             raise Refusal("too late")
         found.outcome = {}  # is put together anew, with this grade
-    join(session, found.id, user_id)
     session.refresh(fruit, ["given"])
     fruit.given = {**fruit.given, str(user_id): [grade, at.isoformat()]}
     session.add(
@@ -224,66 +241,9 @@ def keep_outcome(session: Session, session_id: int, outcome: Mapping[str, Any], 
         found.outcome = dict(outcome)
 
 
-def past_grades(
-    session: Session, user_id: int | None = None, *, shown: bool = False
-) -> list[tuple[str, str, datetime]]:
-    """Specimen's name, grade and moment of blind grades of a user, or of everyone's in sessions.
-
-    Of one user also grades given blind to uploaded fruits.
-
-    Parameters
-    ----------
-    shown : only what pages may tell: of sessions the revealed ones
-    """
-    query = (
-        select(Specimen.name, CalibrationGrade.grade, CalibrationGrade.given_at)
-        .join(CalibrationFruit, CalibrationGrade.fruit_id == CalibrationFruit.id)
-        .join(Specimen, CalibrationFruit.specimen_id == Specimen.id)
-    )
-    if shown:
-        within = CalibrationFruit.session_id == CalibrationSession.id
-        query = query.join(CalibrationSession, within)
-        query = query.where(CalibrationSession.revealed_at.is_not(None))
-    if user_id is None:
-        return _rows(session, query)
-    blind = (
-        select(Specimen.name, Verdict.blind_grade, Verdict.blind_at)
-        .join(GradingRow, Verdict.grading_id == GradingRow.id)
-        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
-        .where(Verdict.user_id == user_id, Verdict.revision == 1, Verdict.blind_grade.is_not(None))
-    )
-    own = _rows(session, query.where(CalibrationGrade.user_id == user_id))
-    return own + _rows(session, blind)
-
-
 def _lock(session: Session, found: CalibrationSession) -> None:
     """Read a session anew and let no other request change it before this one is on disk.
 
     PostgreSQL locks no side of an outer join that may be empty, so the row's own table is named.
     """
     session.refresh(found, with_for_update={"of": CalibrationSession})
-
-
-def _rows(session: Session, query: Any) -> list[tuple[str, str, datetime]]:
-    return [(row[0], row[1], row[2]) for row in session.execute(query)]
-
-
-def graders(session: Session) -> Sequence[User]:
-    """Everyone who has given a blind grade, by name."""
-    given = select(CalibrationGrade.user_id).union(
-        select(Verdict.user_id).where(Verdict.blind_grade.is_not(None))
-    )
-    query = select(User).where(User.id.in_(given), User.active.is_(True))
-    return session.scalars(query.order_by(User.name)).all()
-
-
-def model_grades(session: Session) -> list[tuple[int, str, datetime]]:
-    """Specimen, grade and moment of every first grading of an uploaded fruit."""
-    first = select(func.min(GradingRow.id)).group_by(GradingRow.fruit_id)
-    query = (
-        select(Specimen.id, GradingRow.grade, GradingRow.created_at)
-        .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
-        .where(GradingRow.id.in_(first))
-        .order_by(GradingRow.created_at)
-    )
-    return [(row[0], row[1], row[2]) for row in session.execute(query)]

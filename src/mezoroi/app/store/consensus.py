@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mezoroi.app.problems import Refusal
 from mezoroi.app.store import jobs, references, runs
 from mezoroi.app.store.calibration import fruits_of
 from mezoroi.app.store.specimens import FRUIT
@@ -23,12 +24,30 @@ def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
         fruit.note = note[:2000]
 
 
-def settle(session: Session, fruit: CalibrationFruit, user_id: int, grade: str | None) -> None:
+def settle(
+    session: Session,
+    fruit: CalibrationFruit,
+    user_id: int,
+    grade: str | None,
+    settled: str | None,
+) -> None:
     """Keep what the graders agreed on for a fruit; None takes it back.
 
     What the newest session settled on counts. A reference that was made of another grade goes: it
     would teach what nobody agrees on.
+
+    Parameters
+    ----------
+    settled : the consensus as the page showed it
+
+    Raises
+    ------
+    Refusal
+        If another has changed it since, and not to this grade.
     """
+    session.refresh(fruit, ["consensus"], with_for_update={"of": CalibrationFruit})
+    if fruit.consensus not in (settled, grade):
+        raise Refusal("settled since")
     fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
     session.flush()

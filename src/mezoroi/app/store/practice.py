@@ -206,10 +206,10 @@ def answers(session: Session, user_id: int | None = None) -> Sequence[Question]:
     return session.scalars(query.order_by(Question.answered_at, Question.id)).all()
 
 
-def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, bool]]:
-    """A user's answers in practice: specimen's name, grade, moment, whether it was a repeat.
+def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, str, bool]]:
+    """A user's answers in practice: specimen's name, grade, moment, truth, whether it was a repeat.
 
-    The grade was told after each; a hidden repeat alone was of a fruit graded blind before.
+    The truth was told after each; a hidden repeat alone was of a fruit graded blind before.
     """
     found = answers(session, user_id)
     return [
@@ -217,6 +217,7 @@ def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, 
             item.specimen.name,
             item.given or "",
             item.answered_at or item.shown_at,
+            item.truth,
             bool(item.grades.get("repeat")),
         )
         for item in found
