@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from mezoroi.bench.practice import run_practice_bench
-from mezoroi.bench.practice_score import gained, reaches, rounds_saved, rounds_to_reach
+from mezoroi.bench.practice_page import practice_page
+from mezoroi.bench.practice_score import arms_of, gained, reaches, rounds_saved, rounds_to_reach
 from mezoroi.bench.tables import MISSING
 from mezoroi.errors import MezoroiError
-from mezoroi.practice.simulation import ARMS, Course
+from mezoroi.practice import all_knowing
+from mezoroi.practice.course import Course
+from mezoroi.practice.learners import KINDS
+from mezoroi.practice.simulation import ALL_KNOWING, RANDOM
 
 COURSE = Course(rounds=40, checked=10)
 
@@ -46,19 +50,48 @@ def test_learners_of_one_group_are_drawn_together() -> None:
     assert (gain.low, gain.value, gain.high) == pytest.approx((0, 0.3, 0.6))
 
 
-def test_the_bench_resumes_and_says_what_was_not_run(tmp_path: Path) -> None:
+def test_the_bench_resumes_and_says_what_was_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_knowing, "TRIALS", ((1, 2), (1, 1)))  # seconds instead of a minute
     page = tmp_path / "page.md"
     assert run_practice_bench("page", tmp_path, page, 4) == 0
     assert page.read_text(encoding="utf-8").count(MISSING) > 20
     assert not page.with_suffix(".png").exists()
     count = run_practice_bench("standard", tmp_path, page, 4)
-    assert count == 2 * len(ARMS)
+    assert count == sum(len(arms_of(kind)) for kind in KINDS) == 11
     ledger = (tmp_path / "practice.jsonl").read_bytes()
     assert run_practice_bench("standard", tmp_path, page, 4) == count
     assert (tmp_path / "practice.jsonl").read_bytes() == ledger
     text = page.read_text(encoding="utf-8")
     assert "A simulation is no trial with people" in text and "(page.png)" in text
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bound_is_no_aim_reached_and_the_page_says_where_the_aim_exceeds_it() -> None:
+    """One at twice the pace of random order, one only up to what that reaches in 120 rounds."""
+    steady = [0.25 + 0.02 * number for number in range(25)]
+    quick = [0.25 + 0.02 * min(2 * number, 24) for number in range(25)]
+    stalls = [max(min(fast, 0.49), slow) for fast, slow in zip(quick, steady, strict=True)]
+    delays = {"same day": [0.7] * 8, "1 day": [0.7] * 8, "1 week": [0.7] * 8}
+    made = {
+        ("standard", RANDOM): steady,
+        ("standard", ALL_KNOWING): stalls,
+        ("held-out", RANDOM): steady,
+        ("held-out", ALL_KNOWING): quick,
+    }
+    cells = {
+        (variant, "prototype", arm): {"curve": [c] * 8, "retention": delays, "right": [0.7] * 8}
+        for (variant, arm), c in made.items()
+    }
+    text = practice_page(cells, 8, "page.png")
+    half = "+50% (+50% to +50%)"
+    assert f"| prototype, held-out | all-knowing (a bound) | {half} | {half} | {half} |" in text
+    assert "The aim exceeds this bound for prototype, standard (after 180, 240).\n" in text
+    del cells["standard", "prototype", ALL_KNOWING]
+    text = practice_page(cells, 8, "page.png")
+    assert "The aim exceeds this bound for none of prototype, held-out.\n" in text
+    assert "this bound" not in practice_page({}, 8, "page.png")
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.practice_page import practice_page
 from mezoroi.bench.practice_plot import learning_curves_png
-from mezoroi.bench.practice_score import LEARNERS, SEED, Cells
+from mezoroi.bench.practice_score import LEARNERS, SEED, Cells, arms_of
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_bytes, write_text
+from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, LEARNER_VERSION, VARIANTS
 from mezoroi.practice.schedule import Pace
-from mezoroi.practice.simulation import ARMS, Course, simulate
+from mezoroi.practice.simulation import simulate
 from mezoroi.progress import Progress, silent
 
 PARTS = VARIANTS
@@ -40,7 +41,7 @@ def run_practice_bench(
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
     ledger = Ledger(work / "practice.jsonl")
     variants = VARIANTS if part == "all" else [part] if part in PARTS else []
-    plan = [(arm, kind, v) for v in variants for kind in KINDS for arm in ARMS]
+    plan = [(arm, kind, v) for v in variants for kind in KINDS for arm in arms_of(kind)]
     for done, (arm, kind, variant) in enumerate(plan):
         progress("simulating learners", done, len(plan))
         run_cell(ledger, arm, kind, variant, learners)
@@ -87,6 +88,6 @@ def find_cells(ledger: Ledger, learners: int) -> Cells:
         (variant, kind, arm): ledger.find(cell_settings(arm, kind, variant, learners))
         for variant in VARIANTS
         for kind in KINDS
-        for arm in ARMS
+        for arm in arms_of(kind)
     }
     return {key: cell for key, cell in found.items() if cell is not None}

@@ -10,8 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mezoroi.bench.practice_score import Cells, curve_of
+from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, VARIANTS
-from mezoroi.practice.simulation import ADAPTIVE, BLOCKED, PAIRS_ONLY, RANDOM, WITH_MAP, Course
+from mezoroi.practice.simulation import (
+    ADAPTIVE,
+    ALL_KNOWING,
+    BLOCKED,
+    PAIRS_ONLY,
+    RANDOM,
+    WITH_MAP,
+)
 
 _STYLES = {
     RANDOM: ("#000000", "-"),
@@ -19,6 +27,7 @@ _STYLES = {
     PAIRS_ONLY: ("#CC79A7", "-."),
     ADAPTIVE: ("#0072B2", "--"),
     WITH_MAP: ("#009E73", (0, (5, 1))),
+    ALL_KNOWING: ("#666666", (0, (1, 1))),
 }
 
 

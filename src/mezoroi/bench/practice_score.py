@@ -9,12 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezoroi.metrics.intervals import Interval, bootstrap_interval
-from mezoroi.practice.simulation import GROUP, Course
+from mezoroi.practice.course import Course
+from mezoroi.practice.simulation import ALL_KNOWING, ARMS, GROUP
 
 LEARNERS = 200
 SEED = 20270  # schedules were tuned on seeds 1001 to 1006
 TARGETS = (120, 180, 240)
+BOUNDED = ("prototype",)  # looking ahead takes several times longer with single fruits in mind
 Cells = Mapping[tuple[str, str, str], Mapping[str, Any]]
+
+
+def arms_of(kind: str) -> tuple[str, ...]:
+    """The orders that learners of a kind practise in."""
+    return tuple(arm for arm in ARMS if arm != ALL_KNOWING or kind in BOUNDED)
 
 
 def curve_of(cell: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -252,7 +252,7 @@ class Learners:
         slope = -self.parameters["sensitivity"][:, None, None] * np.einsum(
             "lmg,lmk->lgk", pull, gap, optimize=True
         )
-        rows = np.arange(len(self))
+        rows = np.arange(len(percepts))
         gradient = slope[rows, grades] / evidence[rows, grades, None]
         gradient -= slope.sum(axis=1) / evidence.sum(axis=1, keepdims=True)
         step = self.parameters["attention_rate"][:, None] * gradient

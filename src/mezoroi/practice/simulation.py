@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mezoroi.practice.all_knowing import AllKnowing
+from mezoroi.practice.course import DAY, START, Course, seconds_of
 from mezoroi.practice.fruits import PracticeFruit
 from mezoroi.practice.learners import MAP_ERROR, Learners, Replies
 from mezoroi.practice.schedule import (
@@ -28,36 +30,11 @@ from mezoroi.practice.stand_in import (
 
 RANDOM, BLOCKED = "random", "blocked"
 PAIRS_ONLY, ADAPTIVE, WITH_MAP = "pairs only", "adaptive", "adaptive with map"
-ARMS = (RANDOM, BLOCKED, PAIRS_ONLY, ADAPTIVE, WITH_MAP)
+ALL_KNOWING = "all-knowing"
+ARMS = (RANDOM, BLOCKED, PAIRS_ONLY, ADAPTIVE, WITH_MAP, ALL_KNOWING)
 ANY_DIFFICULTY = 1e6
-DAY = timedelta(days=1)
 DELAYS = {"same day": timedelta(minutes=10), "1 day": DAY, "1 week": 7 * DAY}
-START = datetime(2026, 7, 1, 9, tzinfo=timezone.utc)
 GROUP = 4  # learners who share a pool and a test; each group has fruits of its own
-
-
-@dataclass(frozen=True)
-class Course:
-    """How long simulated learners practise, and on what.
-
-    Attributes
-    ----------
-    rounds : fruits that a learner sees
-    per_day : rounds of one day's session, a quarter of a minute each
-    checked : rounds between two readings of the learning curve
-    pool, test : fruits per grade to practise on, and of the unseen test
-    """
-
-    rounds: int = 240
-    per_day: int = 20
-    checked: int = 10
-    pool: int = 60
-    test: int = 25
-
-    def time_of(self, number: int) -> datetime:
-        """When round `number`, counted from 0, is shown."""
-        day, within = divmod(number, self.per_day)
-        return START + day * DAY + timedelta(seconds=15 * within)
 
 
 @dataclass(frozen=True)
@@ -83,7 +60,7 @@ def simulate(
     variant: str,
     count: int,
     seed: int,
-    course: Course = Course(),
+    course: Course = Course(),  # noqa: B008
     pace: Pace = Pace(),  # noqa: B008
 ) -> Outcome:
     """Let `count` learners practise in one arm.
@@ -92,7 +69,8 @@ def simulate(
 
     Parameters
     ----------
-    arm : one of `ARMS`; pairs only is the adaptive schedule with fruits of any difficulty
+    arm : one of `ARMS`; pairs only is the adaptive schedule with fruits of any difficulty,
+        all-knowing reads the learners' minds, which no schedule can
     kind, variant : of the learners, see `mezoroi.practice.learners`
     """
     if arm not in ARMS:
@@ -118,12 +96,13 @@ def _simulate_group(
     learners = Learners(
         kind, variant, count, pool.features.shape[1], len(GRADES), course.rounds, world
     )
-    teacher = _teacher(arm, pool, count, course, pace, np.random.default_rng([*seed, 1]))
+    order = np.random.default_rng([*seed, 1])
+    teacher = _teacher(arm, learners, pool, variant, course, pace, order)
     mind = np.random.default_rng([*seed, 2])
 
     def tested(now: datetime) -> NDArray[np.float64]:
         chances = np.random.default_rng([*seed, 3])  # the same looks in every arm and reading
-        return learners.accuracy(test.features, test.grades, _seconds(now), chances)
+        return learners.accuracy(test.features, test.grades, seconds_of(now), chances)
 
     curve, right = [tested(START)], []
     now = START
@@ -131,20 +110,16 @@ def _simulate_group(
         now = course.time_of(number)
         fruits = teacher.choose(now)
         percepts = learners.look(pool.features[fruits], mind)
-        replies = learners.reply(percepts, _seconds(now), mind)
+        replies = learners.reply(percepts, seconds_of(now), mind)
         truth = pool.grades[fruits]
         shown = _mapped(pool, fruits, replies, mind) if arm == WITH_MAP else None
-        learners.learn(percepts, truth, _seconds(now), mind, shown)
+        learners.learn(percepts, truth, seconds_of(now), mind, shown)
         teacher.note(replies, now)
         right.append(replies.given == truth)
         if (number + 1) % course.checked == 0:
             curve.append(tested(now + DAY))
     retention = {name: tested(now + delay) for name, delay in DELAYS.items()}
     return Outcome(np.stack(curve, axis=1), retention, np.stack(right, axis=1))
-
-
-def _seconds(now: datetime) -> float:
-    return (now - START).total_seconds()
 
 
 def _mapped(
@@ -241,14 +216,17 @@ class _Adaptive:
 
 def _teacher(
     arm: str,
+    learners: Learners,
     pool: StandIns,
-    count: int,
+    variant: str,
     course: Course,
     pace: Pace,
     rng: np.random.Generator,
-) -> _FixedOrder | _Adaptive:
+) -> _FixedOrder | _Adaptive | AllKnowing:
     if arm in (RANDOM, BLOCKED):
-        return _FixedOrder(pool, count, course, arm == BLOCKED, rng)
+        return _FixedOrder(pool, len(learners), course, arm == BLOCKED, rng)
+    if arm == ALL_KNOWING:
+        return AllKnowing(learners, pool, variant, pace.apart, rng)
     if arm == PAIRS_ONLY:
         pace = replace(pace, spread=ANY_DIFFICULTY)
-    return _Adaptive(pool, count, pace, rng)
+    return _Adaptive(pool, len(learners), pace, rng)
