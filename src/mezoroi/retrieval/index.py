@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
-from mezoroi.retrieval.local import LocalStore, create_local
+from mezoroi.retrieval.local import create_local, open_local
 from mezoroi.retrieval.reference import (
     Filter,
     Reference,
@@ -23,7 +23,6 @@ from mezoroi.retrieval.reference import (
     check_ids,
     check_known,
 )
-from mezoroi.retrieval.truth import Truth
 
 
 class Store(Protocol):
@@ -116,7 +115,7 @@ class ReferenceIndex:
             from mezoroi.retrieval.milvus import MilvusStore
 
             return cls(MilvusStore.open(str(path_or_uri)))
-        return cls(LocalStore(Truth(Path(path_or_uri))))
+        return cls(open_local(Path(path_or_uri)))
 
     @classmethod
     def exists(cls, path_or_uri: str | Path) -> bool:
