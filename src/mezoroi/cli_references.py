@@ -29,6 +29,16 @@ class Action(str, Enum):
     add_grade = "add-grade"
 
 
+_USED: dict[Action, frozenset[str]] = {
+    Action.add: frozenset({"items", "grade", "orchard", "date"}),
+    Action.remove: frozenset({"items"}),
+    Action.list: frozenset({"grade", "orchard", "date", "since", "until"}),
+    Action.rebuild: frozenset(),
+    Action.add_grade: frozenset({"items", "orchard", "date"}),
+}
+"""What each action takes besides the run and the place of its references."""
+
+
 Index = Annotated[
     str | None,
     typer.Option(
@@ -106,21 +116,31 @@ def references(
 
     console = Console(as_json)
     given = items or []
-    if action in (Action.add, Action.remove, Action.add_grade) and not given:
-        raise MezoroiError(f"`{action.value}` needs to know what: see mezoroi references --help")
     known: dict[str, Any] = _given(grade=grade, orchard=orchard, date=date)
+    _check_use(action, given, {*known, *_given(since=since, until=until)})
     if since is not None or until is not None:
-        if action is not Action.list or date is not None:
-            raise MezoroiError("--since and --until are for `list`, without --date: leave them out")
         known["date"] = (since, until)
     grader = Grader.load(run, references=None if action is Action.add else index)
     with console.progress() as report:
         if action is Action.add:
             _add(console, grader, run, given, known, index, report)
         elif action is Action.add_grade:
-            _add_grade(console, grader, run, given)
+            _add_grade(console, grader, run, given, known)
         else:
             _manage(console, grader, action, given, known, report)
+
+
+def _check_use(action: Action, items: list[str], options: set[str]) -> None:
+    """Refuse what an action would not look at."""
+    used = _USED[action]
+    if "items" in used and not items:
+        raise MezoroiError(f"`{action.value}` needs to know what: see mezoroi references --help")
+    if "items" not in used and items:
+        raise MezoroiError(f"`{action.value}` takes no `{items[0]}`: leave it out")
+    if unused := sorted(options - used):
+        raise MezoroiError(f"`{action.value}` takes no --{unused[0]}: leave it out")
+    if "date" in options and options & {"since", "until"}:
+        raise MezoroiError("--date is one day, --since and --until are a range: give one of them")
 
 
 def _add(
@@ -152,14 +172,16 @@ def _add(
     leave_with([item.error for item in failures], len(fruits), "added")
 
 
-def _add_grade(console: Console, grader: Grader, run: Path, items: list[str]) -> None:
+def _add_grade(
+    console: Console, grader: Grader, run: Path, items: list[str], known: dict[str, Any]
+) -> None:
     from mezoroi import references as rooms
 
     name, *sources = items
     if not sources:
         raise MezoroiError(f"no examples of `{name}`: give 1 to {rooms.MOST_EXAMPLES} photos")
     grader = rooms.with_gallery(grader, run)
-    grader = rooms.add_grade(grader, run, name, sources)
+    grader = rooms.add_grade(grader, run, name, sources, known)
     grades = list(grader.standard.grades)
     threshold = float(grader.bundle.prototypes.thresholds[-1])
     console.result(
