@@ -63,11 +63,12 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Show the reference fruits most like a fruit, and where they are alike."""
+    console = Console(as_json)
+    _check_index(index)
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
     from mezoroi.searching import search_to_folder
 
-    console = Console(as_json)
     grader = Grader.load(run, references=index)
     where: dict[str, Any] = _given(grade=grade, orchard=orchard)
     if since is not None or until is not None:
@@ -112,14 +113,15 @@ def references(
     as_json: AsJson = False,
 ) -> None:
     """Add, remove or list reference fruits, rebuild their index, or add a grade from a few."""
-    from mezoroi.grader import Grader
-
     console = Console(as_json)
     given = items or []
     known: dict[str, Any] = _given(grade=grade, orchard=orchard, date=date)
     _check_use(action, given, {*known, *_given(since=since, until=until)})
     if since is not None or until is not None:
         known["date"] = (since, until)
+    _check_index(index)
+    from mezoroi.grader import Grader
+
     grader = Grader.load(run, references=None if action is Action.add else index)
     with console.progress() as report:
         if action is Action.add:
@@ -128,6 +130,14 @@ def references(
             _add_grade(console, grader, run, given, known)
         else:
             _manage(console, grader, action, given, known, report)
+
+
+def _check_index(place: str | None) -> None:
+    """Refuse a server that does not answer, before the network is loaded: that takes longer."""
+    if place is not None and "://" in place:
+        from mezoroi.retrieval import ReferenceIndex
+
+        ReferenceIndex.exists(place)
 
 
 def _check_use(action: Action, items: list[str], options: set[str]) -> None:

@@ -120,6 +120,14 @@ def test_more_neighbours_than_fruits(index: ReferenceIndex, vectors: np.ndarray)
     assert similarity.shape == (2, COUNT)
 
 
+def test_no_query_has_as_many_columns_as_others_would(index: ReferenceIndex) -> None:
+    nothing = np.empty((0, DIM))
+    for k, where, width in ((3, None, 3), (COUNT + 9, None, COUNT), (200, {"grade": "A"}, 150)):
+        found, similarity = index.search(nothing, k, where)
+        assert found == []
+        assert (similarity.shape, similarity.dtype) == ((0, width), np.float32)
+
+
 def test_an_empty_index_answers_with_nothing(place: str) -> None:
     with ReferenceIndex.create(place, DIM, MODEL) as index:
         assert len(index) == 0

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval.local import create_local, open_local
+from mezoroi.retrieval.milvus_place import is_milvus
 from mezoroi.retrieval.reference import (
     Filter,
     Reference,
@@ -94,7 +95,7 @@ class ReferenceIndex:
         """
         if dim < 1:
             raise MezoroiError(f"dim is {dim}: give the length of the vectors")
-        if _is_milvus(path_or_uri):
+        if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
             return cls(MilvusStore.create(str(path_or_uri), dim, fingerprint))
@@ -111,7 +112,7 @@ class ReferenceIndex:
             does not answer within 5 seconds. Once it has, a large collection may take up to 2
             minutes to load.
         """
-        if _is_milvus(path_or_uri):
+        if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
             return cls(MilvusStore.open(str(path_or_uri)))
@@ -126,7 +127,7 @@ class ReferenceIndex:
         MezoroiError
             If the server does not answer within 5 seconds.
         """
-        if _is_milvus(path_or_uri):
+        if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
             return MilvusStore.exists(str(path_or_uri))
@@ -286,8 +287,3 @@ class ReferenceIndex:
                 f"vector {bad[0]} is NaN, infinite or zero and has no direction: leave it out"
             )
         return rows, squares**-0.5
-
-
-def _is_milvus(path_or_uri: str | Path) -> bool:
-    text = str(path_or_uri)
-    return text.startswith(("http://", "https://")) or text.partition("#")[0].endswith(".db")
