@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,10 +92,14 @@ class ReferenceIndex:
         Raises
         ------
         MezoroiError
-            If something is there already, or the server does not answer within 5 seconds.
+            If something is there already, the server does not answer within 5 seconds, or `dim` or
+            `fingerprint` is none.
         """
-        if dim < 1:
-            raise MezoroiError(f"dim is {dim}: give the length of the vectors")
+        dim = _count(dim, "dim", "give the length of the vectors")
+        if not isinstance(fingerprint, str) or not fingerprint:
+            raise MezoroiError(
+                f"fingerprint is {fingerprint!r}: give a text that tells the model from others"
+            )
         if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
@@ -217,8 +222,7 @@ class ReferenceIndex:
         MezoroiError
             If `k` is below 1, the filter unknown, or the vectors are unusable.
         """
-        if k < 1:
-            raise MezoroiError(f"k is {k}: ask for at least 1 fruit")
+        k = _count(k, "k", "ask for at least 1 fruit")
         chosen = as_filter(where)
         rows, scale = self._checked(vectors)
         with self._opened() as store:
@@ -287,3 +291,14 @@ class ReferenceIndex:
                 f"vector {bad[0]} is NaN, infinite or zero and has no direction: leave it out"
             )
         return rows, squares**-0.5
+
+
+def _count(value: Any, name: str, remedy: str) -> int:
+    """A whole number of at least 1, also NumPy's; True is none."""
+    try:
+        count = 0 if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise MezoroiError(f"{name} is {value!r}, no whole number of at least 1: {remedy}")
+    return count
