@@ -53,7 +53,9 @@ def search(
     run: Run,
     sources: Annotated[list[Path], typer.Argument(help="Photos, videos, captures, or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets.")],
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Fruits to find.")] = 8,
+    k: Annotated[
+        int, typer.Option("-k", min=1, max=100, clamp=True, help="Fruits to find, at most 100.")
+    ] = 8,
     grade: Grade = None,
     orchard: Orchard = None,
     since: Annotated[str | None, typer.Option(help="Only from this day on, as 2026-07-01.")] = None,
