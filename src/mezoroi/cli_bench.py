@@ -130,8 +130,12 @@ def bench_retrieval(
     produce: Annotated[
         Path | None, typer.Option(help="Folder grocery_produce20; default beside the first.")
     ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="A convolutional timm model, such as resnet18.")
+    ] = "efficientnet_lite0",
     weights: Annotated[
-        str, typer.Option(help="Of the backbone: package, or a timm checkpoint file.")
+        str,
+        typer.Option(help="Of it: package (efficientnet_lite0), none, or a timm checkpoint."),
     ] = "package",
     page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
         "docs/results/retrieval.md"
@@ -140,11 +144,13 @@ def bench_retrieval(
 ) -> None:
     """The Feature Tuning paper's tables, and the speed of references; hours, resumable."""
     from mezoroi.bench.retrieval import run_retrieval_bench
+    from mezoroi.bench.retrieval_data import Backbone
 
     console = Console(as_json)
     beside = produce if produce is not None else fruit.parent / "grocery_produce20"
     with console.progress() as report:
-        cells = run_retrieval_bench(part, fruit, beside, work, page, weights, report)
+        network = Backbone(backbone, weights)
+        cells = run_retrieval_bench(part, fruit, beside, work, page, network, report)
     console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
 
 

@@ -29,6 +29,16 @@ class Action(str, Enum):
     add_grade = "add-grade"
 
 
+_USED: dict[Action, frozenset[str]] = {
+    Action.add: frozenset({"items", "grade", "orchard", "date"}),
+    Action.remove: frozenset({"items"}),
+    Action.list: frozenset({"grade", "orchard", "date", "since", "until"}),
+    Action.rebuild: frozenset(),
+    Action.add_grade: frozenset({"items", "orchard", "date"}),
+}
+"""What each action takes besides the run and the place of its references."""
+
+
 Index = Annotated[
     str | None,
     typer.Option(
@@ -43,7 +53,9 @@ def search(
     run: Run,
     sources: Annotated[list[Path], typer.Argument(help="Photos, videos, captures, or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets.")],
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Fruits to find.")] = 8,
+    k: Annotated[
+        int, typer.Option("-k", min=1, max=100, clamp=True, help="Fruits to find, at most 100.")
+    ] = 8,
     grade: Grade = None,
     orchard: Orchard = None,
     since: Annotated[str | None, typer.Option(help="Only from this day on, as 2026-07-01.")] = None,
@@ -53,11 +65,12 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Show the reference fruits most like a fruit, and where they are alike."""
+    console = Console(as_json)
+    _check_index(index)
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
     from mezoroi.searching import search_to_folder
 
-    console = Console(as_json)
     grader = Grader.load(run, references=index)
     where: dict[str, Any] = _given(grade=grade, orchard=orchard)
     if since is not None or until is not None:
@@ -102,25 +115,44 @@ def references(
     as_json: AsJson = False,
 ) -> None:
     """Add, remove or list reference fruits, rebuild their index, or add a grade from a few."""
-    from mezoroi.grader import Grader
-
     console = Console(as_json)
     given = items or []
-    if action in (Action.add, Action.remove, Action.add_grade) and not given:
-        raise MezoroiError(f"`{action.value}` needs to know what: see mezoroi references --help")
     known: dict[str, Any] = _given(grade=grade, orchard=orchard, date=date)
+    _check_use(action, given, {*known, *_given(since=since, until=until)})
     if since is not None or until is not None:
-        if action is not Action.list or date is not None:
-            raise MezoroiError("--since and --until are for `list`, without --date: leave them out")
         known["date"] = (since, until)
+    _check_index(index)
+    from mezoroi.grader import Grader
+
     grader = Grader.load(run, references=None if action is Action.add else index)
     with console.progress() as report:
         if action is Action.add:
             _add(console, grader, run, given, known, index, report)
         elif action is Action.add_grade:
-            _add_grade(console, grader, run, given)
+            _add_grade(console, grader, run, given, known)
         else:
             _manage(console, grader, action, given, known, report)
+
+
+def _check_index(place: str | None) -> None:
+    """Refuse a server that does not answer, before the network is loaded: that takes longer."""
+    if place is not None and "://" in place:
+        from mezoroi.retrieval import ReferenceIndex
+
+        ReferenceIndex.exists(place)
+
+
+def _check_use(action: Action, items: list[str], options: set[str]) -> None:
+    """Refuse what an action would not look at."""
+    used = _USED[action]
+    if "items" in used and not items:
+        raise MezoroiError(f"`{action.value}` needs to know what: see mezoroi references --help")
+    if "items" not in used and items:
+        raise MezoroiError(f"`{action.value}` takes no `{items[0]}`: leave it out")
+    if unused := sorted(options - used):
+        raise MezoroiError(f"`{action.value}` takes no --{unused[0]}: leave it out")
+    if "date" in options and options & {"since", "until"}:
+        raise MezoroiError("--date is one day, --since and --until are a range: give one of them")
 
 
 def _add(
@@ -152,14 +184,16 @@ def _add(
     leave_with([item.error for item in failures], len(fruits), "added")
 
 
-def _add_grade(console: Console, grader: Grader, run: Path, items: list[str]) -> None:
+def _add_grade(
+    console: Console, grader: Grader, run: Path, items: list[str], known: dict[str, Any]
+) -> None:
     from mezoroi import references as rooms
 
     name, *sources = items
     if not sources:
         raise MezoroiError(f"no examples of `{name}`: give 1 to {rooms.MOST_EXAMPLES} photos")
     grader = rooms.with_gallery(grader, run)
-    grader = rooms.add_grade(grader, run, name, sources)
+    grader = rooms.add_grade(grader, run, name, sources, known)
     grades = list(grader.standard.grades)
     threshold = float(grader.bundle.prototypes.thresholds[-1])
     console.result(

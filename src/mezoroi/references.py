@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +24,14 @@ from mezoroi.new_references import NewReference, as_unicode, known_of
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval import Gallery, ReferenceIndex
 from mezoroi.retrieval.gallery import REFERENCES
-from mezoroi.retrieval.reference import check_ids
+from mezoroi.retrieval.reference import as_references, check_ids
 from mezoroi.standard import GradeDescription, GradingStandard
 
 MOST_EXAMPLES = 5
 _BATCH = 16
 _FILL_BATCH = 128
+_SAME_SIMILARITY = 0.9999
+"""From here on two embeddings are of one picture: the network's own rounding is below it."""
 
 
 def fill_references(
@@ -92,7 +95,11 @@ def add_references(
 
 
 def add_grade(
-    grader: Grader, run_dir: str | Path, grade: str, sources: Sequence[str | Path]
+    grader: Grader,
+    run_dir: str | Path,
+    grade: str,
+    sources: Sequence[str | Path],
+    metadata: Mapping[str, Any] | None = None,
 ) -> Grader:
     """Add a grade from 1 to 5 examples, without training.
 
@@ -102,6 +109,10 @@ def add_grade(
     mean of the others, if that is lower, but not below all other grades' thresholds. The examples
     become references.
 
+    Parameters
+    ----------
+    metadata : ``date`` and ``orchard`` of the examples, where known
+
     Returns
     -------
     the grader with the new grade, written to `run_dir`
@@ -109,8 +120,8 @@ def add_grade(
     Raises
     ------
     MezoroiError
-        If the grade exists, there are not 1 to 5 examples, two have one name, or one cannot be
-        read.
+        If the grade exists, there are not 1 to 5 examples, two have one name, another reference
+        has the id of one, or one cannot be read.
     """
     standard = _with_grade(grader.standard, grade)
     found = find_sources(sources, grader.bundle.input_kind)
@@ -118,10 +129,13 @@ def add_grade(
         raise MezoroiError(
             f"{len(found)} examples of `{grade}`: give 1 to {MOST_EXAMPLES}, or train with all"
         )
-    entries = [NewReference(f"{grade}/{path.name}", path, {"grade": grade}) for path in found]
+    known = {**(metadata or {}), "grade": grade}
+    entries = [NewReference(f"{grade}/{path.name}", path, known) for path in found]
     _check_names(entries)
+    list(as_references([entry.id for entry in entries], [known] * len(entries)))
     fruits = [read_fruit(path, grader.bundle.input_kind) for path in found]
     seen = grader.embed(fruits)
+    new = _not_added_yet(gallery_of(grader), entries, seen.embeddings.numpy())
     old = grader.bundle.prototypes
     threshold = _few_shot_threshold(seen.embeddings, old.thresholds)
     prototypes = Prototypes(
@@ -140,7 +154,9 @@ def add_grade(
             exemplar_grades=torch.cat([prototypes.exemplar_grades, members]),
         )
     # Before the grade: after an interruption the same command finds them added and goes on.
-    add_references(grader, entries)
+    failures = add_references(grader, new)
+    if failures:
+        raise MezoroiError(f"{failures[0].error}: no grade was added")
     bundle = replace(
         grader.bundle,
         standard=standard,
@@ -246,6 +262,30 @@ def _check_names(examples: Sequence[NewReference]) -> None:
             f"two examples are called `{twice}`: rename one, or give their capture folders"
         )
     check_ids([example.id for example in examples])
+
+
+def _not_added_yet(
+    gallery: Gallery, examples: Sequence[NewReference], embeddings: np.ndarray
+) -> list[NewReference]:
+    """The examples without those that an interrupted `add_grade` left.
+
+    Raises
+    ------
+    MezoroiError
+        If another fruit has an example's id: the new grade would lack that reference.
+    """
+    taken = {item.id for item in gallery.index.references([entry.id for entry in examples])}
+    for entry, embedding in zip(examples, embeddings, strict=True):
+        if entry.id in taken:
+            grade = entry.metadata["grade"]
+            ids, similarity = gallery.index.search(embedding[None], len(taken), {"grade": grade})
+            alike = dict(zip(ids[0], similarity[0], strict=True))
+            if alike.get(entry.id, -1.0) < _SAME_SIMILARITY:
+                raise MezoroiError(
+                    f"`{entry.id}` is in the references already and is another fruit: rename "
+                    f"{entry.source}, or remove that reference first"
+                )
+    return [entry for entry in examples if entry.id not in taken]
 
 
 def _few_shot_threshold(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,15 @@ from mezoroi.bench import (
 )
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.retrieval import PARTS, run_retrieval_bench
-from mezoroi.bench.retrieval_data import Pictures, fruit_rotation, grocery, on_clutter
+from mezoroi.bench.retrieval_data import (
+    PACKAGED,
+    Backbone,
+    Pictures,
+    features_of,
+    fruit_rotation,
+    grocery,
+    on_clutter,
+)
 from mezoroi.models import feature_tuner
 from mezoroi.models.feature_tuner import Schedule
 from mezoroi.retrieval import ReferenceIndex
@@ -97,6 +105,31 @@ def test_tables_run_once_and_fill_the_page(shared: Path, tmp_path: Path, small: 
     assert set(PARTS) == {"tables", "grocery", "speed", "million"}
 
 
+def test_another_backbone_has_features_and_cells_of_its_own(
+    shared: Path, tmp_path: Path, small: None
+) -> None:
+    resnet = Backbone("resnet18", "none")
+    paths = fruit_rotation(shared / "fruit_rotation").paths[:2]
+    found = [
+        features_of("fruit", paths, backbone.extractor(), tmp_path, backbone).shape
+        for backbone in (PACKAGED, resnet, PACKAGED, resnet)
+    ]
+    assert found == [(2, 1776), (2, 1472)] * 2
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    # Cells of the default backbone keep the settings they have in ledgers.
+    assert retrieval_tables.layer_settings("GAP", PACKAGED) == {
+        "bench": "retrieval",
+        "layer": "GAP",
+        "weights": "package",
+    }
+    own = retrieval_tables.table_settings("GAP", "as published", "-", 0, resnet)
+    assert (own["backbone"], own["weights"]) == ("resnet18", "none")
+    page = retrieval_page.retrieval_page(
+        {part: Ledger(tmp_path / f"{part}.jsonl") for part in PARTS}, resnet
+    )
+    assert "The backbone is `resnet18` with the weights `none`" in page
+
+
 def test_protocols_keep_learning_and_testing_apart(shared: Path) -> None:
     pictures = fruit_rotation(shared / "fruit_rotation")
     assert (len(pictures.labels), set(pictures.labels)) == (72, set(range(6)))
@@ -165,7 +198,7 @@ def test_a_small_million(shared: Path, tmp_path: Path, small: None) -> None:
         shared / "grocery_produce20",
         tmp_path,
         ledger,
-        "package",
+        PACKAGED,
         count=2000,
     )
     for kind in retrieval_million.KINDS:

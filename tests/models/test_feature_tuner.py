@@ -44,6 +44,19 @@ def test_layers_of_backbones(backbone: str, dims: dict[str, int]) -> None:
     assert features.shape == (2, sum(dims.values()))
 
 
+@pytest.mark.parametrize("size", [(225, 225), (226, 226), (250, 250), (224, 250), (61, 100)])
+def test_every_size_has_the_same_layers(size: tuple[int, int]) -> None:
+    """Also where the width is no multiple of the strides."""
+    extractor = MultiLayerFeatures("resnet18", "none").eval()
+    batch = extractor.prepare(torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        features = extractor(batch)
+        _, maps = extractor.network.forward_intermediates(batch)
+    assert features.shape == (1, 1472)
+    conv2 = one_layer(features, extractor.dims, "conv2")
+    torch.testing.assert_close(conv2, maps[1].mean(dim=(2, 3)))
+
+
 def test_resnet_layers_are_what_the_paper_takes() -> None:
     extractor = MultiLayerFeatures("resnet18", "none").eval()
     assert sum(extractor.dims.values()) == 1472
@@ -230,6 +243,10 @@ def test_same_seed_same_vectors_and_no_global_generator(
         ({}, np.full((4, 3), np.nan), [0, 1, 0, 1], "NaN"),
         ({}, np.ones((4, 3)), [0, 1, 0], "labels have shape"),
         ({}, np.ones((4, 3)), [0, 1, 0, 2], "labels must be 0 to 1"),
+        ({}, np.ones((4, 3)), ["A", "B", "A", "B"], "labels are no whole numbers"),
+        ({}, np.ones((4, 3)), [0.5, 1, 0, 1], "labels are no whole numbers"),
+        ({}, np.ones((4, 3)), [0, 1, 0, np.nan], "labels are no whole numbers"),
+        ({}, [["a"] * 3] * 4, [0, 1, 0, 1], "features are no array of numbers"),
     ],
 )
 def test_bad_use_is_one_line(
@@ -237,6 +254,22 @@ def test_bad_use_is_one_line(
 ) -> None:
     with pytest.raises(MezoroiError, match=reason):
         FeatureTuner(3, 2, **options).fit(features, labels)
+
+
+def test_tensors_of_a_graph_and_whole_floats_are_taken(
+    clouds: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
+    features, labels = clouds
+    tensor = torch.tensor(features, requires_grad=True)
+
+    def vectors(features: Any, labels: Any) -> np.ndarray:
+        tuner = FeatureTuner(30, 6, dim=4, schedule="quick").fit(features, labels)
+        return tuner.transform(features)
+
+    expected = vectors(features, labels)
+    np.testing.assert_array_equal(vectors(tensor, torch.tensor(labels)), expected)
+    np.testing.assert_array_equal(vectors(features.tolist(), labels.astype(float)), expected)
 
 
 def test_not_fitted() -> None:

@@ -120,6 +120,14 @@ def test_more_neighbours_than_fruits(index: ReferenceIndex, vectors: np.ndarray)
     assert similarity.shape == (2, COUNT)
 
 
+def test_no_query_has_as_many_columns_as_others_would(index: ReferenceIndex) -> None:
+    nothing = np.empty((0, DIM))
+    for k, where, width in ((3, None, 3), (COUNT + 9, None, COUNT), (200, {"grade": "A"}, 150)):
+        found, similarity = index.search(nothing, k, where)
+        assert found == []
+        assert (similarity.shape, similarity.dtype) == ((0, width), np.float32)
+
+
 def test_an_empty_index_answers_with_nothing(place: str) -> None:
     with ReferenceIndex.create(place, DIM, MODEL) as index:
         assert len(index) == 0
@@ -173,6 +181,12 @@ def test_refuses_and_adds_nothing(
     ("call", "reason"),
     [
         (lambda index, row: index.search(row, 0), "k is 0"),
+        (lambda index, row: index.search(row, np.int64(-1)), "no whole number"),
+        (lambda index, row: index.search(row, True), "k is True, no whole number"),
+        (lambda index, row: index.search(row, "3"), "k is '3', no whole number"),
+        (lambda index, row: index.search(row, 2.5), r"k is 2\.5, no whole number"),
+        (lambda index, row: index.search(row, 1, {"grade": 1}), "grade is 1: filter by a name"),
+        (lambda index, row: index.search(row, 1, {"orchard": ["a", None]}), "filter by a name"),
         (lambda index, row: index.search(row, 1, {"colour": "red"}), "cannot filter by `colour`"),
         (lambda index, row: index.search(row, 1, {"date": "yesterday"}), "no date"),
         (lambda index, row: index.search(row, 1, {"date": ("2026-01-01",)}), "first and the last"),
@@ -202,6 +216,31 @@ def test_bad_use_is_one_line(
         call(index, vectors[:1])
     assert "\n" not in str(error.value)
     assert len(index) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("dim", "fingerprint", "reason"),
+    [
+        (8.5, MODEL, r"dim is 8\.5, no whole number"),
+        ("8", MODEL, "dim is '8', no whole number"),
+        (True, MODEL, "dim is True, no whole number"),
+        (8, None, "fingerprint is None: give a text"),
+        (8, "", "fingerprint is ''"),
+    ],
+)
+def test_an_index_of_nothing_is_not_made(
+    place: str, dim: Any, fingerprint: Any, reason: str
+) -> None:
+    with pytest.raises(MezoroiError, match=reason):
+        ReferenceIndex.create(place, dim, fingerprint)
+    assert not Path(place).exists()
+
+
+def test_counts_may_be_numpys(place: str) -> None:
+    with ReferenceIndex.create(place, np.int64(2), MODEL) as index:
+        index.add(["a", "b", "c"], [[1, 0], [1, 1], [0, 1]])
+        for k in (np.int64(2), np.uint8(2), np.arange(3)[2]):
+            assert index.search([[1, 0]], k)[0] == [["a", "b"]]
 
 
 def test_what_tables_say_is_kept(place: str) -> None:

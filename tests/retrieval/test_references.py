@@ -17,6 +17,7 @@ from PIL import Image
 
 import mezoroi as mz
 from mezoroi import cli
+from mezoroi.capture.sources import read_fruit
 from mezoroi.maps import distance_weights
 from mezoroi.new_references import find_new
 from mezoroi.references import (
@@ -406,6 +407,56 @@ def test_an_interrupted_add_grade_can_be_repeated(
     assert mz.Grader.load(run).standard.grades[-1] == "E"
 
 
+@pytest.mark.parametrize("grade", ["A", None, "E"])
+def test_no_grade_without_its_reference_fruits(run: Path, photos: Path, grade: str | None) -> None:
+    """Another fruit has the id that an example would get."""
+    grader = mz.Grader.load(run)
+    known = {} if grade is None else {"grade": grade}
+    gallery = gallery_of(grader)
+    gallery.index.add(["E/n1.png"], embedded(grader, photos / "n2.png"), [known])
+    before = len(gallery.index)
+    for sources in ([photos / "n1.png"], [photos / "n1.png", photos / "n3.png"]):
+        with pytest.raises(mz.MezoroiError, match=r"`E/n1\.png` is in the references"):
+            add_grade(grader, run, "E", sources)
+    assert len(gallery.index) == before
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D")
+
+
+def embedded(grader: mz.Grader, photo: Path) -> np.ndarray:
+    fruit = read_fruit(photo, grader.bundle.input_kind)
+    return np.asarray(grader.embed([fruit]).embeddings)
+
+
+def test_a_new_grades_examples_keep_day_and_orchard(run: Path, photos: Path) -> None:
+    words = ("references", run, "add-grade", "E", photos / "n1.png")
+    assert command(*words, "--date", "soon") == 2
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D")
+    assert command(*words, "--date", "2026/7/9", "--orchard", "北") == 0
+    (kept,) = gallery_of(mz.Grader.load(run)).index.references(["E/n1.png"])
+    assert (kept.grade, kept.date, kept.orchard) == ("E", "2026-07-09", "北")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("rebuild", "foo"), "`rebuild` takes no `foo`"),
+        (("rebuild", "--grade", "B"), "`rebuild` takes no --grade"),
+        (("list", "nonsense"), "`list` takes no `nonsense`"),
+        (("remove", "n1.png", "--grade", "B"), "`remove` takes no --grade"),
+        (("remove", "n1.png", "--date", "2026-07-01"), "`remove` takes no --date"),
+        (("add", "n1.png", "--since", "2026-07-01"), "`add` takes no --since"),
+        (("add-grade", "E", "n1.png", "--grade", "B"), "`add-grade` takes no --grade"),
+        (("list", "--until", "2026-07-01", "--date", "2026-07-01"), "give one of them"),
+    ],
+)
+def test_what_an_action_does_not_use_is_refused(
+    run_dir: Path, words: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    action, *rest = words
+    assert command("references", run_dir, action, *rest) == 2
+    assert reason in capsys.readouterr().err
+
+
 def test_bad_new_grades(run: Path, photos: Path) -> None:
     grader = mz.Grader.load(run)
     shutil.copy(photos / "n1.png", photos / "n6.png")
@@ -498,7 +549,7 @@ def test_the_command_line(
     (photos / "n5.png").unlink()
     assert command("references", run, "add", photos, "--grade", "B", "--json") == 0
     assert json.loads(capsys.readouterr().out)["added"] == 4
-    assert command("references", run, "add", photos) == 1
+    assert command("references", run, "add", photos) == 2
     capsys.readouterr()
     assert command("references", run, "list", "--grade", "B", "--json") == 0
     listed = {item["id"] for item in json.loads(capsys.readouterr().out)}
@@ -508,7 +559,8 @@ def test_the_command_line(
     assert command("references", run, "rebuild") == 0
     assert command("references", run, "add-grade", "E", photos) == 0
     assert "E" in capsys.readouterr().out
-    assert command("search", run, photos / "n1.png", "-k", "8", "-o", tmp_path / "out") == 0
+    for k in ("8", "1000"):  # more than a sheet takes, and than there are
+        assert command("search", run, photos / "n1.png", "-k", k, "-o", tmp_path / "out") == 0
     assert (tmp_path / "out" / "n1.png").is_file()
     for words in (
         ("references", run, "add"),

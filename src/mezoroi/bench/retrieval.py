@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mezoroi.bench.ledger import open_ledgers
 from mezoroi.bench.pages import page_of, write_page
+from mezoroi.bench.retrieval_data import PACKAGED, Backbone
 from mezoroi.bench.retrieval_million import run_million
 from mezoroi.bench.retrieval_page import retrieval_page
 from mezoroi.bench.retrieval_speed import run_speed
@@ -22,7 +23,7 @@ def run_retrieval_bench(
     produce: Path,
     work: Path,
     page: Path,
-    weights: str = "package",
+    backbone: Backbone = PACKAGED,
     progress: Progress = silent,
 ) -> int:
     """Run a part (``all``, one of `PARTS`, or ``page`` for none) and write the page.
@@ -33,7 +34,7 @@ def run_retrieval_bench(
     ----------
     fruit : the folder ``fruit_rotation``
     produce : the folder ``grocery_produce20``, also the clutter behind the fruit
-    weights : of the backbone, as `MultiLayerFeatures` takes them
+    backbone : the network that makes the features
 
     Returns
     -------
@@ -44,12 +45,12 @@ def run_retrieval_bench(
     ledgers = open_ledgers(page, PARTS)
     made = work / "retrieval"
     if part in ("all", "tables"):
-        run_tables(fruit, produce, made, ledgers["tables"], weights, progress)
+        run_tables(fruit, produce, made, ledgers["tables"], backbone, progress)
     if part in ("all", "grocery"):
-        run_grocery(produce, made, ledgers["grocery"], weights, progress)
+        run_grocery(produce, made, ledgers["grocery"], backbone, progress)
     if part in ("all", "speed"):
         run_speed(made, ledgers["speed"], progress)
     if part in ("all", "million"):
-        run_million(fruit, produce, made, ledgers["million"], weights, progress)
-    write_page(page, page_of(lambda shown: retrieval_page(shown, weights), ledgers))
+        run_million(fruit, produce, made, ledgers["million"], backbone, progress)
+    write_page(page, page_of(lambda shown: retrieval_page(shown, backbone), ledgers))
     return sum(len(ledger) for ledger in ledgers.values())

@@ -17,6 +17,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, natural_key
 from mezoroi.models import MultiLayerFeatures
 from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.models.weights import PACKAGED_BACKBONE
 from mezoroi.progress import Progress, silent
 
 SIDE = 224
@@ -26,6 +27,32 @@ _BLACK = 12
 _CLUTTER_SIDE = 320
 _CLUTTER_SHARE = 0.55
 CLUTTER_SEED = 11
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The network whose layers are compared.
+
+    Attributes
+    ----------
+    name, weights : as `MultiLayerFeatures` takes them
+    """
+
+    name: str = PACKAGED_BACKBONE
+    weights: str = "package"
+
+    def extractor(self) -> MultiLayerFeatures:
+        """Its layers side by side."""
+        return MultiLayerFeatures(self.name, self.weights)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What identifies it in a cell; the default one by its weights alone, as ever."""
+        named = {} if self.name == PACKAGED_BACKBONE else {"backbone": self.name}
+        return {"weights": self.weights, **named}
+
+
+PACKAGED = Backbone()
 
 
 @dataclass(frozen=True)
@@ -89,7 +116,7 @@ def features_of(
     images: Sequence[Path],
     extractor: MultiLayerFeatures,
     work: Path,
-    weights: str,
+    backbone: Backbone,
     *,
     change: str = "",
     backgrounds: Sequence[Path] = (),
@@ -102,7 +129,7 @@ def features_of(
     change : ``""``; ``clutter``: the fruit, at about half the side, on a photo of
         `backgrounds`; ``crop``: the same picture cut to the fruit's box
     """
-    key = cell_key({"features": name, "change": change, "weights": weights, "side": SIDE})
+    key = cell_key({"features": name, "change": change, **backbone.settings, "side": SIDE})
     path = work / "features" / f"{name}-{change or 'plain'}-{key}.npy"
     if path.is_file():
         return torch.from_numpy(np.load(path))

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from mezoroi.bench.ledger import Ledger
-from mezoroi.bench.retrieval_data import features_of, fruit_rotation, grocery
-from mezoroi.models import MultiLayerFeatures
+from mezoroi.bench.retrieval_data import Backbone, features_of, fruit_rotation, grocery
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval import ReferenceIndex
 from mezoroi.retrieval.faiss_index import read_statement
@@ -48,7 +47,7 @@ def run_million(
     produce: Path,
     work: Path,
     ledger: Ledger,
-    weights: str,
+    backbone: Backbone,
     progress: Progress = silent,
     count: int = COUNT,
 ) -> None:
@@ -57,7 +56,7 @@ def run_million(
         if ledger.find(million_settings(kind, count)) is not None:
             continue
         if kind == REAL:
-            draw = _around(_real(fruit, produce, work, weights, progress))
+            draw = _around(_real(fruit, produce, work, backbone, progress))
         else:
             draw = _anywhere
         ledger.compute(
@@ -131,16 +130,18 @@ def _open(place: Path, query: np.ndarray) -> tuple[float, float]:
         return time.perf_counter() - begin, _resident() - before
 
 
-def _real(fruit: Path, produce: Path, work: Path, weights: str, progress: Progress) -> np.ndarray:
+def _real(
+    fruit: Path, produce: Path, work: Path, backbone: Backbone, progress: Progress
+) -> np.ndarray:
     """(N, 512) what photos of fruit and produce embed to, brought to 512 dimensions."""
-    extractor = MultiLayerFeatures(weights=weights)
+    extractor = backbone.extractor()
     sets = {
         "fruit": fruit_rotation(fruit).paths,
         **{f"grocery-{name}": grocery(produce, name).paths for name in ("train", "test")},
     }
     features = torch.cat(
         [
-            features_of(name, paths, extractor, work, weights, progress=progress)
+            features_of(name, paths, extractor, work, backbone, progress=progress)
             for name, paths in sets.items()
         ]
     ).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -15,7 +16,7 @@ from mezoroi.bench import retrieval_million as million
 from mezoroi.bench import retrieval_speed as speed
 from mezoroi.bench import retrieval_tables as tables
 from mezoroi.bench.ledger import Ledger, code_version
-from mezoroi.bench.retrieval_data import SIDE
+from mezoroi.bench.retrieval_data import PACKAGED, SIDE, Backbone
 from mezoroi.bench.tables import MISSING
 from mezoroi.metrics.intervals import paired_difference
 
@@ -25,7 +26,7 @@ _PAPER_NS = {"conv2": "3.20", "conv3": "3.38", "conv4": "3.83", "conv5": "3.97",
 _PAPER_NORM = {"conv2": "4.44", "conv3": "2.25", "conv4": "2.47", "conv5": "32.3", "GAP": "47.9"}
 
 
-def retrieval_page(ledgers: Mapping[str, Ledger], weights: str) -> str:
+def retrieval_page(ledgers: Mapping[str, Ledger], backbone: Backbone) -> str:
     """The whole page; cells that are not in the ledgers are marked so."""
     parts = [
         "# Retrieval\n",
@@ -33,20 +34,20 @@ def retrieval_page(ledgers: Mapping[str, Ledger], weights: str) -> str:
         f"Date {date.today().isoformat()}, code {code_version()}, torch {torch.__version__}, "
         f"FAISS {faiss.__version__}, Python {platform.python_version()}, {platform.machine()}. "
         "Differences are paired, with a 95 % bootstrap interval by instance.\n",
-        _layer_section(ledgers["tables"], weights),
-        _kind_section(ledgers["tables"], weights),
-        _clutter_section(ledgers["tables"], weights),
-        _grocery_section(ledgers["grocery"], weights),
+        _layer_section(ledgers["tables"], backbone),
+        _kind_section(ledgers["tables"], backbone),
+        _clutter_section(ledgers["tables"], backbone),
+        _grocery_section(ledgers["grocery"], backbone),
         _speed_section(ledgers["speed"]),
         _million_section(ledgers["million"]),
     ]
     return "\n".join(parts)
 
 
-def _layer_section(ledger: Ledger, weights: str) -> str:
+def _layer_section(ledger: Ledger, backbone: Backbone) -> str:
     rows = []
     for layer in _LAYERS:
-        cell = ledger.find(tables.layer_settings(layer, weights))
+        cell = ledger.find(tables.layer_settings(layer, backbone))
         figures = (
             [MISSING] * 5
             if cell is None
@@ -63,14 +64,20 @@ def _layer_section(ledger: Ledger, weights: str) -> str:
     return (
         "## Single layers (the paper's tables 1 and 4)\n\n"
         "`fruit_rotation`: 36 mandarins, oranges and tomatoes, 12 to 19 views of one turn each, on "
-        f"black, {SIDE} px. The backbone is `efficientnet_lite0` with its ImageNet weights, not "
-        "trained further; the paper trains ResNet-18 on the pictures it searches. NS-score: four "
+        f"black, {SIDE} px. The backbone is `{backbone.name}` {_trained_on(backbone)}; "
+        "the paper trains ResNet-18 on the pictures it searches. NS-score: four "
         "evenly spaced views of each; the other figures: all views.\n\n"
         + _table([*head, "paper: NS-score", "paper: norm"], rows)
     )
 
 
-def _kind_section(ledger: Ledger, weights: str) -> str:
+def _trained_on(backbone: Backbone) -> str:
+    if backbone == PACKAGED:
+        return "with its ImageNet weights, not trained further"
+    return f"with the weights `{Path(backbone.weights).name}`"
+
+
+def _kind_section(ledger: Ledger, backbone: Backbone) -> str:
     text = [
         "## Feature kinds (the paper's tables 2 and 3)\n",
         "The backbone stays as it is, so GAP and the two additions are the same for both losses; "
@@ -87,38 +94,38 @@ def _kind_section(ledger: Ledger, weights: str) -> str:
     }
     for protocol in tables.PROTOCOLS:
         rows = [
-            [kind, loss, *_figures(ledger, protocol, kind, loss, weights)]
+            [kind, loss, *_figures(ledger, protocol, kind, loss, backbone)]
             for kind, loss in tables.arms()
         ]
         head = ["features", "loss", "NS-score", "mAP", "recall@1", "MAP@R"]
         text += [f"### {protocol.capitalize()}\n\n{notes[protocol]}\n", _table(head, rows)]
         text += [
-            f"{kind}, {loss}, minus GAP, mAP: {_gain(ledger, protocol, kind, loss, weights)}.\n"
+            f"{kind}, {loss}, minus GAP, mAP: {_gain(ledger, protocol, kind, loss, backbone)}.\n"
             for loss in tables.LOSSES
             for kind in (tables.TUNED3, tables.TUNED6)
         ]
     return "\n".join(text)
 
 
-def _figures(ledger: Ledger, protocol: str, kind: str, loss: str, weights: str) -> list[str]:
-    cells = _cells(ledger, protocol, kind, loss, weights)
+def _figures(ledger: Ledger, protocol: str, kind: str, loss: str, backbone: Backbone) -> list[str]:
+    cells = _cells(ledger, protocol, kind, loss, backbone)
     return [
         _mean(cells, name, digits)
         for name, digits in (("ns", 2), ("map", 3), ("recall_at_1", 3), ("map_at_r", 3))
     ]
 
 
-def _cells(ledger: Ledger, protocol: str, kind: str, loss: str, weights: str) -> list[Cell]:
+def _cells(ledger: Ledger, protocol: str, kind: str, loss: str, backbone: Backbone) -> list[Cell]:
     found = (
-        ledger.find(tables.table_settings(kind, protocol, loss, seed, weights))
+        ledger.find(tables.table_settings(kind, protocol, loss, seed, backbone))
         for seed in tables.SEEDS
     )
     return [cell for cell in found if cell is not None]
 
 
-def _gain(ledger: Ledger, protocol: str, kind: str, loss: str, weights: str) -> str:
-    ours = _cells(ledger, protocol, kind, loss, weights)
-    plain = _cells(ledger, protocol, tables.GAP, "-", weights)
+def _gain(ledger: Ledger, protocol: str, kind: str, loss: str, backbone: Backbone) -> str:
+    ours = _cells(ledger, protocol, kind, loss, backbone)
+    plain = _cells(ledger, protocol, tables.GAP, "-", backbone)
     if len(ours) != len(tables.SEEDS) or len(plain) != len(ours):
         return MISSING
     one, two, names = (
@@ -138,7 +145,7 @@ def _mean_of(_truth: np.ndarray, values: np.ndarray) -> float:
     return float(np.mean(values))
 
 
-def _clutter_section(ledger: Ledger, weights: str) -> str:
+def _clutter_section(ledger: Ledger, backbone: Backbone) -> str:
     def row(name: str, loss: str, cells: Sequence[Cell]) -> list[str]:
         keys = ("map_clean", "map_clutter", "map_crop")
         return [name, loss, *(_mean(cells, key, 3) for key in keys)]
@@ -146,10 +153,10 @@ def _clutter_section(ledger: Ledger, weights: str) -> str:
     layers = [
         row(name, "-", [cell] if cell is not None else [])
         for name in _LAYERS
-        for cell in [ledger.find(tables.layer_settings(name, weights))]
+        for cell in [ledger.find(tables.layer_settings(name, backbone))]
     ]
     kinds = [
-        row(kind, loss, _cells(ledger, tables.PUBLISHED, kind, loss, weights))
+        row(kind, loss, _cells(ledger, tables.PUBLISHED, kind, loss, backbone))
         for kind, loss in tables.arms()
         if kind != tables.GAP
     ]
@@ -163,12 +170,13 @@ def _clutter_section(ledger: Ledger, weights: str) -> str:
     )
 
 
-def _grocery_section(ledger: Ledger, weights: str) -> str:
+def _grocery_section(ledger: Ledger, backbone: Backbone) -> str:
     rows = []
     arms = [arm for arm in tables.arms() if arm[0] != tables.GAP]
     for name, loss in [*((layer, "-") for layer in _LAYERS), *arms]:
         found = (
-            ledger.find(tables.grocery_settings(name, loss, seed, weights)) for seed in tables.SEEDS
+            ledger.find(tables.grocery_settings(name, loss, seed, backbone))
+            for seed in tables.SEEDS
         )
         cells = [cell for cell in found if cell is not None]
         rows.append(

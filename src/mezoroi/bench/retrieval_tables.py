@@ -11,6 +11,7 @@ import torch
 
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.retrieval_data import (
+    Backbone,
     Pictures,
     features_of,
     find_backgrounds,
@@ -24,7 +25,7 @@ from mezoroi.metrics.retrieval import (
     ns_per_query,
     recall_per_query,
 )
-from mezoroi.models import FeatureTuner, MultiLayerFeatures
+from mezoroi.models import FeatureTuner
 from mezoroi.models.multi_layer import HEAD_INPUT, normalized_addition, one_layer
 from mezoroi.progress import Progress, silent
 
@@ -44,7 +45,9 @@ CLUTTER = ("", "clutter", "crop")
 SCHEDULE = "paper"
 
 
-def table_settings(kind: str, protocol: str, loss: str, seed: int, weights: str) -> dict[str, Any]:
+def table_settings(
+    kind: str, protocol: str, loss: str, seed: int, backbone: Backbone
+) -> dict[str, Any]:
     """What identifies a cell of the paper's tables 2 and 3; plain kinds have no loss."""
     return {
         "bench": "retrieval",
@@ -53,7 +56,7 @@ def table_settings(kind: str, protocol: str, loss: str, seed: int, weights: str)
         "loss": loss,
         "seed": seed,
         "schedule": SCHEDULE if kind in TUNED else None,
-        "weights": weights,
+        **backbone.settings,
     }
 
 
@@ -71,7 +74,7 @@ def run_tables(
     backgrounds: Path,
     work: Path,
     ledger: Ledger,
-    weights: str,
+    backbone: Backbone,
     progress: Progress = silent,
 ) -> None:
     """Tables 1 to 4: single layers, feature kinds under three protocols, norms; and clutter.
@@ -79,7 +82,7 @@ def run_tables(
     Under the published protocol the same fruits are also looked up from pictures on shop shelves.
     """
     pictures = fruit_rotation(folder)
-    extractor = MultiLayerFeatures(weights=weights)
+    extractor = backbone.extractor()
     dims, count = extractor.dims, len(pictures.labels)
     behind = find_backgrounds(backgrounds)
     features = torch.cat(
@@ -89,7 +92,7 @@ def run_tables(
                 pictures.paths,
                 extractor,
                 work,
-                weights,
+                backbone,
                 change=change,
                 backgrounds=behind,
                 progress=progress,
@@ -107,7 +110,7 @@ def run_tables(
     for name in dims:
         layer = one_layer(features, dims, name)
         ledger.compute(
-            layer_settings(name, weights),
+            layer_settings(name, backbone),
             lambda: {
                 **cell(layer, everything, clutter=True),  # noqa: B023
                 "norm": float(layer[:count].norm(dim=1).mean()),  # noqa: B023
@@ -118,7 +121,7 @@ def run_tables(
     for number, (protocol, seed, kind, loss) in enumerate(cells, 1):
         learning, testing = split_of(pictures, protocol, seed)
         ledger.compute(
-            table_settings(kind, protocol, loss, seed, weights),
+            table_settings(kind, protocol, loss, seed, backbone),
             lambda: cell(
                 index_vectors(kind, loss, seed, features, dims, pictures.labels, learning),  # noqa: B023
                 testing,  # noqa: B023
@@ -128,9 +131,9 @@ def run_tables(
         progress("retrieval tables", number, len(cells))
 
 
-def layer_settings(layer: str, weights: str) -> dict[str, Any]:
+def layer_settings(layer: str, backbone: Backbone) -> dict[str, Any]:
     """What identifies a cell of the paper's tables 1 and 4."""
-    return {"bench": "retrieval", "layer": layer, "weights": weights}
+    return {"bench": "retrieval", "layer": layer, **backbone.settings}
 
 
 def split_of(pictures: Pictures, protocol: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -217,22 +220,22 @@ def _clutter_scores(parts: Mapping[str, torch.Tensor], labels: np.ndarray) -> di
     }
 
 
-def grocery_settings(kind: str, loss: str, seed: int, weights: str) -> dict[str, Any]:
+def grocery_settings(kind: str, loss: str, seed: int, backbone: Backbone) -> dict[str, Any]:
     """What identifies a cell of shop photos against icons."""
-    return {**table_settings(kind, "natural to iconic", loss, seed, weights), "grocery": True}
+    return {**table_settings(kind, "natural to iconic", loss, seed, backbone), "grocery": True}
 
 
 def run_grocery(
-    folder: Path, work: Path, ledger: Ledger, weights: str, progress: Progress = silent
+    folder: Path, work: Path, ledger: Ledger, backbone: Backbone, progress: Progress = silent
 ) -> None:
     """Test photos of 20 kinds against one shop picture of each; learned from the train photos."""
-    extractor = MultiLayerFeatures(weights=weights)
+    extractor = backbone.extractor()
     dims = extractor.dims
     sets = {split: grocery(folder, split) for split in ("train", "test", "iconic")}
     features = torch.cat(
         [
             features_of(
-                f"grocery-{split}", pictures.paths, extractor, work, weights, progress=progress
+                f"grocery-{split}", pictures.paths, extractor, work, backbone, progress=progress
             )
             for split, pictures in sets.items()
         ]
@@ -255,12 +258,12 @@ def run_grocery(
 
     for layer in dims:
         ledger.compute(
-            grocery_settings(layer, "-", 0, weights),
+            grocery_settings(layer, "-", 0, backbone),
             lambda: cell(one_layer(features, dims, layer)),  # noqa: B023
         )
     for seed in SEEDS:
         for kind, loss in arms():
             ledger.compute(
-                grocery_settings(kind, loss, seed, weights),
+                grocery_settings(kind, loss, seed, backbone),
                 lambda: cell(index_vectors(kind, loss, seed, features, dims, labels, learning)),  # noqa: B023
             )

@@ -113,7 +113,7 @@ class FeatureTuner:
         """
         self._check_parameters()
         rows = self._checked(features)
-        targets = torch.as_tensor(np.asarray(labels)).long()
+        targets = _classes(labels)
         if targets.shape != (len(rows),):
             raise MezoroiError(f"labels have shape {tuple(targets.shape)} for {len(rows)} features")
         if len(rows) < 2 or targets.min() < 0 or targets.max() >= self.num_classes:
@@ -217,7 +217,13 @@ class FeatureTuner:
             raise MezoroiError("this FeatureTuner is not fitted: call fit first")
 
     def _checked(self, features: ArrayLike | Tensor) -> Tensor:
-        rows = torch.as_tensor(np.asarray(features), dtype=torch.float32)
+        try:
+            rows = torch.from_numpy(_array(features).astype(np.float32))
+        except (TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise MezoroiError(
+                f"features are no array of numbers ({reason}): give (N, {self.in_features})"
+            ) from error
         if rows.ndim != 2 or rows.shape[1] != self.in_features:
             raise MezoroiError(
                 f"features have shape {tuple(rows.shape)}, not (N, {self.in_features})"
@@ -264,6 +270,25 @@ class _SoftmaxHead(nn.Module):
 
     def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
         return nn.functional.cross_entropy(self.last(vectors), labels)
+
+
+def _array(values: ArrayLike | Tensor) -> np.ndarray:
+    """Also of a tensor that belongs to a graph or lies on another device."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _classes(labels: ArrayLike | Tensor) -> Tensor:
+    """Labels as int64; a fraction is not cut to a class that nobody gave."""
+    given = _array(labels)
+    is_whole = given.dtype.kind in "iu" or (
+        given.dtype.kind == "f" and bool((given == np.floor(given)).all())
+    )
+    if not is_whole:
+        raise MezoroiError(
+            "labels are no whole numbers: number the classes from 0, as by "
+            "np.unique(labels, return_inverse=True)[1]"
+        )
+    return torch.from_numpy(given.astype(np.int64))
 
 
 def _linear(before: int, after: int, generator: torch.Generator) -> nn.Linear:

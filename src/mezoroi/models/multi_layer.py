@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,14 @@ class MultiLayerFeatures(nn.Module):
         mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229,) * 3)
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
+        self._maps: dict[str, int] = {}
         self._last_activation: nn.Module | None = None
         was_training = self.network.training
         with torch.no_grad():
             probe = self.network.eval()
             generator = torch.Generator().manual_seed(0)
             images = torch.rand(1, 3, *_probe_size(probe), generator=generator)
+            self._maps = _maps_by_layer(probe.forward_intermediates(images)[1], images.shape[-1])
             layers = self._layers(images)
             if len(layers) < 3:  # one map and what feeds the head
                 raise MezoroiError(_NO_STAGES.format(backbone))
@@ -91,14 +93,20 @@ class MultiLayerFeatures(nn.Module):
         finally:
             if handle is not None:
                 handle.remove()
-        found: dict[str, Tensor] = {}
-        for values in maps:
-            stride = images.shape[-1] / values.shape[-1]
-            if values.ndim == 4 and stride >= _FIRST_STRIDE:
-                found[f"conv{round(math.log2(stride))}"] = values.mean(dim=(2, 3))
+        found = {name: maps[number].mean(dim=(2, 3)) for name, number in self._maps.items()}
         if before_activation:
             found[list(found)[-1]] = before_activation[-1]
         return {**found, HEAD_INPUT: self.network.forward_head(final, pre_logits=True)}
+
+
+def _maps_by_layer(maps: Sequence[Tensor], width: int) -> dict[str, int]:
+    """Which map is which layer; told where every stage halves the width, which others round."""
+    found: dict[str, int] = {}
+    for number, values in enumerate(maps):
+        stride = width / values.shape[-1]
+        if values.ndim == 4 and stride >= _FIRST_STRIDE:
+            found[f"conv{round(math.log2(stride))}"] = number
+    return found
 
 
 def one_layer(features: Tensor, dims: Mapping[str, int], layer: str) -> Tensor:

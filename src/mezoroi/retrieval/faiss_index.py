@@ -1,7 +1,8 @@
 """The FAISS index beside the truth: which kind, its file, and search in it.
 
-The file is what `faiss.write_index` writes, followed by one line of JSON that states the kind and
-which state of the truth it was made from, and that line's length. FAISS reads the file as it is.
+The file is what `faiss.write_index` writes, followed by one line of JSON that states the kind, a
+checksum and which state of the truth it was made from, and that line's length. FAISS reads the file
+as it is.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+import zlib
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import faiss
 import numpy as np
 
+from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path
 
 Kind = Literal["exact", "ivf", "ivf-pq"]
@@ -24,11 +27,14 @@ EXACT_UP_TO = 100_000
 """Most vectors that are searched exactly."""
 WHOLE_UP_TO = 2_000_000
 """Most vectors that lists hold as they are, in memory; more are compressed."""
-FILE_FORMAT = 2
+FILE_FORMAT = 3
+_SUFFIX, _OTHER_SUFFIX = ".faiss", ".faiss-index"
+_USUAL_TRUTH = ".sqlite"
 _LISTS_SEARCHED = 128
 _PART = 8
 _TRAINING_PER_LIST = 64
 _TAIL = 8
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Statement:
     last : the largest number among them
     generation, fingerprint, dim : of the truth it was made from
     faiss, file_format : versions
+    checksum : CRC-32 of everything before the statement
     """
 
     kind: Kind
@@ -52,6 +59,25 @@ class Statement:
     dim: int
     faiss: str = faiss.__version__
     file_format: int = FILE_FORMAT
+    checksum: int = 0
+
+
+def file_beside(truth: Path) -> Path:
+    """Where the index of a truth is kept: no two truths have the same file.
+
+    Raises
+    ------
+    MezoroiError
+        If the truth itself has the name of an index file, which may be overwritten at any time.
+    """
+    if truth.suffix.lower() in (_SUFFIX, _OTHER_SUFFIX):
+        raise MezoroiError(
+            f"{truth} is called like a search index, which is overwritten: name the references "
+            f"{truth.stem}{_USUAL_TRUTH}"
+        )
+    if truth.suffix == _USUAL_TRUTH:
+        return truth.with_suffix(_SUFFIX)
+    return truth.with_name(truth.name + _OTHER_SUFFIX)
 
 
 def kind_for(count: int) -> Kind:
@@ -154,12 +180,13 @@ def write_file(index: Any, statement: Statement, path: Path) -> None:
     MezoroiError
         If it cannot be written.
     """
-    line = json.dumps(asdict(statement)).encode() + b"\n"
     with atomic_path(path) as temporary:
         try:
             faiss.write_index(index, str(temporary))
         except RuntimeError as error:
             raise OSError(str(error).splitlines()[-1]) from error
+        stated = replace(statement, checksum=_checksum(temporary, temporary.stat().st_size))
+        line = json.dumps(asdict(stated)).encode() + b"\n"
         with temporary.open("ab") as stream:
             stream.write(line + len(line).to_bytes(_TAIL, "little"))
 
@@ -169,18 +196,29 @@ def read_file(path: Path) -> tuple[Any, Statement] | None:
 
     Nothing is lost then: the truth is elsewhere.
     """
-    statement = read_statement(path)
-    if statement is None:
+    found = _read_end(path)
+    if found is None:
         return None
+    statement, size = found
     try:
+        if _checksum(path, size) != statement.checksum:
+            return None
         index = faiss.read_index(str(path))
-    except RuntimeError:
+    except (OSError, RuntimeError):
         return None
-    return (index, statement) if index.ntotal == statement.vectors else None
+    # Another program may have put another file in its place meanwhile.
+    is_same = read_statement(path) == statement and index.ntotal == statement.vectors
+    return (index, statement) if is_same else None
 
 
 def read_statement(path: Path) -> Statement | None:
     """What an index file says about itself; None if it does not or is of another version."""
+    found = _read_end(path)
+    return None if found is None else found[0]
+
+
+def _read_end(path: Path) -> tuple[Statement, int] | None:
+    """The statement, and how many bytes stand before it."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
@@ -188,9 +226,18 @@ def read_statement(path: Path) -> Statement | None:
             length = int.from_bytes(stream.read(_TAIL), "little")
             if not 0 < length <= min(size - _TAIL, 1 << 16):
                 return None
-            stream.seek(size - _TAIL - length)
+            before = stream.seek(size - _TAIL - length)
             statement = Statement(**json.loads(stream.read(length)))
     except (OSError, ValueError, TypeError):
         return None
     same = (statement.faiss, statement.file_format) == (faiss.__version__, FILE_FORMAT)
-    return statement if same else None
+    return (statement, before) if same else None
+
+
+def _checksum(path: Path, size: int) -> int:
+    """CRC-32 of the first bytes of a file: FAISS takes changed vectors for right ones."""
+    found = 0
+    with path.open("rb") as stream:
+        for start in range(0, size, _READ_BYTES):
+            found = zlib.crc32(stream.read(min(_READ_BYTES, size - start)), found)
+    return found

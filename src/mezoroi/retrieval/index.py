@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
-from mezoroi.retrieval.local import LocalStore, create_local
+from mezoroi.retrieval.local import create_local, open_local
+from mezoroi.retrieval.milvus_place import is_milvus
 from mezoroi.retrieval.reference import (
     Filter,
     Reference,
@@ -23,7 +25,6 @@ from mezoroi.retrieval.reference import (
     check_ids,
     check_known,
 )
-from mezoroi.retrieval.truth import Truth
 
 
 class Store(Protocol):
@@ -91,11 +92,15 @@ class ReferenceIndex:
         Raises
         ------
         MezoroiError
-            If something is there already, or the server does not answer within 5 seconds.
+            If something is there already, the server does not answer within 5 seconds, or `dim` or
+            `fingerprint` is none.
         """
-        if dim < 1:
-            raise MezoroiError(f"dim is {dim}: give the length of the vectors")
-        if _is_milvus(path_or_uri):
+        dim = _count(dim, "dim", "give the length of the vectors")
+        if not isinstance(fingerprint, str) or not fingerprint:
+            raise MezoroiError(
+                f"fingerprint is {fingerprint!r}: give a text that tells the model from others"
+            )
+        if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
             return cls(MilvusStore.create(str(path_or_uri), dim, fingerprint))
@@ -112,11 +117,11 @@ class ReferenceIndex:
             does not answer within 5 seconds. Once it has, a large collection may take up to 2
             minutes to load.
         """
-        if _is_milvus(path_or_uri):
+        if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
             return cls(MilvusStore.open(str(path_or_uri)))
-        return cls(LocalStore(Truth(Path(path_or_uri))))
+        return cls(open_local(Path(path_or_uri)))
 
     @classmethod
     def exists(cls, path_or_uri: str | Path) -> bool:
@@ -127,7 +132,7 @@ class ReferenceIndex:
         MezoroiError
             If the server does not answer within 5 seconds.
         """
-        if _is_milvus(path_or_uri):
+        if is_milvus(path_or_uri):
             from mezoroi.retrieval.milvus import MilvusStore
 
             return MilvusStore.exists(str(path_or_uri))
@@ -217,8 +222,7 @@ class ReferenceIndex:
         MezoroiError
             If `k` is below 1, the filter unknown, or the vectors are unusable.
         """
-        if k < 1:
-            raise MezoroiError(f"k is {k}: ask for at least 1 fruit")
+        k = _count(k, "k", "ask for at least 1 fruit")
         chosen = as_filter(where)
         rows, scale = self._checked(vectors)
         with self._opened() as store:
@@ -289,6 +293,12 @@ class ReferenceIndex:
         return rows, squares**-0.5
 
 
-def _is_milvus(path_or_uri: str | Path) -> bool:
-    text = str(path_or_uri)
-    return text.startswith(("http://", "https://")) or text.partition("#")[0].endswith(".db")
+def _count(value: Any, name: str, remedy: str) -> int:
+    """A whole number of at least 1, also NumPy's; True is none."""
+    try:
+        count = 0 if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise MezoroiError(f"{name} is {value!r}, no whole number of at least 1: {remedy}")
+    return count

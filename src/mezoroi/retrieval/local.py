@@ -16,14 +16,14 @@ from mezoroi.retrieval.faiss_index import Kind, Statement
 from mezoroi.retrieval.reference import Filter, Reference
 from mezoroi.retrieval.truth import Truth
 
-INDEX_SUFFIX = ".faiss"
 _SCAN_UP_TO = 20_000
 """A filter that lets fewer through than this is answered by looking at each of them."""
 _STALE_SHARE = 0.02
 _STALE_COUNT = 1000
 _HOLES_SHARE = 0.1
-_CANDIDATES = 8
-"""Compressed vectors looked up exactly, per neighbour asked for."""
+_CANDIDATES = 32
+"""Compressed vectors looked up exactly, per neighbour asked for: within a cluster of some hundred
+fruits their codes hardly tell them apart."""
 _CHUNK = 20_000
 _NONE_SEEN = -1
 """In place of a count of changes: look at the truth before the next search."""
@@ -44,7 +44,7 @@ class LocalStore:
         self.place = str(truth.path)
         self.dim = truth.dim
         self.fingerprint = truth.fingerprint
-        self.index_path = truth.path.with_suffix(INDEX_SUFFIX)
+        self.index_path = faiss_index.file_beside(truth.path)
         self._index: Any = None
         self._inner: Any = None
         self._kind: Kind = "exact"
@@ -314,7 +314,26 @@ class LocalStore:
 
 
 def create_local(path: Path, dim: int, fingerprint: str) -> LocalStore:
-    """An empty store in a new file; an index file left by an earlier one goes."""
+    """An empty store in a new file; an index file left by an earlier one goes.
+
+    Raises
+    ------
+    MezoroiError
+        If there is a file already, or its name is that of an index file.
+    """
+    index_path = faiss_index.file_beside(path)
     store = LocalStore(Truth.create(path, dim, fingerprint))
-    store.index_path.unlink(missing_ok=True)
+    index_path.unlink(missing_ok=True)
     return store
+
+
+def open_local(path: Path) -> LocalStore:
+    """The store in a file.
+
+    Raises
+    ------
+    MezoroiError
+        If the file cannot be used, see `Truth`, or its name is that of an index file.
+    """
+    faiss_index.file_beside(path)
+    return LocalStore(Truth(path))

@@ -1,7 +1,8 @@
 """References in a Milvus collection: a server's, or one in this process from a ``.db`` folder.
 
 Milvus has no transactions. What one call adds goes out in as few requests as the message size
-allows; when a later one fails, the fruits of the earlier ones are deleted again.
+allows; when a later one fails, the fruits of the earlier ones are deleted again. Requests overwrite
+by id, so that one that is sent again, by the client or by a person, adds no fruit twice.
 """
 
 from __future__ import annotations
@@ -12,22 +13,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress
+from mezoroi.retrieval.milvus_place import check_place, is_local, is_missing, split_uri
 from mezoroi.retrieval.reference import Filter, Reference
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
-COLLECTION = "mezoroi_references"
 FORMAT = 1
 _SECONDS = 4.0
 """Longest wait for any answer but those to a bulk load and to loading a collection."""
+_CONNECTING_SECONDS = 3.0
+"""Longest wait for the first answer, before which the client is imported."""
 _LOAD_SECONDS = 120.0
+_SENDING_SECONDS = 3.0
+_BYTES_PER_SECOND = 140_000
+"""Slowest that a load may be: a full request gets 2 minutes, one fruit as long as any answer."""
+_DELETING_SECONDS = 1.0
+"""Longest wait where the same server has just failed: with the others less than 5 seconds."""
 _BATCH_BYTES = 16 << 20
 _MOST_RESULTS = 16384
 _IDS_PER_REQUEST = 1000
@@ -76,7 +83,7 @@ class MilvusStore:
 
     @classmethod
     def open(cls, uri: str) -> MilvusStore:
-        if _is_missing(uri):
+        if is_missing(uri):
             raise MezoroiError(f"{uri} does not exist: create the reference index first")
         client, collection = _connect(uri)
         return cls(uri, client, collection)
@@ -115,7 +122,7 @@ class MilvusStore:
 
     @staticmethod
     def exists(uri: str) -> bool:
-        if _is_missing(uri):
+        if is_missing(uri):
             return False
         client, collection = _connect(uri)
         try:
@@ -125,11 +132,7 @@ class MilvusStore:
             _disconnect(uri, client)
 
     def __len__(self) -> int:
-        with _answering(self.place):
-            rows = self._client.query(
-                self._collection, filter="", output_fields=["count(*)"], timeout=_SECONDS
-            )
-        return int(rows[0]["count(*)"])
+        return self._count(None)
 
     def close(self) -> None:
         _disconnect(self.place, self._client)
@@ -149,14 +152,15 @@ class MilvusStore:
         known = map(Reference, ids) if references is None else references
         unit = vectors * scale[:, None]
         rows = [_row(item, vector) for item, vector in zip(known, unit, strict=True)]
-        size = max(1, _BATCH_BYTES // (4 * self.dim + 512))
+        row_bytes = 4 * self.dim + 512
+        size = max(1, _BATCH_BYTES // row_bytes)
         sent = 0
         try:
             with _answering(self.place):
                 for start in range(0, len(rows), size):
                     sent = min(start + size, len(rows))
-                    batch = rows[start:sent]
-                    self._client.insert(self._collection, batch, timeout=_LOAD_SECONDS)
+                    wait = _SENDING_SECONDS + row_bytes * (sent - start) / _BYTES_PER_SECOND
+                    self._client.upsert(self._collection, rows[start:sent], timeout=wait)
         except BaseException as error:
             # The last batch may have arrived although its answer did not.
             self._take_back([row["id"] for row in rows[:sent]], str(error) or "interrupted")
@@ -177,18 +181,7 @@ class MilvusStore:
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]:
         with _answering(self.place):
             if ids is None:
-                rows: list[Any] = []
-                pages = self._client.query_iterator(
-                    self._collection,
-                    batch_size=_IDS_PER_REQUEST,
-                    filter=_expression(chosen),
-                    output_fields=list(_FIELDS),
-                    timeout=_SECONDS,
-                )
-                while page := pages.next():
-                    rows += page
-                pages.close()
-                return [_reference(row) for row in rows]
+                return [_reference(row) for row in self._pages(_expression(chosen))]
             found = {
                 row["id"]: _reference(row)
                 for part in _parts(ids)
@@ -201,20 +194,24 @@ class MilvusStore:
     def search(
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
-        found: list[Any] = []
-        size = max(1, _MOST_RESULTS // k)
+        limit = min(k, _MOST_RESULTS)
         with _answering(self.place):
-            for start in range(0, len(vectors), size):
-                found += self._client.search(
-                    self._collection,
-                    data=vectors[start : start + size].tolist(),
-                    limit=min(k, _MOST_RESULTS),
-                    filter=_expression(chosen),
-                    search_params={"metric_type": "COSINE"},
-                    timeout=_SECONDS,
-                )
-        # An approximate index may find fewer for one query than for another.
-        width = min((len(hits) for hits in found), default=0)
+            if not len(vectors):
+                return [], np.empty((0, min(limit, self._count(chosen))), dtype=np.float32)
+            found = self._hits(vectors, limit, chosen)
+            width = max(map(len, found))
+            # An approximate index may find fewer for one query than for another: the more it is
+            # asked for, the farther it looks.
+            wider = limit
+            while (short := [n for n, hits in enumerate(found) if len(hits) < width]) and (
+                wider < _MOST_RESULTS
+            ):
+                wider = min(4 * wider, _MOST_RESULTS)
+                for number, hits in zip(
+                    short, self._hits(vectors[short], wider, chosen), strict=True
+                ):
+                    found[number] = hits[:width]
+        width = min(map(len, found))
         ids = [[str(hit["id"]) for hit in hits[:width]] for hits in found]
         similarity = np.array(
             [[hit["distance"] for hit in hits[:width]] for hits in found], dtype=np.float32
@@ -228,17 +225,66 @@ class MilvusStore:
             self._client.flush(self._collection, timeout=_LOAD_SECONDS)
         progress("indexing", 1, 1)
 
+    def _count(self, chosen: Filter | None) -> int:
+        with _answering(self.place):
+            rows = self._client.query(
+                self._collection,
+                filter=_expression(chosen),
+                output_fields=["count(*)"],
+                timeout=_SECONDS,
+            )
+        return int(rows[0]["count(*)"])
+
+    def _pages(self, expression: str) -> Iterator[Any]:
+        """Rows in order of their ids.
+
+        Not by the client's own iterator, which waits for a server that hangs without a limit.
+        """
+        after = ""
+        while True:
+            rows = self._client.query(
+                self._collection,
+                filter=" and ".join(
+                    filter(None, (f"id > {json.dumps(after, ensure_ascii=False)}", expression))
+                ),
+                output_fields=list(_FIELDS),
+                limit=_IDS_PER_REQUEST,
+                timeout=_SECONDS,
+                # As that iterator asks: the rows with the least ids.
+                iterator="True",
+                reduce_stop_for_best="True",
+            )
+            yield from rows
+            if len(rows) < _IDS_PER_REQUEST:
+                return
+            after = rows[-1]["id"]
+
+    def _hits(self, vectors: np.ndarray, limit: int, chosen: Filter | None) -> list[Any]:
+        """For each query what the server finds, up to `limit`."""
+        found: list[Any] = []
+        size = max(1, _MOST_RESULTS // limit)
+        for start in range(0, len(vectors), size):
+            found += self._client.search(
+                self._collection,
+                data=vectors[start : start + size].tolist(),
+                limit=limit,
+                filter=_expression(chosen),
+                search_params={"metric_type": "COSINE"},
+                timeout=_SECONDS,
+            )
+        return found
+
     def _take_back(self, ids: Sequence[str], reason: str) -> None:
         """Delete what was sent of a load that failed for a reason, or say that it is there."""
         try:
             with _answering(self.place):
                 for part in _parts(ids):
-                    self._client.delete(self._collection, ids=part, timeout=_SECONDS)
+                    self._client.delete(self._collection, ids=part, timeout=_DELETING_SECONDS)
         except MezoroiError as error:
             raise MezoroiError(
                 f"{reason.partition(': check')[0]}; up to {len(ids)} fruits from `{ids[0]}` to "
-                f"`{ids[-1]}` were sent and could not be deleted again: remove them when "
-                f"{self.place} answers"
+                f"`{ids[-1]}` were sent and could not be deleted again: when {self.place} answers, "
+                "list the references to see which have arrived, and add the rest or remove them"
             ) from error
 
 
@@ -249,48 +295,22 @@ def _connect(uri: str) -> tuple[MilvusClient, str]:
         raise MezoroiError(
             "Milvus is not installed: install it with `pip install 'mezoroi[milvus]'`"
         ) from error
-    address, collection = _address(uri)
-    if not _is_local(uri):
-        _check_server(uri, address)
-    else:
+    address, collection = split_uri(uri)
+    check_place(uri)
+    if is_local(uri):
         Path(address).parent.mkdir(parents=True, exist_ok=True)
     with _answering(uri):
         # Its own line about a server that does not answer would stand above ours.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-        return MilvusClient(address, timeout=_SECONDS, dedicated=True), collection
+        return MilvusClient(address, timeout=_CONNECTING_SECONDS, dedicated=True), collection
 
 
 def _disconnect(uri: str, client: MilvusClient) -> None:
     client.close()
-    if _is_local(uri):
+    if is_local(uri):
         from milvus_lite.server_manager import server_manager_instance
 
-        server_manager_instance.release_server(_address(uri)[0])
-
-
-def _address(uri: str) -> tuple[str, str]:
-    address, _, collection = uri.partition("#")
-    return address, collection or COLLECTION
-
-
-def _check_server(uri: str, address: str) -> None:
-    """Refuse an address that no server can have; without a host, pymilvus takes this machine."""
-    try:
-        found = urlsplit(address)
-        is_one = bool(found.hostname) and found.port != 0
-    except ValueError:  # the port is no number, or the host no IPv6 address
-        is_one = False
-    if not is_one:
-        raise MezoroiError(f"{uri} is no address of a server: write it as http://HOST:19530")
-
-
-def _is_local(uri: str) -> bool:
-    return not uri.startswith(("http://", "https://"))
-
-
-def _is_missing(uri: str) -> bool:
-    """True for a folder that is not there: connecting would make it."""
-    return _is_local(uri) and not Path(_address(uri)[0]).exists()
+        server_manager_instance.release_server(split_uri(uri)[0])
 
 
 @contextmanager

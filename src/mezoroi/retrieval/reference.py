@@ -89,7 +89,7 @@ def as_filter(where: Mapping[str, Any] | None) -> Filter | None:
     Raises
     ------
     MezoroiError
-        For another key, or a date that is none.
+        For another key, a name that is no text, or a date that is none.
     """
     if not where:
         return None
@@ -97,7 +97,8 @@ def as_filter(where: Mapping[str, Any] | None) -> Filter | None:
     if unknown:
         raise MezoroiError(f"cannot filter by `{unknown[0]}`: use {', '.join(FILTERS)}")
     since, until = _days(where.get("date"))
-    return Filter(_names(where.get("grade")), _names(where.get("orchard")), since, until)
+    grades, orchards = (_names(key, where.get(key)) for key in ("grade", "orchard"))
+    return Filter(grades, orchards, since, until)
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -179,11 +180,13 @@ def _checked(text: str) -> str:
     return text
 
 
-def _names(value: Any) -> tuple[str, ...] | None:
+def _names(key: str, value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
-    names = (value,) if isinstance(value, str) else value
-    return tuple(_checked(str(name)) for name in names)
+    names = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    if not all(isinstance(name, str) for name in names):
+        raise MezoroiError(f"{key} is {value!r}: filter by a name, or a list of names")
+    return tuple(map(_checked, names))
 
 
 def _days(value: Any) -> tuple[str | None, str | None]:
