@@ -90,7 +90,7 @@ def test_a_bound_is_no_aim_reached_and_the_page_says_where_the_aim_exceeds_it() 
     assert "The aim exceeds this bound for prototype, standard (after 180, 240).\n" in text
     del cells["standard", "prototype", ALL_KNOWING]
     text = practice_page(cells, 8, "page.png")
-    assert "The aim exceeds this bound for none of prototype, held-out.\n" in text
+    assert "The aim exceeds this bound for none of the learners for whom it was run.\n" in text
     assert "this bound" not in practice_page({}, 8, "page.png")
 
 

@@ -19,6 +19,7 @@ from mezoroi.bench.practice_score import (
     gained,
     reaches,
     rounds_saved,
+    title_of,
 )
 from mezoroi.bench.tables import MISSING, table
 from mezoroi.metrics.intervals import Interval
@@ -62,7 +63,7 @@ def _verdict(cells: Cells) -> str:
                 if random is not None and cell is not None:
                     bound = arm == ALL_KNOWING
                     saved = [_saved(cell, random, target, bound) for target in TARGETS]
-                rows.append([f"{kind}, {variant}", _title(arm), *saved])
+                rows.append([f"{kind}, {variant}", title_of(arm), *saved])
     head = ["learners", "order", *(f"as random after {target}" for target in TARGETS)]
     return (
         "## Rounds saved\n\n"
@@ -72,25 +73,21 @@ def _verdict(cells: Cells) -> str:
     )
 
 
-def _title(arm: str) -> str:
-    return f"{arm} (a bound)" if arm == ALL_KNOWING else arm
-
-
 def _aim_and_bound(cells: Cells) -> str:
     """Where the aim is more than the all-knowing teacher saves; empty if it was not run."""
-    run, short = [], []
+    run, short = False, []
     for (variant, kind, arm), cell in cells.items():
         random = cells.get((variant, kind, RANDOM))
         if arm != ALL_KNOWING or random is None:
             continue
         saved = {goal: rounds_saved(cell, random, goal, Course()).value for goal in TARGETS}
         missed = [str(goal) for goal in TARGETS if saved[goal] < AIM]
-        run.append(f"{kind}, {variant}")
+        run = True
         if missed:
             short.append(f"{kind}, {variant} (after {', '.join(missed)})")
     if not run:
         return ""
-    where = "; ".join(short) or f"none of {'; '.join(run)}"
+    where = "; ".join(short) or "none of the learners for whom it was run"
     return (
         "*all-knowing* is no order that could be used: its teacher reads the learners' minds. It "
         "shows about how much the choice of fruits can save at all. The aim exceeds this bound for "
@@ -123,10 +120,10 @@ def _section(cells: Cells, variant: str, kind: str) -> str:
 
 def _row(arm: str, cell: Mapping[str, Any] | None, random: Mapping[str, Any] | None) -> list[str]:
     if cell is None:
-        return [_title(arm), *[MISSING] * (2 + len(DELAYS))]
+        return [title_of(arm), *[MISSING] * (2 + len(DELAYS))]
     kept = [f"{np.mean(cell['retention'][name]):.1%}" for name in DELAYS]
     gain = "" if arm == RANDOM or random is None else _points(gained(cell, random, "1 week"))
-    return [_title(arm), f"{np.mean(cell['right']):.1%}", *kept, gain]
+    return [title_of(arm), f"{np.mean(cell['right']):.1%}", *kept, gain]
 
 
 def _points(difference: Interval) -> str:
@@ -161,9 +158,9 @@ def _explanation(learners: int) -> str:
         f"each, of all not shown within {pace.apart} rounds, and a day later grade {few} fruits "
         "per grade that are neither to practise on nor in the test; the best "
         f"{kept} grade {more} more per grade, and the fruit of the best is shown. It plans one "
-        "round ahead, so that a plan for the whole course could save more; so can a map, which "
-        f"moves attention, as fruits hardly do. It was run for {' and '.join(BOUNDED)} learners "
-        "alone, as others take several times longer.\n\n"
+        "round ahead, so that a plan for the whole course could save more; so can maps, which draw "
+        f"attention by themselves. It was run for {' and '.join(BOUNDED)} learners alone, as it "
+        "takes several times longer for others.\n\n"
         "The learners (`mezoroi.practice.learners`, with sources) were fixed before any schedule "
         "was tried, from random order alone. The schedule's settings were then tuned on "
         "exemplar and prototype learners of other seeds (1001 to 1006); no result with this page's "

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mezoroi.bench.practice_score import Cells, curve_of
+from mezoroi.bench.practice_score import BOUNDED, Cells, curve_of, title_of
 from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, VARIANTS
 from mezoroi.practice.simulation import (
@@ -43,7 +43,8 @@ def learning_curves_png(cells: Cells) -> bytes:
         axes.set_xlabel("rounds of practice")
     for axes in panels[:, 0]:
         axes.set_ylabel("accuracy a day later")
-    panels[0, 0].legend(loc="lower right")
+    whole = panels[0, KINDS.index(BOUNDED[0])]  # every order was run
+    whole.legend(loc="lower right", fontsize="small")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()
@@ -59,6 +60,6 @@ def _draw(axes: Axes, cells: Cells, variant: str, kind: str) -> None:
         mean = curve.mean(axis=0)
         error = 1.96 * curve.std(axis=0, ddof=1) / np.sqrt(len(curve)) if len(curve) > 1 else 0
         axes.fill_between(rounds, mean - error, mean + error, color=colour, alpha=0.12, lw=0)
-        axes.plot(rounds, mean, color=colour, linestyle=style, label=arm)
+        axes.plot(rounds, mean, color=colour, linestyle=style, label=title_of(arm))
     axes.set(title=f"{kind} learners, {variant}", ylim=(0.2, 0.9))
     axes.grid(color="#dddddd")

@@ -24,6 +24,11 @@ def arms_of(kind: str) -> tuple[str, ...]:
     return tuple(arm for arm in ARMS if arm != ALL_KNOWING or kind in BOUNDED)
 
 
+def title_of(arm: str) -> str:
+    """How a table and the picture name an order."""
+    return f"{arm} (a bound)" if arm == ALL_KNOWING else arm
+
+
 def curve_of(cell: Mapping[str, Any]) -> NDArray[np.float64]:
     """(L, checks + 1) expected accuracy a day later."""
     return np.array(cell["curve"], dtype=np.float64)
