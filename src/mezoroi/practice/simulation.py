@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mezoroi.practice.all_knowing import AllKnowing
 from mezoroi.practice.course import DAY, START, Course, seconds_of
-from mezoroi.practice.fruits import PracticeFruit
+from mezoroi.practice.fruits import PracticeFruit, nearness
 from mezoroi.practice.learners import MAP_ERROR, Learners, Replies
 from mezoroi.practice.schedule import (
     FruitPool,
@@ -175,7 +175,7 @@ class _Adaptive:
     """The schedule of the app, as it is, for each learner."""
 
     def __init__(self, pool: StandIns, count: int, pace: Pace, rng: np.random.Generator) -> None:
-        hardness = 1 - np.argsort(np.argsort(pool.margins)) / (len(pool) - 1)
+        hardness = nearness(pool.margins)
         self._number = {str(n): n for n in range(len(pool))}
         self._pool = FruitPool(
             [
