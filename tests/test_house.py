@@ -15,6 +15,7 @@ HOUSE = (
     "progress",
     "cells",
     "files",
+    "standard_features",
     "standard",
     "config",
     "presets",
