@@ -16,9 +16,10 @@ from mezoroi.app.blobs import Blobs
 from mezoroi.app.tables_learning import Specimen
 from mezoroi.app.views_learning import ALIKE_SHOWN, alike
 from mezoroi.capture.sources import FruitInput
-from mezoroi.retrieval.reference import Neighbour
+from mezoroi.retrieval.reference import Neighbour, Reference
 from tests.app.conftest import jpeg
 
+SHAPE = {"height_width": 0.8}
 FRUIT = FruitInput("one", np.zeros((4, 4, 3), np.uint8), None)
 
 
@@ -28,6 +29,9 @@ class _Gallery:
     def __init__(self, folder: Path) -> None:
         self.picture = folder / "picture.jpg"
         self.picture.write_bytes(jpeg(0))
+        self.index = SimpleNamespace(
+            references=lambda ids: [Reference(name, more={"outline": SHAPE}) for name in ids]
+        )
 
     def neighbours(self, vectors: Any, k: int, where: dict[str, str]) -> list[list[Neighbour]]:
         grade = where["grade"]
@@ -51,19 +55,26 @@ def prepared(folder: Path) -> Specimen:
     return Specimen(alike=kept)
 
 
+def numbers_shown(specimen: Specimen, grade: str, hidden: set[str]) -> list[int]:
+    """Which of a grade's reference fruits are shown; the similarity tells its number."""
+    shown = alike(specimen, [grade], mz.GradingStandard.melon(), hidden)[grade]
+    assert all((one.silhouette is not None) == (grade == "C") for one in shown)
+    return [round(100 * (1 - one.similarity)) for one in shown]
+
+
 def test_two_are_shown_where_the_tests_hide_the_most_similar(tmp_path: Path) -> None:
     tests = practice_settings.PracticeSettings().test_fruits * len(practice_settings.TESTS)
     hidden = {f"{grade}{number}" for grade in "AB" for number in range(1, tests + 1)}
     specimen = prepared(tmp_path)
-    assert [item["id"] for item in alike(specimen, "A", hidden)] == ["A21", "A22"]
-    assert [item["id"] for item in alike(specimen, "B", hidden)] == ["B0", "B21"]
-    assert [item["id"] for item in alike(specimen, "C", hidden)] == ["C0", "C1"]
-    assert len(alike(specimen, "D", set())) == ALIKE_SHOWN
+    assert numbers_shown(specimen, "A", hidden) == [21, 22]
+    assert numbers_shown(specimen, "B", hidden) == [0, 21]
+    assert numbers_shown(specimen, "C", hidden) == [0, 1]
+    assert len(numbers_shown(specimen, "D", set())) == ALIKE_SHOWN
 
 
-@pytest.mark.parametrize(("hidden", "shown"), [({"A1"}, ["A2"]), ({"A1", "A2"}, [])])
-def test_of_fruits_prepared_earlier_fewer_are_shown(hidden: set[str], shown: list[str]) -> None:
-    kept = [{"id": f"A{number}", "similarity": 0.5, "picture": "x"} for number in (1, 2)]
+@pytest.mark.parametrize(("hidden", "shown"), [({"A1"}, [2]), ({"A1", "A2"}, [])])
+def test_of_fruits_prepared_earlier_fewer_are_shown(hidden: set[str], shown: list[int]) -> None:
+    kept = [{"id": f"A{n}", "similarity": 1 - n / 100, "picture": "x"} for n in (1, 2)]
     specimen = Specimen(alike={"A": kept})
-    assert [item["id"] for item in alike(specimen, "A", hidden)] == shown
-    assert alike(specimen, "B", hidden) == []
+    assert numbers_shown(specimen, "A", hidden) == shown
+    assert numbers_shown(specimen, "B", hidden) == []

@@ -315,7 +315,7 @@ def test_the_page_shows_the_cells_there_are(tmp_path: Path) -> None:
     ledgers["melons"].compute(capture_melons.melon_settings(shot, 0), lambda: melon)
     graded = {"truth": [0, 1, 2, 3], "surface": [0, 1, 2, 3], "video": [0, 1, 2, -1]}
     ledgers["grading"].compute(
-        capture_grading.grading_settings(3006),
+        capture_grading.grading_settings(capture_grading.SEEDS[0]),
         lambda: graded | {"specimens": list("abcd"), "failures": ["d: no fruit"]},
     )
     stages = {"turn": 1.5, "rest": 0.5}

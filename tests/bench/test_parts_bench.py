@@ -82,7 +82,7 @@ def test_losses_run_once_and_fill_their_table(shared: Path, tmp_path: Path, smal
     page = run("produce", shared, tmp_path)
     table = page.split("## Real tomatoes")[0]
     table = table.split("## Remedies")[0]
-    assert table.count("not run yet") == 3  # differences to arms that are left out here
+    assert table.count("not run yet") == 6  # differences to arms that are left out here
     assert f"| {parts_cells.ADAPTIVE.name} | " in table
     before = (tmp_path / "ledger" / "page-produce.jsonl").read_bytes()
     assert len(before.splitlines()) == 2
