@@ -241,8 +241,7 @@ def test_a_test_tells_no_answer_and_survives_a_lost_connection(
         assert user is not None
         given = [item.given for item in practice.answers(session, user.id)]
     assert given == ["A", "B", "B", "B"]
-    assert all("ERR_INTERNET_DISCONNECTED" in line for line in tablet.troubles), tablet.troubles
-    tablet.troubles.clear()
+    tablet.forgive("ERR_INTERNET_DISCONNECTED")
 
 
 @pytest.mark.parametrize(
@@ -336,7 +335,7 @@ def test_an_answer_waits_on_the_tablet_even_when_the_page_is_left(
     page.context.set_offline(True)
     page.tap(f".letter >> text='{truth}'")
     expect(page.locator("[data-answers-status]")).to_contain_text("Answers kept on this tablet: 1")
-    tablet.troubles.clear()  # the browser reports what it could not reach
+    tablet.forgive("ERR_INTERNET_DISCONNECTED")
     context = page.context
     page.close()
     context.set_offline(False)
@@ -391,7 +390,6 @@ def test_a_dead_connection_is_told_and_what_another_tab_sent_is_known(
     page.route("**/practice/questions/*", lambda route: None)  # never answered
     page.tap(".letter >> nth=0")
     expect(page.locator("[data-answers-status]")).to_contain_text("Answers kept on this tablet: 1")
-    tablet.troubles.clear()
     other = page.context.new_page()
     other.goto(tablet.server.url + "/fruits")
     for _ in range(100):
@@ -420,5 +418,4 @@ def test_an_answer_that_is_forbidden_keeps_no_other_back(visit: Visits, short: S
     assert kept.count('"key"') == 1 and '"forbidden"' in kept
     page.wait_for_load_state("networkidle")  # it is tried again, later
     page.evaluate("localStorage.setItem('mezoroi-answers', '[]')")
-    assert all("403" in line for line in tablet.troubles), tablet.troubles
-    tablet.troubles.clear()
+    tablet.forgive("403")
