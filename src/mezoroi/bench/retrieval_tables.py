@@ -33,7 +33,7 @@ LOSSES = ("softmax", "cosface")
 SEEDS = (0, 1, 2)
 PUBLISHED, OTHER_VIEWS, OTHER_FRUIT = "as published", "held-out views", "held-out instances"
 PROTOCOLS = (PUBLISHED, OTHER_VIEWS, OTHER_FRUIT)
-GAP, ADDITION, NORMALIZED = "GAP", "addition", "normalized addition"
+GAP, ADDITION, NORMALIZED = HEAD_INPUT, "addition", "normalized addition"
 TUNED3, TUNED6, TUNED_GAP = (
     "Feature Tuning, 3 layers",
     "Feature Tuning, 6 layers",
@@ -103,7 +103,7 @@ def run_tables(
 
     def cell(vectors: torch.Tensor, testing: np.ndarray, clutter: bool) -> dict[str, Any]:
         parts = dict(zip(CLUTTER, torch.split(vectors, count), strict=True))
-        scores = _scores(parts[""], pictures, testing)
+        scores = scores_of(parts[""], pictures, testing)
         return scores | (_clutter_scores(parts, pictures.labels) if clutter else {})
 
     everything = np.ones(count, dtype=bool)
@@ -161,12 +161,13 @@ def index_vectors(
 
     Parameters
     ----------
+    kind : a layer, or one of `PLAIN` or `TUNED`
     features : (M, sum of dims), M >= N
     labels : (N,)
     learning : (N,) bool
     """
-    if kind == GAP:
-        return one_layer(features, dims, HEAD_INPUT)
+    if kind in dims:
+        return one_layer(features, dims, kind)
     if kind == ADDITION:
         return features
     if kind == NORMALIZED:
@@ -182,7 +183,7 @@ def index_vectors(
     return torch.from_numpy(tuner.transform(source))
 
 
-def _scores(vectors: torch.Tensor, pictures: Pictures, testing: np.ndarray) -> dict[str, Any]:
+def scores_of(vectors: torch.Tensor, pictures: Pictures, testing: np.ndarray) -> dict[str, Any]:
     """NS-score on 4 views of each instance; the others on all views that are searched."""
     four = pictures.evenly_spaced(testing)
     ns = ns_per_query(*_among(vectors, pictures.labels, four))

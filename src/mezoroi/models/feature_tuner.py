@@ -24,8 +24,8 @@ COSFACE_SCALE = 60.0
 _HIDDEN = 512
 # CosFace sees directions only: a first step that is too long makes the vectors so large that later
 # steps no longer turn them.
-_LONGEST_GRADIENT = 10.0
-_MOMENTUM = 0.9
+LONGEST_GRADIENT = 10.0
+MOMENTUM = 0.9
 _FORMAT = 1
 _ABOUT, _SCALE = "mezoroi.feature-tuner", "scale"
 _UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError)
@@ -124,12 +124,12 @@ class FeatureTuner:
         generator = torch.Generator().manual_seed(self.seed)
         scale = rows.square().mean().sqrt().clamp_min(1e-12)
         network = self._network(generator)
-        head = self._head(generator)
+        head = classification_head(self.loss, self.dim, self.num_classes, generator)
         parameters = [*network.parameters(), *head.parameters()]
         optimizer = torch.optim.SGD(
             parameters,
             lr=schedule.lr,
-            momentum=_MOMENTUM,
+            momentum=MOMENTUM,
             weight_decay=schedule.weight_decay,
         )
         steps = torch.optim.lr_scheduler.MultiStepLR(
@@ -143,7 +143,7 @@ class FeatureTuner:
                 loss = head(network(rows[chosen] / scale), targets[chosen])
                 optimizer.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
+                nn.utils.clip_grad_norm_(parameters, LONGEST_GRADIENT)
                 optimizer.step()
                 total += float(loss.detach()) * len(chosen)
             steps.step()
@@ -250,15 +250,22 @@ class FeatureTuner:
             parts += [_linear(before, after, generator), nn.ReLU()]
         return nn.Sequential(*parts)
 
-    def _head(self, generator: torch.Generator) -> Any:
-        if self.loss == "softmax":
-            return _SoftmaxHead(_linear(self.dim, self.num_classes, generator))
-        with torch.random.fork_rng(devices=[]):  # its own first weights, which are not used
-            head = CosFaceLoss(
-                self.num_classes, self.dim, margin=COSFACE_MARGIN, scale=COSFACE_SCALE
-            )
-        nn.init.normal_(head.W, generator=generator)
-        return head
+
+def classification_head(
+    loss: Literal["softmax", "cosface"], dim: int, num_classes: int, generator: torch.Generator
+) -> Any:
+    """The last layer and its loss: called with vectors (N, dim) and classes (N,).
+
+    Parameters
+    ----------
+    generator : of its first weights
+    """
+    if loss == "softmax":
+        return _SoftmaxHead(_linear(dim, num_classes, generator))
+    with torch.random.fork_rng(devices=[]):  # its own first weights, which are not used
+        head = CosFaceLoss(num_classes, dim, margin=COSFACE_MARGIN, scale=COSFACE_SCALE)
+    nn.init.normal_(head.W, generator=generator)
+    return head
 
 
 class _SoftmaxHead(nn.Module):
