@@ -8,6 +8,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mezoroi import MezoroiError
@@ -17,6 +18,7 @@ from mezoroi.bench import (
     retrieval_page,
     retrieval_speed,
     retrieval_tables,
+    retrieval_trained,
 )
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.retrieval import PARTS, run_retrieval_bench
@@ -29,8 +31,9 @@ from mezoroi.bench.retrieval_data import (
     grocery,
     on_clutter,
 )
-from mezoroi.models import feature_tuner
+from mezoroi.models import MultiLayerFeatures, feature_tuner
 from mezoroi.models.feature_tuner import Schedule
+from mezoroi.models.multi_layer import one_layer
 from mezoroi.retrieval import ReferenceIndex
 
 VIEWS = 12
@@ -74,6 +77,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval_data, "SIDE", 64)
     monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
     monkeypatch.setitem(feature_tuner.SCHEDULES, "quick", Schedule(2, (1,)))
+    monkeypatch.setattr(retrieval_trained, "BUDGET", Schedule(1, ()))
     monkeypatch.setattr(retrieval_speed, "SIZES", (50,))
     monkeypatch.setattr(retrieval_speed, "_ROUNDS", 2)
     monkeypatch.setattr(retrieval_speed, "_SINGLES", 3)
@@ -94,15 +98,17 @@ def test_tables_run_once_and_fill_the_page(shared: Path, tmp_path: Path, small: 
     assert "not run yet" in empty
     run("tables")
     page = run("grocery")
-    sections = page.split("## Speed")
-    assert "not run yet" not in sections[0]
-    assert "not run yet" in sections[1]
+    sections = page.split("\n## ")
+    assert ["not run yet" in section for section in sections] == [
+        *(False, False, True, False, False, False),
+        *(True, True),
+    ]
     before = [path.read_bytes() for path in sorted(tmp_path.glob("ledger/*.jsonl"))]
     run("tables")
     assert [path.read_bytes() for path in sorted(tmp_path.glob("ledger/*.jsonl"))] == before
     with pytest.raises(MezoroiError, match="unknown part"):
         run("half")
-    assert set(PARTS) == {"tables", "grocery", "speed", "million"}
+    assert set(PARTS) == {"tables", "trained", "grocery", "speed", "million"}
 
 
 def test_another_backbone_has_features_and_cells_of_its_own(
@@ -128,6 +134,67 @@ def test_another_backbone_has_features_and_cells_of_its_own(
         {part: Ledger(tmp_path / f"{part}.jsonl") for part in PARTS}, resnet
     )
     assert "The backbone is `resnet18` with the weights `none`" in page
+
+
+def test_trained_backbones_fill_their_section(
+    shared: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval_tables, "PROTOCOLS", (retrieval_tables.OTHER_FRUIT,))
+    fruit, page = shared / "fruit_rotation", tmp_path / "page.md"
+    for _ in range(2):
+        count = run_retrieval_bench("trained", fruit, shared / "grocery_produce20", tmp_path, page)
+        assert count == 2 * 2 * 9  # seeds, losses, kinds of features
+    section = page.read_text(encoding="utf-8").split("\n## ")[2]
+    assert section.startswith("Feature kinds, backbone trained")
+    assert "not run yet" not in section.split("### Single layers")[0]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "loss"),
+    [(PACKAGED, "softmax"), (PACKAGED, "cosface"), (Backbone("resnet18", "none"), "softmax")],
+)
+def test_a_backbone_learns_the_fruits_behind_stride_8(
+    shared: Path, small: None, backbone: Backbone, loss: str
+) -> None:
+    pictures = fruit_rotation(shared / "fruit_rotation")
+    chosen = np.flatnonzero(pictures.views < 6)
+    pixels = retrieval_trained._pixels([pictures.paths[n] for n in chosen])
+    assert (pixels.dtype, pixels.shape) == (torch.uint8, (36, 3, 64, 64))
+
+    def train() -> tuple[list[float], MultiLayerFeatures]:
+        extractor = Backbone(backbone.name, backbone.weights).extractor()
+        if backbone.weights == "none":
+            extractor.network.load_state_dict(first)
+        schedule = Schedule(4, (3,), batch_size=7)  # 35 pictures and one
+        labels = pictures.labels[chosen] + 10
+        losses = retrieval_trained.train_backbone(extractor, pixels, labels, loss, 3, schedule)
+        return losses, extractor
+
+    extractor = backbone.extractor()
+    first = {name: values.clone() for name, values in extractor.network.state_dict().items()}
+    losses, trained = train()
+    assert losses[-1] < 0.95 * losses[0]
+    assert not trained.network.training
+    again, _ = train()
+    assert again == losses
+    prepared = extractor.prepare(pixels / 255)
+    with torch.inference_mode():
+        before, after = extractor.eval()(prepared), trained(prepared)
+    for layer in ("conv2", "conv3"):
+        torch.testing.assert_close(
+            one_layer(after, trained.dims, layer), one_layer(before, extractor.dims, layer)
+        )
+    for layer in ("conv4", "conv5", "GAP"):
+        assert not torch.allclose(
+            one_layer(after, trained.dims, layer), one_layer(before, extractor.dims, layer)
+        )
+
+
+def test_a_backbone_with_branches_is_not_cut(shared: Path, small: None) -> None:
+    extractor = Backbone("hrnet_w18_small", "none").extractor()
+    pixels = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    with pytest.raises(MezoroiError, match="no chain of stages"):
+        retrieval_trained.train_backbone(extractor, pixels, np.arange(4), "softmax", 0)
 
 
 def test_protocols_keep_learning_and_testing_apart(shared: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 import torch
 
 from mezoroi.bench import retrieval_million as million
@@ -17,8 +16,13 @@ from mezoroi.bench import retrieval_speed as speed
 from mezoroi.bench import retrieval_tables as tables
 from mezoroi.bench.ledger import Ledger, code_version
 from mezoroi.bench.retrieval_data import PACKAGED, SIDE, Backbone
-from mezoroi.bench.tables import MISSING
-from mezoroi.metrics.intervals import paired_difference
+from mezoroi.bench.retrieval_kinds_page import (
+    cells_by_seed,
+    kind_section,
+    mean_by_seed,
+    trained_section,
+)
+from mezoroi.bench.tables import MISSING, table
 
 Cell = Mapping[str, Any]
 _LAYERS = ("conv2", "conv3", "conv4", "conv5", "GAP")
@@ -35,7 +39,8 @@ def retrieval_page(ledgers: Mapping[str, Ledger], backbone: Backbone) -> str:
         f"FAISS {faiss.__version__}, Python {platform.python_version()}, {platform.machine()}. "
         "Differences are paired, with a 95 % bootstrap interval by instance.\n",
         _layer_section(ledgers["tables"], backbone),
-        _kind_section(ledgers["tables"], backbone),
+        trained_section(ledgers["trained"], backbone),
+        kind_section(ledgers["tables"], backbone),
         _clutter_section(ledgers["tables"], backbone),
         _grocery_section(ledgers["grocery"], backbone),
         _speed_section(ledgers["speed"]),
@@ -67,7 +72,7 @@ def _layer_section(ledger: Ledger, backbone: Backbone) -> str:
         f"black, {SIDE} px. The backbone is `{backbone.name}` {_trained_on(backbone)}; "
         "the paper trains ResNet-18 on the pictures it searches. NS-score: four "
         "evenly spaced views of each; the other figures: all views.\n\n"
-        + _table([*head, "paper: NS-score", "paper: norm"], rows)
+        + table([*head, "paper: NS-score", "paper: norm"], rows)
     )
 
 
@@ -77,116 +82,52 @@ def _trained_on(backbone: Backbone) -> str:
     return f"with the weights `{Path(backbone.weights).name}`"
 
 
-def _kind_section(ledger: Ledger, backbone: Backbone) -> str:
-    text = [
-        "## Feature kinds (the paper's tables 2 and 3)\n",
-        "The backbone stays as it is, so GAP and the two additions are the same for both losses; "
-        "the networks of Feature Tuning learn for 120 epochs as in section 4.1. *GAP tuned "
-        "alone*, which the paper does not have, is the 3-layer network on GAP only: what it "
-        "gains is the network's, not the layers'. Means over "
-        f"{len(tables.SEEDS)} seeds, each seed in brackets.\n",
-    ]
-    notes = {
-        tables.PUBLISHED: "All pictures are learned from, and searched among themselves.",
-        tables.OTHER_VIEWS: "Every other view is learned from; the rest are searched.",
-        tables.OTHER_FRUIT: "Two thirds of the fruits are learned from; the others are searched, "
-        "each third once.",
-    }
-    for protocol in tables.PROTOCOLS:
-        rows = [
-            [kind, loss, *_figures(ledger, protocol, kind, loss, backbone)]
-            for kind, loss in tables.arms()
-        ]
-        head = ["features", "loss", "NS-score", "mAP", "recall@1", "MAP@R"]
-        text += [f"### {protocol.capitalize()}\n\n{notes[protocol]}\n", _table(head, rows)]
-        text += [
-            f"{kind}, {loss}, minus GAP, mAP: {_gain(ledger, protocol, kind, loss, backbone)}.\n"
-            for loss in tables.LOSSES
-            for kind in (tables.TUNED3, tables.TUNED6)
-        ]
-    return "\n".join(text)
-
-
-def _figures(ledger: Ledger, protocol: str, kind: str, loss: str, backbone: Backbone) -> list[str]:
-    cells = _cells(ledger, protocol, kind, loss, backbone)
-    return [
-        _mean(cells, name, digits)
-        for name, digits in (("ns", 2), ("map", 3), ("recall_at_1", 3), ("map_at_r", 3))
-    ]
-
-
-def _cells(ledger: Ledger, protocol: str, kind: str, loss: str, backbone: Backbone) -> list[Cell]:
-    found = (
-        ledger.find(tables.table_settings(kind, protocol, loss, seed, backbone))
-        for seed in tables.SEEDS
-    )
-    return [cell for cell in found if cell is not None]
-
-
-def _gain(ledger: Ledger, protocol: str, kind: str, loss: str, backbone: Backbone) -> str:
-    ours = _cells(ledger, protocol, kind, loss, backbone)
-    plain = _cells(ledger, protocol, tables.GAP, "-", backbone)
-    if len(ours) != len(tables.SEEDS) or len(plain) != len(ours):
-        return MISSING
-    one, two, names = (
-        np.concatenate([cell[key] for cell in cells])
-        for cells, key in (
-            (ours, "ap_by_instance"),
-            (plain, "ap_by_instance"),
-            (ours, "instances"),
-        )
-    )
-    interval = paired_difference(_mean_of, names, np.zeros(len(one)), one, two)
-    verdict = "" if interval.excludes_zero else ", so no difference is shown"
-    return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f}{verdict})"
-
-
-def _mean_of(_truth: np.ndarray, values: np.ndarray) -> float:
-    return float(np.mean(values))
-
-
 def _clutter_section(ledger: Ledger, backbone: Backbone) -> str:
     def row(name: str, loss: str, cells: Sequence[Cell]) -> list[str]:
         keys = ("map_clean", "map_clutter", "map_crop")
-        return [name, loss, *(_mean(cells, key, 3) for key in keys)]
+        return [name, loss, *(mean_by_seed(cells, key, 3) for key in keys)]
 
-    layers = [
-        row(name, "-", [cell] if cell is not None else [])
-        for name in _LAYERS
-        for cell in [ledger.find(tables.layer_settings(name, backbone))]
-    ]
-    kinds = [
-        row(kind, loss, _cells(ledger, tables.PUBLISHED, kind, loss, backbone))
-        for kind, loss in tables.arms()
-        if kind != tables.GAP
-    ]
+    def layer(name: str) -> list[str]:
+        cell = ledger.find(tables.layer_settings(name, backbone))
+        return row(name, "-", [] if cell is None else [cell])
+
+    def kind(name: str, loss: str) -> list[str]:
+        published = tables.PUBLISHED
+        return row(
+            name,
+            loss,
+            cells_by_seed(
+                ledger, lambda seed: tables.table_settings(name, published, loss, seed, backbone)
+            ),
+        )
+
+    layers = [layer(name) for name in _LAYERS]
+    kinds = [kind(*arm) for arm in tables.arms() if arm[0] != tables.GAP]
     head = ["features", "loss", "clean", "on a shelf", "cut to the fruit's box"]
     return (
         "## Cluttered backgrounds (the paper's section 4.5)\n\n"
         "mAP of every picture as query against the clean ones; its own clean picture is junk. "
         "*On a shelf*: the fruit, at about half the side, on a photo of a shop shelf. *Cut to "
         "the fruit's box*: the same picture cropped to where the fruit is, corners of the shelf "
-        "left in. The networks learned from clean pictures only.\n\n" + _table(head, layers + kinds)
+        "left in. The networks learned from clean pictures only.\n\n" + table(head, layers + kinds)
     )
 
 
 def _grocery_section(ledger: Ledger, backbone: Backbone) -> str:
-    rows = []
+    def row(name: str, loss: str) -> list[str]:
+        cells = cells_by_seed(
+            ledger, lambda seed: tables.grocery_settings(name, loss, seed, backbone)
+        )
+        keys = ("recall_at_1", "recall_at_5", "map")
+        return [name, loss, *(mean_by_seed(cells, key, 3) for key in keys)]
+
     arms = [arm for arm in tables.arms() if arm[0] != tables.GAP]
-    for name, loss in [*((layer, "-") for layer in _LAYERS), *arms]:
-        found = (
-            ledger.find(tables.grocery_settings(name, loss, seed, backbone))
-            for seed in tables.SEEDS
-        )
-        cells = [cell for cell in found if cell is not None]
-        rows.append(
-            [name, loss, *(_mean(cells, key, 3) for key in ("recall_at_1", "recall_at_5", "map"))]
-        )
+    rows = [row(*arm) for arm in [*((layer, "-") for layer in _LAYERS), *arms]]
     return (
         "## Shop photos against icons\n\n"
         "`grocery_produce20`: the 842 test photos of 20 kinds of produce against one shop picture "
         "of each; the networks learn from the 860 train photos. Chance: recall@1 0.05.\n\n"
-        + _table(["features", "loss", "recall@1", "recall@5", "mAP"], rows)
+        + table(["features", "loss", "recall@1", "recall@5", "mAP"], rows)
     )
 
 
@@ -220,7 +161,7 @@ def _speed_section(ledger: Ledger) -> str:
         "same answer: queries scaled to length 1 and ids looked up in an array; to load, the ids "
         "on disk in a second file, whole or absent after a power cut. Neither checks its input, "
         "looks for what others have added, or removes. Aim: at most 1.1.\n\n"
-        + _table(head, rows)
+        + table(head, rows)
         + f"\n`references add`, decoding and thumbnails included: {line}. Aim: at least 0.9.\n"
     )
 
@@ -250,21 +191,5 @@ def _million_section(ledger: Ledger) -> str:
         f"## A million vectors\n\n{million.COUNT:,} vectors of 512 dimensions. Aims for the first "
         "row: recall@10 at least 0.95, p99 of one search at most 10 ms. The second row is the "
         "worst case of any approximate index: no vector is near another. Bytes per vector: growth "
-        "of a process that only opens the index and answers once.\n\n" + _table(head, rows)
+        "of a process that only opens the index and answers once.\n\n" + table(head, rows)
     )
-
-
-def _mean(cells: Sequence[Cell], name: str, digits: int) -> str:
-    if not cells:
-        return MISSING
-    values = [cell[name] for cell in cells]
-    mean = f"{np.mean(values):.{digits}f}"
-    if len(set(values)) == 1:
-        return mean
-    return f"{mean} [{', '.join(f'{value:.{digits}f}' for value in values)}]"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

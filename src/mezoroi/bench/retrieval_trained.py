@@ -161,14 +161,18 @@ def _cut(network: Any, image: Tensor) -> tuple[nn.Module, nn.Module]:
         if name == "global_pool":
             break
         steps += list(module) if name == "blocks" else [module]
+    values, coarse = image, len(steps)
     with torch.inference_mode():
-        values, coarse = image, len(steps)
-        for number, step in enumerate(steps):
-            values = step(values)
-            if coarse == len(steps) and image.shape[-1] / values.shape[-1] > _FROZEN_STRIDE:
-                coarse = number
-        if not torch.equal(values, network.forward_features(image)):
-            raise MezoroiError("this backbone is no chain of stages: choose another, as resnet18")
+        try:
+            for number, step in enumerate(steps):
+                values = step(values)
+                if coarse == len(steps) and image.shape[-1] / values.shape[-1] > _FROZEN_STRIDE:
+                    coarse = number
+            is_chain = torch.equal(values, network.forward_features(image))
+        except (NotImplementedError, RuntimeError, TypeError):  # branches, or lists of modules
+            is_chain = False
+    if not is_chain:
+        raise MezoroiError("this backbone is no chain of stages: choose another, as resnet18")
     return nn.Sequential(*steps[:coarse]), nn.Sequential(*steps[coarse:])
 
 
