@@ -152,7 +152,7 @@ class PartsConfig(_Section):
     )
     grouping: Literal["k-means", "refined"] = Field(
         "k-means",
-        description="channels grouped by k-means, or then refined by MA-CNN's grouping layers",
+        description="channels grouped by k-means, or from there by MA-CNN's layers, end to end",
     )
     positive_share: float = Field(
         0.5, ge=0, le=1, description="share of positive sets among all; 0.5 is 1 : 1"

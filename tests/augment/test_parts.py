@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mezoroi.augment import (
+    ChannelGrouping,
     box_iou,
     find_common_object,
     fit_parts,
@@ -232,6 +233,14 @@ def test_the_grouping_loss_is_the_papers() -> None:
     assert grouping_loss(attention).item() == pytest.approx(total / 2, rel=1e-9)
 
 
+def test_the_grouping_loss_goes_round_a_panorama_the_shorter_way() -> None:
+    attention = torch.rand(2, 3, 4, 6, generator=torch.Generator().manual_seed(3)).double()
+    turned = attention.roll(2, dims=3)
+    plain, wrapped = grouping_loss(attention), grouping_loss(attention, wraps=True)
+    torch.testing.assert_close(grouping_loss(turned, wraps=True), wrapped)
+    assert wrapped < plain
+
+
 def test_parts_cannot_please_the_grouping_loss_by_fading() -> None:
     attention = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(4)).double()
     faint = attention * torch.tensor([1.0, 1e-3, 1e-6])[None, :, None, None]
@@ -247,8 +256,16 @@ def test_refining_lowers_the_grouping_loss_and_leaves_features_alone() -> None:
     finder = fit_parts(features, WHOLE.repeat(24, 1), 3)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    refined = refine_parts(finder, features, generator, steps=80, lr=0.01)
+    layers = ChannelGrouping(3, features.shape[1])
+    assert not layers.has_started
+    layers.start(finder)
+    assert layers.has_started
+    weights = layers(finder.evidence(features))
+    torch.testing.assert_close(weights, (6 * finder.groups - 3).sigmoid().expand(24, -1, -1))
+    refine_parts(layers, features, generator, steps=80, lr=0.01)
+    refined = layers.finder()
     assert torch.equal(before, torch.get_rng_state()) and torch.equal(features, copy)
+    assert all(parameter.grad is None for parameter in layers.parameters())
     with torch.no_grad():
         losses = [grouping_loss(one.attention(features)) for one in (finder, refined)]
     assert losses[1] < 0.8 * losses[0]

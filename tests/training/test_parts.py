@@ -281,10 +281,11 @@ def test_class_maps_of_a_plain_network_are_cam(photos: Path, tiny: Make) -> None
         torch.testing.assert_close(found[:, grade], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("grouping", ["k-means", "refined"])
 def test_training_on_parts_resumes_to_the_same_weights(
-    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouping: str
 ) -> None:
-    config = tiny(*ADAPTIVE, "train.epochs=4", "parts.refresh=2")
+    config = tiny(*ADAPTIVE, "train.epochs=4", "parts.refresh=2", f"parts.grouping={grouping}")
     mz.train(dataset, config, tmp_path / "straight")
     step = GradingModule.training_step
 
@@ -302,6 +303,7 @@ def test_training_on_parts_resumes_to_the_same_weights(
     runs = tmp_path / "straight", tmp_path / "run"
     one, other = (load_file(run / "grader.safetensors") for run in runs)
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    assert not any("grouping" in name for name in one)  # of training, not of the grader
     first, second = ((run / "parts/parts.json").read_text() for run in runs)
     assert first == second
     epochs = json.loads(first)["epochs"]
@@ -387,6 +389,47 @@ def test_parts_of_photos_of_many_sizes(photos: Path, tiny: Make, tmp_path: Path)
     assert picture.size == (4 * 224, 3 * 224)
     record = json.loads((tmp_path / "run/parts/parts.json").read_text())["epochs"][0]
     assert 0 <= record["whole_images"] <= record["views"]
+
+
+REFINED = ("augment=part-cutmix", "parts.grouping=refined", "parts.start=1", "parts.refresh=1")
+
+
+def test_refined_grouping_learns_with_the_network_end_to_end(photos: Path, tiny: Make) -> None:
+    module, data = assembled(mz.load_dataset(photos), tiny(*REFINED), wraps=False)
+    assert module.grouping is not None and not module.grouping.has_started
+    first = fit_locator(module, data)
+    assert module.grouping.has_started
+    boxes, _ = locate(first)
+    module.parts = Parts(data, boxes, None)
+    batch = first_batch(data)
+    mixed = module.mix_parts(batch, seeded(1))
+    assert mixed is not None
+    trained = list(module.model.encoder.stages[module.frozen :].parameters())
+
+    def gradients() -> list[torch.Tensor]:
+        module.zero_grad()
+        module.mixed_losses(mixed, 0).backward()
+        layers = [p.grad.clone() for p in module.grouping.parameters() if p.grad is not None]
+        return [p.grad.clone() for p in trained if p.grad is not None] + layers
+
+    ours = gradients()
+    assert len(ours) == len(trained) + 2 and all(bool(one.any()) for one in ours[-2:])
+    # The same step without the layers' loss moves the backbone elsewhere.
+    layers, module.grouping = module.grouping, None
+    module.zero_grad()
+    module.mixed_losses(mixed, 0).backward()
+    plain = [p.grad for p in trained if p.grad is not None]
+    assert any(not torch.allclose(a, b) for a, b in zip(ours, plain, strict=False))
+    module.grouping = layers
+
+    # A later search goes on with the same layers, on the scale that the channels have by then.
+    kept = layers.layer.bias.detach().clone()
+    with torch.no_grad():
+        trained[-1].add_(0.5)
+    scale = layers.deviation.clone()
+    again = fit_locator(module, data)
+    assert again.finder.refined is layers
+    assert torch.equal(layers.layer.bias, kept) and not torch.equal(layers.deviation, scale)
 
 
 @pytest.mark.parametrize("kind", ["cutmix", "mixup"])

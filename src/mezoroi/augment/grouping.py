@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from mezoroi.augment.parts import PartFinder
-from mezoroi.maps import part_attention
 
 DIVERSITY_WEIGHT = 2.0
 """lambda of equation 5."""
@@ -20,22 +17,57 @@ DIVERSITY_MARGIN = 0.02
 class ChannelGrouping(nn.Module):
     """One fully connected layer per part: from an image's pooled channels to their weights.
 
+    It is made before training, so that the optimiser and checkpoints have it, and starts from
+    groups that are found later.
+
     Parameters
     ----------
-    groups : (P, K) 0 or 1, the k-means groups that the layers start from
+    parts, channels : P and K
+
+    Attributes
+    ----------
+    groups : (P, K) 0 or 1, the k-means groups that the layers started from; all 0 before
+    mean, deviation : (K,) of the channels, see `PartFinder`
     """
 
-    def __init__(self, groups: Tensor) -> None:
+    groups: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, parts: int, channels: int) -> None:
         super().__init__()
-        parts, channels = groups.shape
         # Without torch's random start, which would draw from the global generator.
         self.layer: nn.Linear = skip_init(  # type: ignore[no-untyped-call]
             nn.Linear, channels, parts * channels
         )
-        with torch.no_grad():
-            self.layer.weight.zero_()
-            # Sigmoids of about 0.95 and 0.05.
-            self.layer.bias.copy_((6 * groups - 3).flatten())
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+        self.register_buffer("groups", torch.zeros(parts, channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
+
+    @property
+    def has_started(self) -> bool:
+        """Whether there are groups to weigh anew."""
+        return bool(self.groups.any())
+
+    @torch.no_grad()
+    def start(self, finder: PartFinder) -> None:
+        """Take over the groups and the channels' scale of what `fit_parts` found."""
+        self.groups.copy_(finder.groups)
+        self.layer.weight.zero_()
+        # Sigmoids of about 0.95 and 0.05.
+        self.layer.bias.copy_((6 * finder.groups - 3).flatten())
+        self.scale_to(finder.mean, finder.deviation)
+
+    def scale_to(self, mean: Tensor, deviation: Tensor) -> None:
+        """Follow the channels (K,), as the network before them learns."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+
+    def finder(self, wraps: bool = False) -> PartFinder:
+        """Finds parts by these layers as they are, and as they go on learning."""
+        return PartFinder(self.groups, self.mean, self.deviation, wraps, refined=self)
 
     def forward(self, evidence: Tensor) -> Tensor:
         """(N, K, h, w) non-negative feature maps -> (N, P, K) weights in (0, 1)."""
@@ -43,13 +75,14 @@ class ChannelGrouping(nn.Module):
         return weights.reshape(len(evidence), -1, evidence.shape[1])
 
 
-def grouping_loss(attention: Tensor) -> Tensor:
+def grouping_loss(attention: Tensor, wraps: bool = False) -> Tensor:
     """Compact and diverse parts: equations 5 to 8 of Zheng et al., mean over the batch.
 
     Parameters
     ----------
     attention : (N, P, h, w), non-negative, P >= 2; scaled here to sum 1 over positions, and where
         parts are compared to a peak of 1 each: else all would fade, which makes no part diverse
+    wraps : True for panoramas, round which the distance goes the shorter way
 
     Returns
     -------
@@ -64,6 +97,8 @@ def grouping_loss(attention: Tensor) -> Tensor:
     place = torch.arange(height * width, device=attention.device)
     down = (place // width - (peak // width)[..., None]).to(attention) / height
     across = (place % width - (peak % width)[..., None]).to(attention) / width
+    if wraps:
+        across = (across + 0.5) % 1 - 0.5
     compact = (share * (down**2 + across**2)).sum(dim=2)
     others = torch.stack(
         [
@@ -77,33 +112,34 @@ def grouping_loss(attention: Tensor) -> Tensor:
 
 
 def refine_parts(
-    finder: PartFinder,
+    layers: ChannelGrouping,
     features: Tensor,
     generator: torch.Generator,
     steps: int = 200,
     lr: float = 3e-3,
     batch_size: int = 64,
-) -> PartFinder:
-    """Train channel-grouping layers on feature maps; they then weigh each image's channels anew.
+    wraps: bool = False,
+) -> None:
+    """Train channel-grouping layers, in place, on feature maps that stay as they are.
 
-    The network is left as it is. The paper's takes turns with such layers, too, but goes on with
-    the same ones; here they begin anew from the groups found.
+    As in the paper, the layers learn first by themselves; in training they then go on learning
+    together with the network, see `mezoroi.training`.
 
     Parameters
     ----------
-    finder : from `fit_parts`
+    layers : that have started
     features : (N, K, h, w)
     generator : CPU generator of the batches
     """
-    layers = ChannelGrouping(finder.groups).to(features.device)
+    finder = layers.finder(wraps)
     optimizer = torch.optim.Adam(layers.parameters(), lr=lr)
     size = min(batch_size, len(features))
     with torch.enable_grad():
         for _ in range(steps):
             chosen = torch.randint(len(features), (size,), generator=generator)
-            evidence = finder.evidence(features[chosen.to(features.device)].detach())
-            loss = grouping_loss(part_attention(evidence, layers(evidence)))
+            own = features[chosen.to(features.device)].detach()
+            loss = grouping_loss(finder.attention(own), wraps)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    return replace(finder, refined=layers.requires_grad_(False))
+    optimizer.zero_grad()

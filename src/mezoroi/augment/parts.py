@@ -87,7 +87,7 @@ def find_common_object(features: Tensor, hint: Tensor) -> CommonObject:
     hint : (N, h', w') maps that are larger on the object on average, such as by how much the
         classes' activation maps differ
     """
-    mean, deviation = _channel_scale(features)
+    mean, deviation = channel_scale(features)
     scaled = (features - mean[:, None, None]) / deviation[:, None, None]
     rows = scaled.permute(0, 2, 3, 1).flatten(0, 2).double()
     direction = torch.linalg.eigh(rows.T @ rows / len(rows)).eigenvectors[:, -1].to(features)
@@ -107,7 +107,7 @@ class PartFinder:
     mean, deviation : (K,) of the channels over the training images: a backbone that ends in a
         linear layer has no zero of its own, and its channels no common scale
     wraps : True for panoramas, whose left and right edges meet
-    refined : from `refine_parts`: evidence (N, K, h, w) -> (N, P, K) weights instead of `groups`
+    refined : `ChannelGrouping`: evidence (N, K, h, w) -> (N, P, K) weights instead of `groups`
     """
 
     groups: Tensor
@@ -167,7 +167,7 @@ def fit_parts(
     channels = features.shape[1]
     if channels < num_parts:
         raise ValueError(f"{channels} channels do not make {num_parts} parts")
-    mean, deviation = _channel_scale(features)
+    mean, deviation = channel_scale(features)
     peaks, known = _peaks(features, objects, wraps)
     peaks, fires = _completed(peaks, known), known.any(dim=0).cpu()
     described = peaks.transpose(0, 1).flatten(1).cpu()[fires].numpy()
@@ -233,7 +233,7 @@ def part_boxes(attention: Tensor, objects: Tensor, wraps: bool = False) -> Tenso
     return torch.cat([whole[:, None], parts], dim=1)
 
 
-def _channel_scale(features: Tensor) -> tuple[Tensor, Tensor]:
+def channel_scale(features: Tensor) -> tuple[Tensor, Tensor]:
     """(K,) mean and deviation of the channels over images and places."""
     deviation = features.std(dim=(0, 2, 3), correction=0)
     return features.mean(dim=(0, 2, 3)), deviation.clamp_min(1e-6)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -49,10 +47,11 @@ BUDGET = (
     "train.epochs=6",
     "train.cached_views=2",
 )
-WAYS: dict[str, Mapping[str, Any]] = {
-    "common object, k-means": {},
-    "common object, refined grouping": {"grouping": "refined"},
-    "CAM, k-means": {"object": "cam"},
+WAYS: dict[str, tuple[str, ...]] = {
+    "common object, k-means": (),
+    # End to end: the network learns with the layers, and from exchanged parts.
+    "common object, refined grouping": ("augment=part-cutmix", "parts.grouping=refined"),
+    "CAM, k-means": ("parts.object=cam",),
 }
 KNOWN = "known object, k-means"
 _WHITE = 40  # how much darker or more colourful than white a fruit is, of 255
@@ -194,8 +193,7 @@ def _masks(photos: Path, data: GradingData, side: int) -> NDArray[np.bool_]:
 
 
 def _config(way: str) -> Config:
-    changes = [f"parts.{name}={json.dumps(value)}" for name, value in WAYS.get(way, {}).items()]
-    return make_config(overrides=[*BUDGET, *changes])
+    return make_config(overrides=[*BUDGET, *WAYS.get(way, ())])
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezoroi.augment import ChannelGrouping, grouping_loss
 from mezoroi.config import Config
 from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss
 from mezoroi.maps import grade_evidence
@@ -46,6 +47,8 @@ class GradingModule(pl.LightningModule):
     ordered : whether the grades have an order
     frozen : number of leading backbone stages that stay as they are, see `frozen_stages`
     parts : of the training images, where parts are exchanged; set by `PartLocalization`
+    grouping : layers that weigh channels into parts and learn with the network; None where parts
+        are groups of k-means, or none are exchanged
     images_seen : images that passed the network in training steps, mixed ones included
     images_in_epoch : of these, in the present epoch or the one that has just ended
     """
@@ -67,6 +70,10 @@ class GradingModule(pl.LightningModule):
         self.config = config
         self.size = size
         self.parts: Parts | None = None
+        refines = config.augment == "part-cutmix" and config.parts.grouping == "refined"
+        self.grouping = (
+            ChannelGrouping(config.parts.number, model.encoder.channels) if refines else None
+        )
         self.images_seen = self.images_in_epoch = 0
         self.ordered = standard.ordered
         surface = {grade: i for i, grade in enumerate(standard.surface_grades)}
@@ -163,10 +170,18 @@ class GradingModule(pl.LightningModule):
             compared = self.comparable(output.embedding.float())
             pairs = pairwise_loss(compared, mixed, margins, self.config)
             loss = share * loss + (1 - share) * pairs
+        if self.grouping is not None and mixed.sets is not None:
+            loss = loss + self._grouping_loss(output.feature_map[mixed.whole])
         if self.mutual_channel is not None:
             whole = replace(output, class_channels=output.class_channels[mixed.whole])
             loss = loss + self._mutual_channel_loss(whole, mixed.batch["labels"][mixed.whole])
         return loss
+
+    def _grouping_loss(self, feature_map: Tensor) -> Tensor:
+        """What parts of whole images cost that are not compact, or in one place."""
+        assert self.grouping is not None
+        wraps = self.size.wraps
+        return grouping_loss(self.grouping.finder(wraps).attention(feature_map.float()), wraps)
 
     def mix_parts(
         self,

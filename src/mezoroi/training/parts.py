@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mezoroi.augment import (
     CommonObject,
     PartFinder,
+    channel_scale,
     find_common_object,
     fit_parts,
     negative_classes,
@@ -54,6 +55,7 @@ class Locator:
     finder: PartFinder
     common: CommonObject | None
 
+    @torch.no_grad()
     def boxes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(N, 1 + P, 4) boxes, and (N,) bool: no object was found and the whole image counts."""
         features = feature_maps(self.module, batch)
@@ -128,7 +130,11 @@ def require_parts(module: GradingModule, data: GradingData) -> None:
 
 
 def fit_locator(module: GradingModule, data: GradingData) -> Locator:
-    """Learn from the training images where objects and parts lie; the network is not changed."""
+    """Learn from the training images where objects and parts lie.
+
+    The network is not changed; its channel-grouping layers start the first time, and later follow
+    what its channels have become.
+    """
     config, wraps = module.config, module.size.wraps
     epoch = module.current_epoch
     generator = seeded_generator(config.train.seed, 5_000_000, epoch)
@@ -144,9 +150,15 @@ def fit_locator(module: GradingModule, data: GradingData) -> Locator:
     pairs = zip(maps, batches, strict=True)
     found = [_objects(module, data, features, batch, common) for features, batch in pairs]
     objects = torch.cat([boxes for boxes, _ in found])
+    layers = module.grouping
+    if layers is not None and layers.has_started:
+        layers.scale_to(*channel_scale(inner))
+        return Locator(module, data, layers.finder(wraps), common)
     finder = fit_parts(inner, objects, config.parts.number, config.train.seed % 2**32, wraps)
-    if config.parts.grouping == "refined":
-        finder = refine_parts(finder, inner, generator)
+    if layers is not None:
+        layers.start(finder)
+        refine_parts(layers, inner, generator, wraps=wraps)
+        finder = layers.finder(wraps)
     return Locator(module, data, finder, common)
 
 
