@@ -91,6 +91,8 @@ def add_references(
                 )
             done += len(batch)
             progress("adding references", done, len(new))
+    if done:
+        gallery.index.prepare(progress)
     return failures
 
 

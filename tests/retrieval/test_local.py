@@ -477,6 +477,28 @@ def test_lists_learned_from_far_fewer_are_learned_anew(
         assert index.search(vectors[7:8], 1)[0] == [["7"]]
 
 
+def test_lists_are_prepared_with_progress_before_anybody_searches(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(local, "_CHUNK", 500)
+    vectors = np.random.default_rng(2).normal(size=(2000, DIM))
+    names = [str(number) for number in range(2000)]
+    told: list[tuple[str, int, int]] = []
+    with ReferenceIndex.create(path, DIM, MODEL) as index:
+        index.add(names[:1000], vectors[:1000])
+        index.prepare(lambda *what: told.append(what))
+        assert not told and not path.with_suffix(".faiss").exists()  # exact search needs nothing
+        index.add(names[1000:], vectors[1000:])
+        index.prepare(lambda *what: told.append(what))
+        assert told == [("indexing", done, 2000) for done in (500, 1000, 1500, 2000)]
+        statement = read_statement(path.with_suffix(".faiss"))
+        assert statement is not None and (statement.kind, statement.vectors) == ("ivf", 2000)
+        index.prepare(lambda *what: told.append(what))
+        assert len(told) == 4  # they are there
+        assert index.search(vectors[1500:1501], 1)[0] == [["1500"]]
+
+
 def test_many_removals_make_a_new_index(filled: Path, ids: list[str], vectors: np.ndarray) -> None:
     with ReferenceIndex.open(filled) as index:
         index.search(vectors[:1], 1)

@@ -170,9 +170,9 @@ def _box_section(ledger: Ledger) -> str:
         f"{boxes.COUNT} made-up melons photographed on dark, light and textured backgrounds; the "
         "network learned their grades first, with refined grouping also from exchanged parts. "
         "*Inside*: share of the boxes' area within the fruit's silhouette; *mostly inside*: boxes "
-        "of which more than half is; *overlap*: intersection over union of two parts; *object's box*: "
-        "intersection over union with the silhouette's; *covered*: share of the silhouette in some "
-        "part. Aims: inside at least 0.9, overlap below 0.3.\n\n" + table(head, rows)
+        "of which more than half is; *overlap*: intersection over union of two parts; *object's "
+        "box*: intersection over union with the silhouette's; *covered*: share of the silhouette "
+        "in some part. Aims: inside at least 0.9, overlap below 0.3.\n\n" + table(head, rows)
     )
 
 

@@ -53,6 +53,7 @@ class Store(Protocol):
     def search(
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]: ...
+    def prepare(self, progress: Progress) -> None: ...
     def rebuild(self, progress: Progress) -> Any: ...
     def close(self) -> None: ...
 
@@ -253,6 +254,11 @@ class ReferenceIndex:
         check_known(ids or ())
         with self._opened() as store:
             return store.references(ids, chosen)
+
+    def prepare(self, progress: Progress = silent) -> None:
+        """After a large load, make now what the next search would otherwise make first."""
+        with self._opened() as store:
+            store.prepare(progress)
 
     def rebuild(self, progress: Progress = silent) -> None:
         """Drop what was removed for good, and make the search structure anew."""

@@ -135,6 +135,11 @@ class LocalStore:
             names = self.truth.ids(np.unique(numbers).tolist())
         return [[names[n] for n in row] for row in numbers.tolist()], similarity
 
+    def prepare(self, progress: Progress = silent) -> None:
+        """Make lists now, where the next search would have to; exact search needs none."""
+        if faiss_index.kind_for(len(self.truth)) != "exact":
+            self._refresh(progress)
+
     def rebuild(self, progress: Progress = silent) -> Statement:
         """Leave out what was removed and make the index file anew from the truth."""
         self.truth.compact()
@@ -187,18 +192,18 @@ class LocalStore:
         places = places[places < len(self._held)]
         return places[self._held[places] == numbers[: len(places)]]
 
-    def _refresh(self) -> None:
+    def _refresh(self, progress: Progress = silent) -> None:
         """Load the index, or take over what others have written since."""
         changes = self.truth.changes_of_others
         if self._index is not None and changes == self._seen_changes:
             return
         if self._index is None or self.truth.generation != self._generation:
-            self._load()
+            self._load(progress)
         self._catch_up()
         if len(self._held) - len(self._holes) != len(self.truth):
             self._find_holes()
         if self._is_unfit():
-            self._make(silent)
+            self._make(progress)
         self._keep_if_stale()
         self._seen_changes = changes
 
@@ -220,7 +225,7 @@ class LocalStore:
         if self._is_unfit():
             self._index = None
 
-    def _load(self) -> None:
+    def _load(self, progress: Progress) -> None:
         """The index from its file, or an empty one where that does not fit the truth."""
         found = faiss_index.read_file(self.index_path)
         self._start_over()
@@ -233,7 +238,7 @@ class LocalStore:
                 self._held = faiss.vector_to_array(index.id_map)
                 self._read_names(1)
                 return
-        self._make(silent)
+        self._make(progress)
 
     def _make(self, progress: Progress) -> None:
         """A new index of every fruit in the truth."""

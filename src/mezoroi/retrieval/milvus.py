@@ -218,6 +218,9 @@ class MilvusStore:
         )
         return ids, similarity.reshape(len(found), width)
 
+    def prepare(self, progress: Progress) -> None:
+        """Milvus makes its index by itself, while it is loaded."""
+
     def rebuild(self, progress: Progress) -> None:
         """Milvus keeps its index up to date by itself; this asks it to finish now."""
         progress("indexing", 0, 1)
