@@ -76,9 +76,9 @@ def test_the_index_file_states_what_it_is_and_faiss_reads_it(
 def _rewritten(path: Path, **changes: Any) -> None:
     found = faiss_index.read_file(path)
     assert found is not None
-    index, statement = found
+    index, numbers, statement = found
     changed = faiss_index.Statement(**{**vars(statement), **changes})
-    faiss_index.write_file(index, changed, path)
+    faiss_index.write_file(index, numbers, changed, path)
 
 
 def _overwritten(path: Path, start: int, count: int) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path
+from mezoroi.retrieval.flat import Flat, flat_of
 
 Kind = Literal["exact", "ivf", "ivf-pq"]
 KINDS: tuple[Kind, ...] = ("exact", "ivf", "ivf-pq")
@@ -92,7 +93,7 @@ def kind_for(count: int) -> Kind:
 
 
 def build(kind: Kind, dim: int, sample: np.ndarray, count: int) -> Any:
-    """An empty FAISS index that returns the numbers its vectors are added with.
+    """An empty index for `add`: of lists, a FAISS one that knows its vectors' numbers.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def build(kind: Kind, dim: int, sample: np.ndarray, count: int) -> Any:
     count : how many vectors will be added
     """
     if kind == "exact":
-        return faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+        return Flat(dim, count)
     lists = min(_lists_for(count), max(1, len(sample) // _TRAINING_PER_LIST))
     coarse, metric = faiss.IndexFlatIP(dim), faiss.METRIC_INNER_PRODUCT
     if kind == "ivf":
@@ -126,7 +127,7 @@ def is_outgrown(inner: Any, kind: Kind, count: int) -> bool:
 
     Parameters
     ----------
-    inner : the index inside of what `build` or `read_file` returns
+    inner : from `inner_of`
     kind : of it
     """
     if KINDS.index(kind_for(count)) > KINDS.index(kind):
@@ -138,8 +139,21 @@ def _lists_for(count: int) -> int:
     return max(1, training_sample(count) // _TRAINING_PER_LIST)
 
 
+def add(index: Any, vectors: np.ndarray, numbers: np.ndarray) -> None:
+    """Append vectors (N, dim) with their numbers (N,) to what `build` or `read_file` returns."""
+    if isinstance(index, Flat):
+        index.add(vectors)
+    else:
+        index.add_with_ids(vectors, numbers)
+
+
+def inner_of(index: Any) -> Any:
+    """What is searched: the index without its vectors' numbers."""
+    return index if isinstance(index, Flat) else index.index
+
+
 def search(
-    inner: Any, kind: Kind, vectors: np.ndarray, k: int, selector: Any = None
+    inner: Any, vectors: np.ndarray, k: int, selector: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, k) similarities and places, best first; -1 where the index found too few.
 
@@ -148,15 +162,13 @@ def search(
 
     Parameters
     ----------
-    inner : the index inside of what `build` or `read_file` returns
+    inner : from `inner_of`
     vectors : (N, dim) float32, contiguous
     selector : a FAISS selector of the places that may be found, or None for all
     """
-    options: Any = None
-    if kind != "exact":
-        options = faiss.SearchParametersIVF(sel=selector, nprobe=_LISTS_SEARCHED)
-    elif selector is not None:
-        options = faiss.SearchParameters(sel=selector)
+    if isinstance(inner, Flat):
+        return inner.search(vectors, k, selector)
+    options = faiss.SearchParametersIVF(sel=selector, nprobe=_LISTS_SEARCHED)
     similarity = np.empty((len(vectors), k), dtype=np.float32)
     places = np.empty((len(vectors), k), dtype=np.int64)
     # Not `search`: where another package has loaded faiss.contrib.torch_utils, that one
@@ -172,8 +184,8 @@ def search(
     return similarity, places
 
 
-def write_file(index: Any, statement: Statement, path: Path) -> None:
-    """Write an index with its statement, whole or not at all.
+def write_file(index: Any, numbers: np.ndarray, statement: Statement, path: Path) -> None:
+    """Write an index of vectors with these numbers, and its statement, whole or not at all.
 
     Raises
     ------
@@ -182,7 +194,8 @@ def write_file(index: Any, statement: Statement, path: Path) -> None:
     """
     with atomic_path(path) as temporary:
         try:
-            faiss.write_index(index, str(temporary))
+            whole = index.numbered(numbers) if isinstance(index, Flat) else index
+            faiss.write_index(whole, str(temporary))
         except RuntimeError as error:
             raise OSError(str(error).splitlines()[-1]) from error
         stated = replace(statement, checksum=_checksum(temporary, temporary.stat().st_size))
@@ -191,10 +204,11 @@ def write_file(index: Any, statement: Statement, path: Path) -> None:
             stream.write(line + len(line).to_bytes(_TAIL, "little"))
 
 
-def read_file(path: Path) -> tuple[Any, Statement] | None:
-    """The index in a file and its statement; None if it is missing, damaged or of another version.
+def read_file(path: Path) -> tuple[Any, np.ndarray, Statement] | None:
+    """The index in a file, its vectors' numbers and its statement.
 
-    Nothing is lost then: the truth is elsewhere.
+    None if it is missing, damaged or of another version; nothing is lost then: the truth is
+    elsewhere.
     """
     found = _read_end(path)
     if found is None:
@@ -208,7 +222,12 @@ def read_file(path: Path) -> tuple[Any, Statement] | None:
         return None
     # Another program may have put another file in its place meanwhile.
     is_same = read_statement(path) == statement and index.ntotal == statement.vectors
-    return (index, statement) if is_same else None
+    if not is_same:
+        return None
+    numbers = faiss.vector_to_array(index.id_map)
+    if statement.kind == "exact":
+        index = flat_of(faiss.downcast_index(index.index))
+    return index, numbers, statement
 
 
 def read_statement(path: Path) -> Statement | None:

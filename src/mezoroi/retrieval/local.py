@@ -108,7 +108,8 @@ class LocalStore:
                 if not self._is_renumbered():
                     raise
             else:
-                if not self._is_renumbered():
+                is_from_memory = chosen is None and self._kind == "exact"
+                if is_from_memory or not self._is_renumbered():
                     return found
 
     def _search(
@@ -155,10 +156,10 @@ class LocalStore:
         self, vectors: np.ndarray, k: int, selector: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         if self._kind == "exact":
-            similarity, places = faiss_index.search(self._inner, "exact", vectors, k, selector)
+            similarity, places = faiss_index.search(self._inner, vectors, k, selector)
             return similarity, self._held[places]
         wanted = k if self._kind == "ivf" else min(_CANDIDATES * k, len(self._held))
-        found, places = faiss_index.search(self._inner, self._kind, vectors, wanted, selector)
+        found, places = faiss_index.search(self._inner, vectors, wanted, selector)
         candidates = np.where(places < 0, -1, self._held[places])
         if self._kind == "ivf":
             return found, candidates
@@ -230,12 +231,12 @@ class LocalStore:
         found = faiss_index.read_file(self.index_path)
         self._start_over()
         if found is not None:
-            index, statement = found
+            index, numbers, statement = found
             ours = (self._generation, self.fingerprint, self.dim)
             if (statement.generation, statement.fingerprint, statement.dim) == ours:
-                self._index, self._inner = index, index.index
+                self._index, self._inner = index, faiss_index.inner_of(index)
                 self._kind, self._last = statement.kind, statement.last
-                self._held = faiss.vector_to_array(index.id_map)
+                self._held = numbers
                 self._read_names(1)
                 return
         self._make(progress)
@@ -251,7 +252,7 @@ class LocalStore:
             size = faiss_index.training_sample(len(numbers))
             sample = self.truth.vectors(np.sort(rng.choice(numbers, size, replace=False)))
         self._index = faiss_index.build(self._kind, self.dim, sample, len(numbers))
-        self._inner = self._index.index
+        self._inner = faiss_index.inner_of(self._index)
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
             self._append(part, self.truth.vectors(part))
@@ -273,7 +274,7 @@ class LocalStore:
             self._append(part, self.truth.vectors(part))
 
     def _append(self, numbers: np.ndarray, vectors: np.ndarray) -> None:
-        self._index.add_with_ids(vectors, numbers)
+        faiss_index.add(self._index, vectors, numbers)
         self._held = np.append(self._held, numbers)
         self._last = int(numbers[-1])
         self._unsaved += len(numbers)
@@ -313,7 +314,7 @@ class LocalStore:
             self.fingerprint,
             self.dim,
         )
-        faiss_index.write_file(self._index, statement, self.index_path)
+        faiss_index.write_file(self._index, self._held, statement, self.index_path)
         self._unsaved = 0
         return statement
 
