@@ -190,6 +190,9 @@ def test_a_grade_added_since_is_unknown_to_the_second_reader(
     before = mz.Grader.load(tmp_path / "run")
     example = everything.observations[0].image.parent
     after = add_grade(before, tmp_path / "run", "E", [example])
+    assert before.reliability is not None and after.reliability is None
+    assert after.notes == mz.Grader.load(tmp_path / "run").notes
+    assert "fit it again" in after.notes[0]
     reading = after.predict(everything).reading
     np.testing.assert_array_equal(reading[:, :4], before.predict(everything).reading)
     assert np.isnan(reading[:, 4]).all()

@@ -22,6 +22,7 @@ from mezoroi.grading import GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image
 from mezoroi.new_references import NewReference, as_unicode, known_of
 from mezoroi.progress import Progress, silent
+from mezoroi.reliability.judge import read_judge
 from mezoroi.retrieval import Gallery, ReferenceIndex
 from mezoroi.retrieval.gallery import REFERENCES
 from mezoroi.retrieval.reference import as_references, check_ids
@@ -166,7 +167,9 @@ def add_grade(
         added_grades=(*grader.bundle.added_grades, grade),
     )
     write_bundle(bundle, Path(run_dir))
-    return Grader(bundle, str(grader.device), grader.gallery)
+    reliability, note = read_judge(Path(run_dir), bundle)  # of other grades, as the note says
+    notes = () if note is None else (note,)
+    return Grader(bundle, str(grader.device), grader.gallery, reliability, notes)
 
 
 def with_gallery(grader: Grader, run_dir: str | Path, place: str | None = None) -> Grader:
@@ -190,7 +193,7 @@ def with_gallery(grader: Grader, run_dir: str | Path, place: str | None = None) 
     else:
         dim = bundle.network.embedding_dim
         gallery = Gallery.create(folder, dim, bundle.fingerprint, place)
-    return Grader(bundle, str(grader.device), gallery)
+    return Grader(bundle, str(grader.device), gallery, grader.reliability, grader.notes)
 
 
 def gallery_of(grader: Grader) -> Gallery:

@@ -68,8 +68,21 @@ def test_the_objects_box_lies_as_far_to_either_side() -> None:
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 2.5])
 def test_a_constant_map_falls_back_to_the_whole_image(value: float) -> None:
-    boxes, lost = object_boxes(torch.full((2, 4, 6), value), 0.3)
-    assert lost.all() and boxes.tolist() == [WHOLE.tolist()] * 2
+    flat = torch.full((2, 4, 6), value)
+    rounded = flat * (1 + 1e-7 * torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)))
+    for maps in (flat, rounded):
+        for from_lowest in (False, True):
+            boxes, lost = object_boxes(maps, 0.3, from_lowest)
+            assert lost.all() and boxes.tolist() == [WHOLE.tolist()] * 2
+
+
+def test_a_map_below_zero_is_counted_from_its_lowest_value() -> None:
+    maps = torch.full((1, 4, 8), -3.0)
+    maps[0, 1:3, 2:5] = -1.0
+    assert object_boxes(maps, 0.5)[1].all()
+    boxes, lost = object_boxes(maps, 0.5, from_lowest=True)
+    assert not lost.any()
+    torch.testing.assert_close(boxes, object_boxes(maps + 3, 0.5)[0])
 
 
 def test_a_tiny_object_keeps_the_least_size_within_the_image() -> None:

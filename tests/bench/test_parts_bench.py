@@ -153,7 +153,7 @@ def test_throughput(shared: Path, tmp_path: Path, small: None) -> None:
         (parts_cells.CUTMIX, 1),
         (parts_cells.ADAPTIVE, 3.5),
     ):
-        cell = ledger.find(parts_speed.speed_settings(arm.name))
+        cell = ledger.find(parts_speed.speed_settings(arm))
         assert cell is not None
         assert cell["images_per_observation"] == pytest.approx(images, abs=0.15)
 

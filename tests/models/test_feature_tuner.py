@@ -17,7 +17,7 @@ from torch import nn
 from mezoroi import MezoroiError
 from mezoroi.metrics import mean_average_precision
 from mezoroi.models import FeatureTuner, MultiLayerFeatures, feature_tuner
-from mezoroi.models.feature_tuner import SCHEDULES
+from mezoroi.models.feature_tuner import PRESETS, SCHEDULES, classification_head
 from mezoroi.models.multi_layer import normalized_addition, one_layer
 
 
@@ -331,11 +331,23 @@ def test_what_is_not_fitted_is_not_saved(tmp_path: Path) -> None:
         FeatureTuner(3, 2).save(tmp_path / "tuner.safetensors")
 
 
+def test_presets_are_the_papers_networks_and_a_quick_one() -> None:
+    assert list(PRESETS) == ["3-softmax", "3-cosface", "6-softmax", "6-cosface", "quick"]
+    tuner = FeatureTuner.from_preset("6-cosface", 1472, 36, seed=5)
+    assert (tuner.layers, tuner.loss, tuner.schedule, tuner.dim, tuner.seed) == (
+        *(6, "cosface", "paper", 512),
+        5,
+    )
+    assert FeatureTuner.from_preset("quick", 8, 2).schedule == "quick"
+    assert FeatureTuner.from_preset("3-softmax", 8, 2, schedule="quick").schedule == "quick"
+    with pytest.raises(MezoroiError, match="unknown preset `fast`: use one of 3-softmax"):
+        FeatureTuner.from_preset("fast", 8, 2)
+
+
 def test_the_papers_margin_and_scale_reach_the_loss() -> None:
     """CosFace by its formula: the own cosine less 0.45, all times 60, cross-entropy."""
     generator = torch.Generator().manual_seed(0)
-    tuner = FeatureTuner(5, 3, dim=4, loss="cosface")
-    head = tuner._head(generator)
+    head = classification_head("cosface", 4, 3, generator)
     vectors = torch.randn(6, 4, generator=generator)
     labels = torch.tensor([0, 1, 2, 2, 1, 0])
     unit = nn.functional.normalize

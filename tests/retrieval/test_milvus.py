@@ -156,6 +156,31 @@ def test_collections_are_apart_and_foreign_ones_refused(tmp_path: Path) -> None:
         assert (len(melons), melons.dim, melons.fingerprint) == (1, 3, "m")
 
 
+def test_a_collection_of_another_version_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "references.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus, "FORMAT", 9)
+        ReferenceIndex.create(place, 3, "m").close()
+    with pytest.raises(MezoroiError, match="has format 9, this version reads 1: fill") as error:
+        ReferenceIndex.open(place)
+    assert "\n" not in str(error.value)
+
+
+def test_more_fruits_than_milvus_gives_are_refused_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "_MOST_RESULTS", 4)
+    with ReferenceIndex.create(str(tmp_path / "references.db"), 3, "m") as index:
+        vectors = np.random.default_rng(0).normal(size=(6, 3))
+        index.add([*"abcdef"], vectors, [{"grade": "AB"[n > 3]} for n in range(6)])
+        assert len(index.search(vectors[:1], 4)[0][0]) == 4
+        assert len(index.search(vectors[:1], 9, {"grade": "A"})[0][0]) == 4  # that is all
+        with pytest.raises(MezoroiError, match="k is 5: Milvus finds at most 4 fruits"):
+            index.search(vectors[:1], 5)
+
+
 SERVER = """
 import sys, time
 from milvus_lite.server_manager import server_manager_instance as servers

@@ -95,6 +95,26 @@ def test_a_run_without_references_still_grades(run: Path, melons: Path) -> None:
         search_to_folder(grader, [melons / "captures/melon-0001"], run / "out")
 
 
+def test_where_all_references_were_removed_nothing_is_searched_for(
+    run: Path, melons: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = gallery_of(mz.Grader.load(run))
+    gallery.remove([one.id for one in gallery.index.references()])
+    capture = melons / "captures/melon-0001"
+    assert mz.Grader.load(run).grade(capture).neighbours == []
+    assert command("search", run, capture, "-o", run / "out") == 2
+    said = capsys.readouterr().err
+    assert "references.sqlite holds no fruits: add some with" in said and said.count("\n") == 1
+
+
+def test_a_grader_with_other_references_is_as_reliable(run: Path, tmp_path: Path) -> None:
+    grader = mz.Grader.load(run)
+    grader.notes = ("a note",)
+    other = with_gallery(grader, run, str(tmp_path / "other.sqlite"))
+    assert other.reliability is grader.reliability and other.notes == ("a note",)
+    assert len(gallery_of(other).index) == 0
+
+
 def test_references_of_another_model_are_refused(run: Path) -> None:
     index = run / "references.sqlite"
     dim = mz.Grader.load(run).network.embedding_dim

@@ -332,6 +332,21 @@ def test_without_negative_sets_no_margin_is_measured(
     assert seen == {3 * len(complete_splits(two, 0).select("train"))}
 
 
+def test_batches_smaller_than_a_set_and_a_grade_of_two_fruits(
+    photos: Path, tiny: Make, tmp_path: Path
+) -> None:
+    """The others of a set come from the whole training set."""
+    dataset = complete_splits(mz.load_dataset(photos), 0)
+    own = [item.id for item in dataset.select("train") if item.grade == "c"]
+    few = dataset.subset([item.id not in own[2:] for item in dataset])
+    settings = ("train.batch_size=2", "train.epochs=2", "parts.positive_share=0.5")
+    mz.train(few, tiny(*ADAPTIVE, *settings), tmp_path / "run")
+    (epoch,) = json.loads((tmp_path / "run/parts/parts.json").read_text())["epochs"]
+    # Two more images for a positive set and three for a negative one.
+    count = len(few.select("train"))
+    assert 3 * count < epoch["images"] < 4 * count
+
+
 def test_kinds_have_no_neighbours(
     photos: Path, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

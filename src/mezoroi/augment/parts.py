@@ -26,25 +26,32 @@ _SILENT = 1e-6  # of a channel's largest value: a difference up to it is roundin
 _APART = 0.5  # how much the other parts' attention counts against a part
 
 
-def object_boxes(cams: Tensor, share: float = 0.3) -> tuple[Tensor, Tensor]:
+def object_boxes(
+    cams: Tensor, share: float = 0.3, from_lowest: bool = False
+) -> tuple[Tensor, Tensor]:
     """Crop each object: the box around the largest region above a share of the map's maximum.
 
     Parameters
     ----------
     cams : (N, h, w) class activation maps of the images' own classes, or of `CommonObject`; signed
     share : in (0, 1)
+    from_lowest : whether a map is counted from its lowest value instead of 0, which means nothing
+        in a CAM
 
     Returns
     -------
-    (N, 4) boxes, see `mezoroi.augment.boxes`, and (N,) bool: where the map is constant or nowhere
-    positive, so that the whole image counts as the object.
+    (N, 4) boxes, see `mezoroi.augment.boxes`, and (N,) bool: where the map is constant (but for
+    rounding) or nowhere positive, so that the whole image counts as the object.
     """
     height, width = (_FINE * side for side in cams.shape[1:])
-    fine = upsample_maps(cams[:, None], height, width)[:, 0].clamp_min(0)
-    found = torch.from_numpy(map_boxes(fine.cpu().numpy(), share)).float()
     flat = cams.flatten(1)
     contrast = flat.amax(dim=1) - flat.amin(dim=1)
-    lost = (~found.isfinite()).any(dim=1) | (contrast <= 1e-6 * flat.abs().amax(dim=1)).cpu()
+    is_constant = contrast <= 1e-6 * flat.abs().amax(dim=1)
+    if from_lowest:
+        cams = cams - flat.amin(dim=1)[:, None, None]
+    fine = upsample_maps(cams[:, None], height, width)[:, 0].clamp_min(0)
+    found = torch.from_numpy(map_boxes(fine.cpu().numpy(), share)).float()
+    lost = (~found.isfinite()).any(dim=1) | is_constant.cpu()
     sides = torch.tensor([width, height, width, height])
     # Values lie at the start of their places, see `CELLS`; what reaches the far edge ends there.
     boxes = torch.where(found == sides, found, found - 0.5).clamp_min(0) / sides

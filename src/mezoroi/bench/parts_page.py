@@ -178,9 +178,9 @@ def _box_section(ledger: Ledger) -> str:
 
 def _speed_section(ledger: Ledger) -> str:
     rows = []
-    plain = ledger.find(speed.speed_settings(cells.PLAIN.name))
+    plain = ledger.find(speed.speed_settings(cells.PLAIN))
     for arm in speed.SPEED_ARMS:
-        cell = ledger.find(speed.speed_settings(arm.name))
+        cell = ledger.find(speed.speed_settings(arm))
         if cell is None or plain is None:
             rows.append([arm.name, *[MISSING] * 6])
             continue

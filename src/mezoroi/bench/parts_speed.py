@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from mezoroi.bench.cells import Arm
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.parts_cells import ADAPTIVE, CUTMIX, MIXUP, PART_CUTMIX, PLAIN, arm_config
 from mezoroi.bundle import build_network
+from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.progress import Progress, silent
 from mezoroi.training import GradingData, GradingModule, fit
@@ -23,36 +25,42 @@ EPOCHS, START = 6, 2
 _COUNT = 256
 
 
-def speed_settings(arm: str) -> dict[str, Any]:
+def speed_settings(arm: Arm) -> dict[str, Any]:
     """What identifies a cell of the throughput table."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {
         "bench": "parts speed",
-        "arm": arm,
+        "arm": arm.name,
+        "images": _COUNT,
+        "config": _config(arm).model_dump(mode="json"),
         "threads": torch.get_num_threads(),
         "device": device,
     }
 
 
+def _config(arm: Arm) -> Config:
+    config = arm_config(arm, 0)
+    train = config.train.model_copy(update={"epochs": EPOCHS, "cached_views": 2})
+    parts = config.parts.model_copy(update={"start": START, "mix_share": 1.0})
+    return config.model_copy(update={"train": train, "parts": parts})
+
+
 def run_speed(dataset: Dataset, work: Path, ledger: Ledger, progress: Progress = silent) -> None:
     """Measure the arms that the ledger does not have yet, one epoch of each in turn."""
-    if all(ledger.find(speed_settings(arm.name)) is not None for arm in SPEED_ARMS):
+    if all(ledger.find(speed_settings(arm)) is not None for arm in SPEED_ARMS):
         return
     step = max(1, len(dataset.select("train")) // _COUNT)
     rows = [item for item in dataset if item.split != "train"]
     rows += list(dataset.select("train"))[::step]
     small = Dataset(tuple(rows), dataset.standard, dataset.root)
     for done, arm in enumerate(SPEED_ARMS, 1):
-        config = arm_config(arm, 0)
-        train = config.train.model_copy(update={"epochs": EPOCHS, "cached_views": 2})
-        parts = config.parts.model_copy(update={"start": START, "mix_share": 1.0})
-        config = config.model_copy(update={"train": train, "parts": parts})
+        config = _config(arm)
         size = input_size(small, config)
         network, head = build_network(small.standard, config, 0, False, config.model.weights)
         module = GradingModule(network, head, small.standard, config, size)
         data = GradingData(small.select("train"), small.select("val"), network, size, config)
         result = _timed(module, data, work / "runs" / "parts-speed")
-        ledger.compute(speed_settings(arm.name), lambda found=result: found)  # type: ignore[misc]
+        ledger.compute(speed_settings(arm), lambda found=result: found)  # type: ignore[misc]
         progress("parts: throughput", done, len(SPEED_ARMS))
 
 

@@ -1,12 +1,13 @@
 """Networks: a timm encoder, class channels, outline encoder and their embedding."""
 
 from mezoroi.models.encoder import Encoder
-from mezoroi.models.feature_tuner import SCHEDULES, FeatureTuner
+from mezoroi.models.feature_tuner import PRESETS, SCHEDULES, FeatureTuner
 from mezoroi.models.grading_model import GradingModel, ModelOutput, OutlineEncoder
-from mezoroi.models.multi_layer import MultiLayerFeatures
+from mezoroi.models.multi_layer import MultiLayerFeatures, normalized_addition, one_layer
 from mezoroi.models.second_reader import SecondReader
 
 __all__ = [
+    "PRESETS",
     "SCHEDULES",
     "Encoder",
     "FeatureTuner",
@@ -15,4 +16,6 @@ __all__ = [
     "MultiLayerFeatures",
     "OutlineEncoder",
     "SecondReader",
+    "normalized_addition",
+    "one_layer",
 ]

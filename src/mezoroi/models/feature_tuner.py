@@ -52,13 +52,20 @@ class Schedule:
     weight_decay: float = 5e-4
 
 
-# The presets, as those of `mezoroi train` are in `mezoroi.presets`.
 SCHEDULES = {
     # Section 4.1.
     "paper": Schedule(120, (60, 90, 110)),
     # A quarter of it, for trials on a CPU.
     "quick": Schedule(30, (15, 22, 27)),
 }
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    f"{layers}-{loss}": {"layers": layers, "loss": loss, "schedule": "paper"}
+    for layers in (3, 6)
+    for loss in ("softmax", "cosface")
+} | {"quick": {"layers": 3, "loss": "cosface", "schedule": "quick"}}
+"""The paper's four networks (figures 5 and 6, tables 2 and 3), and one for trials on a CPU."""
 
 
 class FeatureTuner:
@@ -102,6 +109,25 @@ class FeatureTuner:
         self.loss = loss
         self.schedule = schedule
         self.seed = seed
+
+    @classmethod
+    def from_preset(
+        cls, preset: str, in_features: int, num_classes: int, **changes: Any
+    ) -> FeatureTuner:
+        """One of `PRESETS`: ``3-softmax``, ``3-cosface``, ``6-softmax``, ``6-cosface``, ``quick``.
+
+        Parameters
+        ----------
+        changes : other parameters, such as ``seed``
+
+        Raises
+        ------
+        MezoroiError
+            For an unknown preset.
+        """
+        if preset not in PRESETS:
+            raise MezoroiError(f"unknown preset `{preset}`: use one of {', '.join(PRESETS)}")
+        return cls(in_features, num_classes, **{**PRESETS[preset], **changes})
 
     def fit(self, features: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FeatureTuner:
         """Learn from features (N, in_features) and classes (N,), from 0 to num_classes - 1.

@@ -195,6 +195,8 @@ class MilvusStore:
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
         limit = min(k, _MOST_RESULTS)
+        if k > limit and self._count(chosen) > limit:
+            raise MezoroiError(f"k is {k}: Milvus finds at most {limit} fruits, ask for no more")
         with _answering(self.place):
             if not len(vectors):
                 return [], np.empty((0, min(limit, self._count(chosen))), dtype=np.float32)

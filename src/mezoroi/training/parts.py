@@ -269,8 +269,8 @@ def _objects(
         return object_boxes(common(features), threshold)
     maps = class_maps(module, features)
     own = maps[torch.arange(len(maps), device=maps.device), labels]
-    # CAM has no zero of its own: a map may be negative all over and still show where.
-    return object_boxes(own - own.amin(dim=(1, 2), keepdim=True), threshold)
+    # A map may be negative all over and still show where.
+    return object_boxes(own, threshold, from_lowest=True)
 
 
 def _exchanging(module: GradingModule, data: GradingData) -> Tensor:
