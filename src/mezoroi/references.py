@@ -283,7 +283,8 @@ def _not_added_yet(
     for entry, embedding in zip(examples, embeddings, strict=True):
         if entry.id in taken:
             grade = entry.metadata["grade"]
-            ids, similarity = gallery.index.search(embedding[None], len(taken), {"grade": grade})
+            count = len(gallery.index)  # several may show the same picture
+            ids, similarity = gallery.index.search(embedding[None], count, {"grade": grade})
             alike = dict(zip(ids[0], similarity[0], strict=True))
             if alike.get(entry.id, -1.0) < _SAME_SIMILARITY:
                 raise MezoroiError(

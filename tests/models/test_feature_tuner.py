@@ -331,6 +331,12 @@ def test_what_is_not_fitted_is_not_saved(tmp_path: Path) -> None:
         FeatureTuner(3, 2).save(tmp_path / "tuner.safetensors")
 
 
+def test_labels_of_uneven_length_are_one_line() -> None:
+    with pytest.raises(MezoroiError, match="labels are no array of numbers") as error:
+        FeatureTuner(3, 2, schedule="quick").fit(np.ones((2, 3)), [[0], [0, 1]])
+    assert "\n" not in str(error.value)
+
+
 def test_presets_are_the_papers_networks_and_a_quick_one() -> None:
     assert list(PRESETS) == ["3-softmax", "3-cosface", "6-softmax", "6-cosface", "quick"]
     tuner = FeatureTuner.from_preset("6-cosface", 1472, 36, seed=5)

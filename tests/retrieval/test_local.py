@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -497,6 +499,72 @@ def test_lists_are_prepared_with_progress_before_anybody_searches(
         index.prepare(lambda *what: told.append(what))
         assert len(told) == 4  # they are there
         assert index.search(vectors[1500:1501], 1)[0] == [["1500"]]
+
+
+def test_a_rebuild_that_fails_leaves_no_wrong_neighbours(
+    filled: Path, ids: list[str], vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise MemoryError
+
+    with ReferenceIndex.open(filled) as index:
+        index.search(vectors[:1], 1)
+        index.remove(ids[:5])
+        with monkeypatch.context() as patch:
+            patch.setattr(faiss_index, "build", fail)
+            with pytest.raises(MemoryError):
+                index.rebuild()
+        found, similarity = index.search(vectors[5:], 1)
+    assert found == [[name] for name in ids[5:]]
+    np.testing.assert_allclose(similarity, 1, atol=1e-5)
+
+
+def test_names_that_could_not_be_read_are_read_later(
+    filled: Path, ids: list[str], vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_arguments: Any) -> None:
+        raise MezoroiError("the file is held")
+
+    with ReferenceIndex.open(filled) as index, ReferenceIndex.open(filled) as other:
+        for number in range(2):  # loading, then catching up
+            with monkeypatch.context() as patch:
+                patch.setattr(Truth, "ids_between", held)
+                with pytest.raises(MezoroiError, match="held"):
+                    index.search(vectors[:1], 1)
+            assert index.search(vectors[:2], 1)[0] == [[ids[0]], [ids[1]]]
+            other.add([f"new-{number}"], -vectors[number : number + 1])
+        assert index.search(-vectors[:2], 1)[0] == [["new-0"], ["new-1"]]
+
+
+def test_what_is_let_go_takes_no_memory(filled: Path, vectors: np.ndarray) -> None:
+    index = ReferenceIndex.open(filled)
+    index.search(vectors[:1], 1)
+    store: Any = index._store
+    vectors_of = weakref.ref(store._inner)
+    index.close()
+    gc.collect()
+    assert vectors_of() is None
+
+
+def test_one_more_fruit_does_not_load_a_large_index(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_UP_TO", 1000)
+    vectors = np.random.default_rng(2).normal(size=(3300, DIM))
+    names = [str(number) for number in range(3300)]
+    with ReferenceIndex.create(path, DIM, MODEL) as index:
+        index.add(names[:2000], vectors[:2000])
+        index.prepare()
+    with ReferenceIndex.open(path) as index:
+        store: Any = index._store
+        index.add(names[2000:2001], vectors[2000:2001])
+        index.prepare()
+        assert store._inner is None  # nearly all are in the file
+        index.add(names[2001:], vectors[2001:])
+        index.prepare()
+        assert store._inner.ntotal == 3300
+    statement = read_statement(path.with_suffix(".faiss"))
+    assert statement is not None and statement.vectors == 3300
 
 
 def test_many_removals_make_a_new_index(filled: Path, ids: list[str], vectors: np.ndarray) -> None:

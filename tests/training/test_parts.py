@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import mezoroi as mz
+from mezoroi.augment import channel_scale
 from mezoroi.bundle import build_network
 from mezoroi.config import Config
 from mezoroi.datasets import complete_splits
@@ -330,6 +331,46 @@ def test_without_negative_sets_no_margin_is_measured(
     # A positive set adds two images to its reference.
     seen = {item["images"] for item in epochs}
     assert seen == {3 * len(complete_splits(two, 0).select("train"))}
+
+
+def test_a_checkpoint_of_another_version_is_one_line(
+    photos: Path, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = tiny(*REFINED, "train.epochs=2"), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(GradingModule, "on_train_epoch_end", _interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            mz.train(mz.load_dataset(photos), config, run)
+    path = run / "checkpoints/last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"] = {
+        name: values for name, values in content["state_dict"].items() if "grouping" not in name
+    }
+    torch.save(content, path)
+    with pytest.raises(mz.MezoroiError, match=r"last\.ckpt is of another version: train again"):
+        mz.train(mz.load_dataset(photos), config, run, resume=True)
+
+
+def _interrupted(module: GradingModule) -> None:
+    if module.current_epoch == 1:
+        raise KeyboardInterrupt
+
+
+def test_a_channel_that_was_silent_says_nothing_later(photos: Path, tiny: Make) -> None:
+    """Half precision holds no numbers of its size, were it counted in deviations."""
+    module, data = assembled(mz.load_dataset(photos), tiny(*REFINED), wraps=False)
+    fit_locator(module, data)
+    assert module.grouping is not None
+    features = torch.rand(4, 112, 4, 4, generator=seeded(0))
+    features[:, 5] = 0
+    module.grouping.scale_to(*channel_scale(features))
+    with torch.no_grad():
+        features[:, 5] = 0.07
+        expected = module._grouping_loss(features)
+        with torch.autocast("cpu", dtype=torch.float16):
+            found = module._grouping_loss(features)
+    assert bool(expected.isfinite())
+    torch.testing.assert_close(found, expected)
 
 
 def test_batches_smaller_than_a_set_and_a_grade_of_two_fruits(

@@ -23,6 +23,7 @@ _RIM = (
     0.05  # left free on either side of an object, whose corners hold the background of round fruit
 )
 _SILENT = 1e-6  # of a channel's largest value: a difference up to it is rounding
+_LEAST_DEVIATION = 1e-6
 _APART = 0.5  # how much the other parts' attention counts against a part
 
 
@@ -241,9 +242,13 @@ def part_boxes(attention: Tensor, objects: Tensor, wraps: bool = False) -> Tenso
 
 
 def channel_scale(features: Tensor) -> tuple[Tensor, Tensor]:
-    """(K,) mean and deviation of the channels over images and places."""
+    """(K,) mean and deviation of the channels over images and places.
+
+    Of a silent channel it is infinite: should it speak later, that says nothing in deviations.
+    """
     deviation = features.std(dim=(0, 2, 3), correction=0)
-    return features.mean(dim=(0, 2, 3)), deviation.clamp_min(1e-6)
+    silent = deviation < _LEAST_DEVIATION
+    return features.mean(dim=(0, 2, 3)), deviation.masked_fill(silent, torch.inf)
 
 
 def _largest_other(scaled: Tensor) -> Tensor:

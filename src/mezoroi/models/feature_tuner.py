@@ -312,7 +312,11 @@ def _array(values: ArrayLike | Tensor) -> np.ndarray:
 
 def _classes(labels: ArrayLike | Tensor) -> Tensor:
     """Labels as int64; a fraction is not cut to a class that nobody gave."""
-    given = _array(labels)
+    try:
+        given = _array(labels)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise MezoroiError(f"labels are no array of numbers ({reason}): give (N,)") from error
     is_whole = given.dtype.kind in "iu" or (
         given.dtype.kind == "f" and bool((given == np.floor(given)).all())
     )

@@ -62,7 +62,7 @@ class LocalStore:
     def close(self) -> None:
         if self._index is not None:
             self._keep_if_stale()
-        self._index = None
+        self._let_go()
         self.truth.close()
 
     def add(
@@ -138,8 +138,29 @@ class LocalStore:
 
     def prepare(self, progress: Progress = silent) -> None:
         """Make lists now, where the next search would have to; exact search needs none."""
-        if faiss_index.kind_for(len(self.truth)) != "exact":
-            self._refresh(progress)
+        if not self._lacks_lists():
+            return
+        while True:
+            try:
+                self._refresh(progress)
+            except MezoroiError:
+                if not self._is_renumbered():
+                    raise
+            else:
+                return
+
+    def _lacks_lists(self) -> bool:
+        """True where there is no index of the present kind, or one of far fewer fruits."""
+        count = len(self.truth)
+        kind = faiss_index.kind_for(count)
+        if kind == "exact" or self._index is not None:
+            return kind != "exact"
+        found = self.statement
+        if found is None:
+            return True
+        ours = (kind, self.truth.generation, self.fingerprint, self.dim)
+        is_ours = (found.kind, found.generation, found.fingerprint, found.dim) == ours
+        return not is_ours or count - found.vectors > max(_STALE_COUNT, _STALE_SHARE * count)
 
     def rebuild(self, progress: Progress = silent) -> Statement:
         """Leave out what was removed and make the index file anew from the truth."""
@@ -224,27 +245,30 @@ class LocalStore:
 
     def _give_up_if_unfit(self) -> None:
         if self._is_unfit():
-            self._index = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """The next search loads or makes the index anew; what it took of memory is free."""
+        self._index = self._inner = None
 
     def _load(self, progress: Progress) -> None:
-        """The index from its file, or an empty one where that does not fit the truth."""
+        """The index from its file, or made anew where that does not fit the truth."""
         found = faiss_index.read_file(self.index_path)
         self._start_over()
         if found is not None:
             index, numbers, statement = found
             ours = (self._generation, self.fingerprint, self.dim)
             if (statement.generation, statement.fingerprint, statement.dim) == ours:
+                self._kind, self._last, self._held = statement.kind, statement.last, numbers
+                self._read_names(1, self._last)
                 self._index, self._inner = index, faiss_index.inner_of(index)
-                self._kind, self._last = statement.kind, statement.last
-                self._held = numbers
-                self._read_names(1)
                 return
         self._make(progress)
 
     def _make(self, progress: Progress) -> None:
         """A new index of every fruit in the truth."""
-        numbers = self.truth.numbers()
         self._start_over()
+        numbers = self.truth.numbers()
         self._kind = faiss_index.kind_for(len(numbers))
         sample = np.empty((0, self.dim), dtype=np.float32)
         if self._kind != "exact":
@@ -259,6 +283,8 @@ class LocalStore:
             progress("indexing", start + len(part), len(numbers))
 
     def _start_over(self) -> None:
+        # What fails from here on leaves no index that does not fit the rest.
+        self._let_go()
         self._generation = self.truth.generation
         self._seen_changes = _NONE_SEEN
         self._last = self._unsaved = 0
@@ -274,16 +300,16 @@ class LocalStore:
             self._append(part, self.truth.vectors(part))
 
     def _append(self, numbers: np.ndarray, vectors: np.ndarray) -> None:
+        self._read_names(int(numbers[0]), int(numbers[-1]))  # first: the file may be held
         faiss_index.add(self._index, vectors, numbers)
         self._held = np.append(self._held, numbers)
         self._last = int(numbers[-1])
         self._unsaved += len(numbers)
-        self._read_names(int(numbers[0]))
 
-    def _read_names(self, first: int) -> None:
-        """Keep the ids from a number on at hand: asking for them takes longer than a search."""
+    def _read_names(self, first: int, last: int) -> None:
+        """Keep the ids of these numbers at hand: asking for them takes longer than a search."""
         if self._kind == "exact":
-            self._names.update(self.truth.ids_between(first, self._last))
+            self._names.update(self.truth.ids_between(first, last))
 
     def _leave_out(self, holes: np.ndarray) -> None:
         """Numbers that the index still holds but the truth does not."""

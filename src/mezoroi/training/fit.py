@@ -137,6 +137,7 @@ def _run(
         trainer = pl.Trainer(
             max_epochs=config.epochs,
             accelerator="auto",
+            devices=1,  # with several, Lightning would start the command once for each
             precision=_precision(config),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
@@ -150,6 +151,12 @@ def _run(
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumes else None)
+        except RuntimeError as error:
+            if resumes and "state_dict" in str(error):
+                raise MezoroiError(
+                    f"{last} is of another version: train again without --resume"
+                ) from error
+            raise
         except SystemExit:  # how Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None

@@ -232,7 +232,7 @@ def pairwise_loss(embedding: Tensor, mixed: MixedBatch, margins: Margins, config
 
     Parameters
     ----------
-    embedding : (N, D) surface embeddings at length 1
+    embedding : (N, D) from `GradingModule.comparable`
     """
     assert mixed.sets is not None
     ref, one, two, complete = set_embeddings(embedding, mixed)

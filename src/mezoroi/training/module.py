@@ -181,7 +181,10 @@ class GradingModule(pl.LightningModule):
         """What parts of whole images cost that are not compact, or in one place."""
         assert self.grouping is not None
         wraps = self.size.wraps
-        return grouping_loss(self.grouping.finder(wraps).attention(feature_map.float()), wraps)
+        # Counted in deviations, evidence may be beyond what half precision holds.
+        with torch.autocast(feature_map.device.type, enabled=False):
+            attention = self.grouping.finder(wraps).attention(feature_map.float())
+            return grouping_loss(attention, wraps)
 
     def mix_parts(
         self,
