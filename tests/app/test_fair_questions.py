@@ -9,7 +9,8 @@ from fastapi.testclient import TestClient
 
 from mezoroi.app import teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import practice, specimens, users
+from mezoroi.app.store import calibration, opinions, practice, specimens, users
+from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import Question, Specimen
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, play, questions_on, truth_of, wrong
@@ -76,6 +77,39 @@ def test_a_fruit_that_a_session_asks_for_is_asked_no_more_and_another_comes(read
         assert [item.id for item in session.query(Question)] == [number_of(other)]
     told = client.get(answer(client, other, truth_of(ready, other))["location"])
     assert told.status_code == 200 and "radar" in told.text
+
+
+def test_other_pictures_of_a_disputed_test_fruit_are_not_asked(ready: App) -> None:
+    """The test's own picture teaches no more, but its fruit stays in the test."""
+    with ready.services.database.write() as session:
+        tested, sibling, *_ = session.query(Specimen).filter_by(grade="B").order_by(Specimen.id)
+        practice.keep_tests(session, {"pre": [(tested.id, "B")]})
+        sibling.name = tested.name
+    dispute(ready, tested.id)
+    with ready.services.database.read() as session:
+        standard = teaching.active_standard(session)
+        names = {fruit.specimen for fruit in teaching.practice_fruits(session, standard)}
+    assert tested.name not in names and names
+
+
+def test_a_grade_of_an_earlier_standard_disputes_a_fruit_where_it_is_chosen_too(
+    ready: App,
+) -> None:
+    with ready.services.database.read() as session:
+        standard = teaching.active_standard(session)
+        (one, *_) = teaching.practice_fruits(session, standard)
+    number = int(one.id)
+    with ready.services.database.write() as session:
+        opened = calibration.open_session(session, "", "hand", 1, 1, [number], [])
+        (fruit,) = calibration.fruits_of(session, opened.id)
+        expert = users.find_user(session, "expert")
+        assert expert is not None
+        calibration.give_grade(session, opened, fruit, expert.id, "Z", 0, "")
+        opened.revealed_at = now()
+    with ready.services.database.read() as session:
+        fruits = {fruit.id for fruit in teaching.practice_fruits(session, standard)}
+        assert opinions.agreed_grades(session, [number]) == {number: None}
+    assert one.id not in fruits and fruits
 
 
 @pytest.mark.parametrize("is_answered_before", [True, False])

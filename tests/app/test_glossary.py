@@ -15,7 +15,7 @@ from mezoroi.app import gallery
 from mezoroi.app.glossary import FeatureEntry, outline_of, square
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, features, practice
-from mezoroi.app.tables import Run, User, now
+from mezoroi.app.tables import Fruit, Run, User, now
 from mezoroi.app.tables_learning import FeaturePicture, Specimen
 from mezoroi.capture.outline import outline_features
 from mezoroi.standard import GradingStandard
@@ -278,6 +278,50 @@ def test_a_standard_without_features_has_no_glossary(ready: App) -> None:
         page.text
     )
     assert ready.client(Role.EXPERT).get("/standard/features/scar").status_code == 404
+
+
+def test_a_feature_that_an_outline_showed_no_more_has_words_alone(ready: App) -> None:
+    """A picture chosen for its outline has no place on the surface."""
+    number = specimen_of(ready, "D")
+    with ready.services.database.write() as session:
+        features.choose_picture(session, "scar", number, 1, {})
+    entry = glossary(ready)["scar"]
+    assert entry.crop is None and entry.is_withheld
+    for role in (Role.NEWCOMER, Role.EXPERT):
+        assert ready.client(role).get("/practice/gallery").status_code == 200
+
+
+def test_two_first_choices_at_once_are_no_error(
+    either: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with either.services.database.write() as session:
+        for name in ("one", "two"):
+            session.add(Specimen(name=name, reference=name, grade="D"))
+        session.flush()
+        ids = [item.id for item in session.query(Specimen).order_by(Specimen.id)]
+        features.choose_picture(session, "scar", ids[0], 1, {"x": 0.5, "y": 0.5})
+    # The other request had not ended when this one looked.
+    with either.services.database.write() as session, monkeypatch.context() as patch:
+        get, looks = type(session).get, iter([True])
+        patch.setattr(
+            type(session), "get", lambda *a, **k: None if next(looks, False) else get(*a, **k)
+        )
+        features.choose_picture(session, "scar", ids[1], 1, {"x": 0.25, "y": 0.5})
+    with either.services.database.read() as session:
+        (found,) = features.chosen_pictures(session).values()
+        assert (found.specimen_id, found.place["x"]) == (ids[1], 0.25)
+
+
+def test_a_fruit_that_could_not_be_prepared_has_no_picture_to_choose(either: App) -> None:
+    with either.services.database.write() as session:
+        run = session.query(Run).filter_by(active=True).one()
+        fruit = Fruit(content="c" * 64, media="image/png", name="a.png", size=1, uploader_id=1)
+        session.add(fruit)
+        session.flush()
+        made = {"name": f"fruit-{fruit.id}", "fruit_id": fruit.id, "run_id": run.id}
+        session.add(Specimen(**made, trouble="no picture"))
+        session.flush()
+        assert features.specimen_of(session, fruit.id) is None
 
 
 def test_other_words_for_the_grades_keep_features_and_pictures(ready: App) -> None:

@@ -68,6 +68,37 @@ def test_a_fruit_that_one_graded_is_not_disputed(prepared: App) -> None:
     assert "–" not in cards[1]
 
 
+def test_a_fruit_that_nobody_graded_is_neither_graded_by_one_nor_disputed(
+    prepared: App,
+) -> None:
+    client = prepared.client(Role.EXPERT)
+    with prepared.services.database.write() as session:
+        first, second = specimens.known_specimens(session)[:2]
+        item = session.get_one(Specimen, second.id)
+        item.grade = item.reference = None  # as if sent, and no expert ever said
+    chosen = [str(first.id), str(second.id)]
+    address = open_session(client, way="hand", chosen=chosen)  # type: ignore[arg-type]
+    with prepared.services.database.read() as session:
+        fruits = {fruit.specimen_id: fruit.id for fruit in calibration.fruits_of(session, 1)}
+    client.post(f"{address}/join")
+    client.post(f"{address}/fruits/{fruits[first.id]}", data={"grade": "A"})
+    client.post(f"{address}/reveal", data={"sure": "true"})
+    cards = client.get(f"{address}/reveal", headers=ENGLISH).text.split('<a class="card fruit"')[1:]
+    (card,) = (one for one in cards if f"fruits/{fruits[second.id]}" in one)
+    assert "graded by nobody" in card and "graded by one" not in card
+    page = client.get(f"{address}/fruits/{fruits[second.id]}", headers=ENGLISH).text
+    assert "graded by nobody" in page and "Disputed" not in page
+
+
+def test_a_removed_reference_is_none_any_more(prepared: App) -> None:
+    _, _ = revealed(prepared, {"expert": [0], "second": [0]}, wrongly=True)
+    with prepared.services.database.write() as session:
+        fruit = calibration.fruits_of(session, 1)[0]
+        session.get_one(Specimen, fruit.specimen_id).retired = True
+    page = prepared.client(Role.EXPERT).get("/calibration/1/reveal", headers=ENGLISH).text
+    assert "Among the references" not in page
+
+
 def test_all_are_not_said_to_agree_where_the_reference_is_of_another_grade(prepared: App) -> None:
     _, cards = revealed(prepared, {"expert": [0], "second": [0]}, wrongly=True)
     assert "all the same" not in cards[0]

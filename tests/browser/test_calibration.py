@@ -253,6 +253,41 @@ def test_who_is_still_grading_at_the_reveal_is_led_to_the_results(
     tablet.forgive("ERR_FAILED", "422")
 
 
+def test_a_page_that_is_loaded_again_asks_no_fruit_twice(visit: Visits, server: Server) -> None:
+    add_user(server, "hasty-grader", Role.EXPERT)
+    tablet = visit(TABLET, "en", "hasty-grader")
+    wait_until_prepared(tablet)
+    with database_of(server) as session:
+        grader = users.find_user(session, "hasty-grader")
+        assert grader is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:2]
+        number = calibration.open_session(session, "", "hand", grader.id, 1, ids, []).id
+    page = tablet.page
+    tablet.go(f"/calibration/{number}")
+    page.tap(".bar .main")
+    page.wait_for_load_state("networkidle")
+    tablet.forgive("ERR_FAILED")
+    page.route("**/fruits/*", lambda route: route.abort())
+    visible = page.locator("[data-question]:visible")
+    pictures = []
+    for grade in "AB":
+        pictures.append(visible.locator("img").first.get_attribute("src"))
+        page.wait_for_timeout(700)  # before that a tap is taken for a second one
+        visible.locator(f".letter >> text='{grade}'").tap()
+        page.reload()
+        if grade == "A":
+            expect(visible).to_have_count(1)
+            assert visible.locator("img").first.get_attribute("src") != pictures[0]
+    expect(visible).to_have_count(0)
+    status = page.locator("[data-answers-status]")
+    expect(status).to_contain_text("Answers kept on this tablet: 2", timeout=20_000)
+    page.unroute("**/fruits/*")
+    expect(page.locator("[data-sheet]")).to_have_count(0, timeout=20_000)  # where the server leads
+    with database_of(server) as session:
+        given = [item.grade for item in calibration.grades_of(session, number)]
+    assert sorted(given) == ["A", "B"]
+
+
 def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
     visit: Visits, server: Server
 ) -> None:

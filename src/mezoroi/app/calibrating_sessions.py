@@ -35,10 +35,12 @@ class Standing:
     ----------
     reference : its grade as a reference, None where it is none
     agreed : the grade that it teaches, None while experts dispute it or nobody graded it
+    is_disputed : whether experts gave it grades, and no one grade counts
     """
 
     reference: str | None
     agreed: str | None
+    is_disputed: bool
 
 
 def open_session(
@@ -191,11 +193,15 @@ def standing(session: Session, fruits: Sequence[CalibrationFruit]) -> dict[str, 
     run = runs.active_run(session)
     made = {} if run is None else references.of_fruits(session, run.id)
     agreed = opinions.agreed_grades(session, [fruit.specimen_id for fruit in fruits])
+    said = opinions.labels(session)
     found = {}
     for fruit in fruits:
         own = made.get(fruit.specimen.fruit_id or 0, [])
         added = next((one.grade for one in own if one.grade is not None), None)
-        found[str(fruit.id)] = Standing(fruit.specimen.grade or added, agreed[fruit.specimen_id])
+        kept = None if fruit.specimen.retired else fruit.specimen.grade
+        counts = agreed[fruit.specimen_id]
+        is_disputed = counts is None and bool(said.get(fruit.specimen_id) or fruit.specimen.grade)
+        found[str(fruit.id)] = Standing(kept or added, counts, is_disputed)
     return found
 
 

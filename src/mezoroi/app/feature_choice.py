@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app import hiding, teaching
 from mezoroi.app.blobs import Blobs
-from mezoroi.app.glossary import SIDE, Outline, may_show, outline_of
+from mezoroi.app.glossary import SIDE, Outline, may_show, needs_film, outline_of
 from mezoroi.app.painting import read_painted
 from mezoroi.app.store import features, fruits, specimens, verdicts
 from mezoroi.app.tables import User
@@ -59,7 +59,8 @@ def choices(session: Session, user: User, standard: GradingStandard, key: str) -
     order = {int(one.id): one.difficulty for one in own}
     if feature.shown_by is not None:
         sign = 1 if feature.shown_by.end == "low" else -1
-        values = features.measured(session, feature.shown_by.measure, filmed=False)
+        measure = feature.shown_by.measure
+        values = features.measured(session, measure, filmed=needs_film(measure))
         order = {number: sign * values[number] for number in order if number in values}
     ids = sorted(order, key=lambda number: (order[number], number))[:CHOICE]
     found = specimens.get_specimens(session, ids)

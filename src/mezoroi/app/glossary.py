@@ -104,6 +104,8 @@ def entries(
         if feature.shown_by is not None:
             outline = _outline(session, standard, grades, (grade, feature), shown, turns)
             entry = replace(entry, outline=outline)
+        elif shown is not None and "x" not in shown.place:  # chosen when the outline showed it
+            entry = replace(entry, is_withheld=True)
         elif shown is not None:
             surface = shown.specimen.result["pictures"]["surface"]
             entry = replace(entry, surface=surface, crop=square(surface, shown.place))
@@ -143,6 +145,11 @@ def outline_of(specimen: Specimen, measure: str, turns: bool) -> Outline | None:
     return Outline(replace(fruit, silhouette={"mean": outline_path(radii)}), "sketch")
 
 
+def needs_film(measure: str) -> bool:
+    """Whether a measurement is seen on outlines that were filmed alone: a drawn one lacks it."""
+    return measure not in (*_DRAWN, _BUMPS)
+
+
 def _outline(
     session: Session,
     standard: GradingStandard,
@@ -161,12 +168,8 @@ def _outline(
         outline = outline_of(chosen.specimen, measure, turns)
         if outline is not None:
             return outline
-    filmed = measure not in (*_DRAWN, _BUMPS)
-    values = {
-        number: value
-        for number, value in pictures.measured(session, measure, filmed=filmed).items()
-        if number in grades
-    }
+    measures = pictures.measured(session, measure, filmed=needs_film(measure))
+    values = {number: value for number, value in measures.items() if number in grades}
     best = clearest(values, grades, standard, grade, feature.shown_by)
     if best is None:
         return None

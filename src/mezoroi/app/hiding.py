@@ -85,7 +85,7 @@ def _agreed_outside(
     session: Session, questions: Sequence[Question], secret: Iterable[int]
 ) -> set[int]:
     agreed = opinions.agreed_grades(session, {item.specimen_id for item in questions})
-    names = {item.name for item in specimens.get_specimens(session, secret).values()}
+    names = specimens.names_of(session, secret)
     return {
         item.id
         for item in questions

@@ -212,12 +212,12 @@ def _still_agreed(session: Session, answers: Sequence[Question]) -> list[Questio
     would tell whether the last was right.
     """
     agreed = opinions.agreed_grades(session, {item.specimen_id for item in answers})
-    waiting = specimens.in_open_sessions(session)
+    waiting = specimens.names_of(session, specimens.in_open_sessions(session))
     return [
         item
         for item in answers
         if agreed.get(item.specimen_id) == item.truth
-        and (item.specimen_id not in waiting or item.round.phase != practice.PRACTICE)
+        and (item.specimen.name not in waiting or item.round.phase != practice.PRACTICE)
     ]
 
 

@@ -45,8 +45,7 @@ def teaching_fruits(session: Session, standard: GradingStandard) -> list[Practic
     """
     from mezoroi.practice.fruits import Candidate, agreed_grade, teachable
 
-    waiting = specimens.get_specimens(session, specimens.in_open_sessions(session))
-    hidden = {item.name for item in waiting.values()}
+    hidden = specimens.names_of(session, specimens.in_open_sessions(session))
     candidates = []
     for item in specimens.known_specimens(session):
         similarity = {
@@ -58,7 +57,9 @@ def teaching_fruits(session: Session, standard: GradingStandard) -> list[Practic
             str(item.id), item.name, known, consensus, similarity, tuple(item.answers)
         )
         grade = agreed_grade(candidate)
-        if item.name in hidden or grade is None:
+        # Grades of an earlier standard dispute it, too, as they do where answers are told.
+        whole = replace(candidate, labels=item.labels, consensus=item.consensus)
+        if item.name in hidden or grade is None or agreed_grade(whole) != grade:
             continue
         if grade in standard.outline_grades and math.isnan(similarity.get(grade, math.nan)):
             continue
@@ -70,8 +71,8 @@ def practice_fruits(session: Session, standard: GradingStandard) -> list[Practic
     """The fruits that may teach, less all of the specimens in tests."""
     ids = test_ids(session)
     fruits = teaching_fruits(session, standard)
-    names = {fruit.specimen for fruit in fruits if int(fruit.id) in ids}
-    return [fruit for fruit in fruits if fruit.specimen not in names and int(fruit.id) not in ids]
+    names = specimens.names_of(session, ids)
+    return [fruit for fruit in fruits if fruit.specimen not in names]
 
 
 def test_ids(session: Session) -> set[int]:

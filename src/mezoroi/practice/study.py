@@ -39,11 +39,11 @@ def assign(
 ) -> dict[str, str]:
     """Assign participants to arms at random, equally many to each.
 
-    Permuted blocks of two per arm, within each stratum (such as years of experience), so that arms
-    stay balanced whenever the enrolment stops. What is left for a stratum's last block is dealt so
-    that in the end arms differ by at most one in each stratum, and by at most one over all: many
-    short strata would else add up to a lopsided trial. Draw the seed before anybody is enrolled and
-    keep the order of enrolment.
+    Permuted blocks of two per arm, within each stratum (such as years of experience). What is left
+    for a stratum's last block is dealt so that arms differ by at most one in each stratum, and by
+    at most one over all: many short strata would else add up to a lopsided trial. So the list must
+    be complete: with more names some of the earlier ones would get another arm. Write down the seed
+    before anybody is enrolled.
 
     Returns
     -------

@@ -126,6 +126,7 @@ def _show_form(
     """
     with here.database.write() as session:
         specimens.order_preparation(session)
+    with here.database.read() as session:  # to rank all fruits takes long: nobody waits for it
         known = specimens.known_specimens(session)
         choice = []
         if way == sessions.BY_HAND:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mezoroi.app.tables import now
@@ -20,12 +22,23 @@ def choose_picture(
     session: Session, feature: str, specimen_id: int, user_id: int, place: Mapping[str, float]
 ) -> None:
     """Show a feature on this fruit from now on, rather than on any other."""
-    found = session.get(FeaturePicture, feature)
-    if found is None:
-        found = FeaturePicture(feature=feature)
-        session.add(found)
-    found.specimen_id, found.place = specimen_id, dict(place)
-    found.chosen_by_id, found.chosen_at = user_id, now()
+    chosen: dict[str, Any] = {
+        "specimen_id": specimen_id,
+        "place": dict(place),
+        "chosen_by_id": user_id,
+        "chosen_at": now(),
+    }
+    if session.get(FeaturePicture, feature) is None:
+        try:
+            with session.begin_nested():
+                session.add(FeaturePicture(feature=feature, **chosen))
+                session.flush()
+                return
+        except IntegrityError:  # another request has just chosen the first one
+            pass
+    found = session.get_one(FeaturePicture, feature)
+    for name, value in chosen.items():
+        setattr(found, name, value)
 
 
 def take_back(session: Session, feature: str) -> None:
@@ -51,5 +64,7 @@ def measured(session: Session, measure: str, *, filmed: bool) -> dict[int, float
 
 def specimen_of(session: Session, fruit_id: int) -> int | None:
     """The specimen that an uploaded fruit is, or None before it is prepared."""
-    own = select(Specimen.id).where(Specimen.fruit_id == fruit_id, Specimen.run_id.is_not(None))
+    own = select(Specimen.id).where(
+        Specimen.fruit_id == fruit_id, Specimen.run_id.is_not(None), Specimen.trouble == ""
+    )
     return session.scalar(own)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from mezoroi.app.tables import Run, User, now
 from mezoroi.app.tables_learning import Learner, PracticeRound, Question, Specimen, TestFruit
@@ -200,7 +200,9 @@ def finish_round(session: Session, within: PracticeRound) -> None:
 
 def answers(session: Session, user_id: int | None = None) -> Sequence[Question]:
     """Answered questions of a user, or of everyone, oldest first."""
-    query = select(Question).where(Question.given.is_not(None))
+    # Only the names of the fruits: what was prepared of them is large.
+    named = joinedload(Question.specimen).load_only(Specimen.name)
+    query = select(Question).options(named).where(Question.given.is_not(None))
     if user_id is not None:
         query = query.where(Question.user_id == user_id)
     return session.scalars(query.order_by(Question.answered_at, Question.id)).all()
@@ -209,7 +211,7 @@ def answers(session: Session, user_id: int | None = None) -> Sequence[Question]:
 def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, str, bool]]:
     """A user's answers in practice: specimen's name, grade, moment, truth, whether it was a repeat.
 
-    The truth was told after each; a hidden repeat alone was of a fruit graded blind before.
+    The truth counts as told after each; a hidden repeat alone was of a fruit graded blind before.
     """
     found = answers(session, user_id)
     return [

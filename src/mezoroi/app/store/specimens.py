@@ -190,6 +190,11 @@ def get_specimens(session: Session, ids: Iterable[int]) -> dict[int, Specimen]:
     return {item.id: item for item in found}
 
 
+def names_of(session: Session, ids: Iterable[int]) -> set[str]:
+    """The physical fruits of specimens, without what was prepared of them: that is large."""
+    return set(session.scalars(select(Specimen.name).where(Specimen.id.in_(list(ids)))))
+
+
 def known_specimens(session: Session, *, of_references: bool = False) -> list[Known]:
     """All that the active run has prepared, with what experts and others answered.
 

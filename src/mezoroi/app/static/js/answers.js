@@ -69,6 +69,12 @@ export function unsent() {
   return read().filter((entry) => entry.user === mine()).length;
 }
 
+// Whether an answer to this address is on the tablet, or on its way: a page that was loaded again
+// before the server had it would ask once more.
+export function isKept(address) {
+  return read().some((entry) => entry.user === mine() && entry.address === address);
+}
+
 export function startAnswers() {
   window.addEventListener("online", send);
   window.addEventListener("storage", (event) => { if (event.key === STORE && gone()) send(); });

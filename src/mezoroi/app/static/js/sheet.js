@@ -1,14 +1,16 @@
 // Fruits to grade one after the other. All pictures are there from the start, and answers are kept
 // on the tablet until they are sent, so that a lost connection stops nobody. Where no answer is told
 // at once, the newest can be taken back for a while.
-import { answerText, keepAnswer, unsent } from "./answers.js";
+import { answerText, isKept, keepAnswer, unsent } from "./answers.js";
 
 const BLIND_MS = 500; // a second tap that follows at once was meant for what was there before
 const TAKE_BACK_MS = 10000;
 const WATCH_MS = 4000;
 
 export function startSheet(sheet) {
-  const questions = [...sheet.querySelectorAll("[data-question]")];
+  const asked = [...sheet.querySelectorAll("[data-question]")];
+  const questions = asked.filter((page) => !isKept(page.querySelector("form[data-answer]")?.action));
+  for (const page of asked) page.hidden = true;
   const last = sheet.querySelector("[data-last]"); // shown while the last answer can be taken back
   const pages = last ? [...questions, last] : questions;
   const status = sheet.querySelector("[data-answers-status]");
@@ -36,7 +38,11 @@ export function startSheet(sheet) {
     status.textContent = kept ? answerText(state).replace("{count}", count) : answerText("sending");
   }
 
-  document.addEventListener("answers", (event) => say(event.detail.state, event.detail.count));
+  document.addEventListener("answers", (event) => {
+    say(event.detail.state, event.detail.count);
+    // All were answered before the page was loaded again: where to go, the server says once it knows.
+    if (asked.length && !questions.length && !event.detail.count) window.location.reload();
+  });
 
   for (const form of sheet.querySelectorAll("form[data-answer]")) {
     form.addEventListener("submit", async (event) => {
