@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ class Runner:
             If an outline lacks what the grader was trained with.
         """
         size = self.bundle.size
-        fitted = [fit_image(fruit.image, size.height, size.width) for fruit in fruits]
+        fitted = _fitted([fruit.image for fruit in fruits], size.height, size.width)
         rows = [self._outline_row(fruit) for fruit in fruits]
         known = [row if row is not None else self._mean_outline() for row in rows]
         outlines = torch.stack(known) if self.bundle.outline_names else None
@@ -167,3 +168,11 @@ class Runner:
 def to_arrays(*tensors: Tensor) -> list[np.ndarray]:
     """Tensors as float32 arrays in memory."""
     return [tensor.float().cpu().numpy() for tensor in tensors]
+
+
+def _fitted(images: Sequence[np.ndarray], height: int, width: int) -> list[FittedImage]:
+    """`fit_image` of each, several at a time: the network has nothing to do meanwhile."""
+    if len(images) == 1:
+        return [fit_image(images[0], height, width)]
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as threads:
+        return list(threads.map(lambda image: fit_image(image, height, width), images))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mezoroi.retrieval.reference import Neighbour, Reference
 
 REFERENCES = "references.sqlite"
 THUMBNAILS = "reference-thumbnails"
+_WRITERS = 4
 _QUALITY = 90
 
 
@@ -66,9 +68,13 @@ class Gallery:
     ) -> None:
         """Add fruits as `ReferenceIndex.add` does, with (H, W, 3) uint8 pictures of them."""
         taken = {reference.id for reference in self.index.references(ids)}
-        for name, picture in zip(ids, pictures, strict=True):
-            if name not in taken:  # or its picture would change although the fruit is refused
-                _write_jpeg(self.root / self.thumbnail_of(name), picture)
+        new = [
+            (self.root / self.thumbnail_of(name), picture)
+            for name, picture in zip(ids, pictures, strict=True)
+            if name not in taken  # or its picture would change although the fruit is refused
+        ]
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            list(writers.map(_write_jpeg, new))
         entries = [
             {**entry, "thumbnail": self.thumbnail_of(name)}
             for name, entry in zip(ids, metadata, strict=True)
@@ -133,7 +139,8 @@ def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:20]
 
 
-def _write_jpeg(path: Path, picture: np.ndarray) -> None:
+def _write_jpeg(where_and_what: tuple[Path, np.ndarray]) -> None:
+    path, picture = where_and_what
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "JPEG", quality=_QUALITY)
     # Not durable one by one: that would take longer than the network.
