@@ -33,8 +33,8 @@ CLI_INTRO = """\
 What `mezoroi VERB --help` prints, for every verb. On all of them:
 
 - The exit status is 0 on success, 1 when some items of a batch failed (each is listed), 2 when all
-  did and on bad usage or input, with one line `error: what is wrong: what to do` on standard error. A list of
-  problems, such as those of a dataset, stands above that line.
+  did and on bad usage or input, with one line `error: what is wrong: what to do` on standard error.
+  A list of problems, such as those of a dataset, stands above that line.
 - Ctrl-C ends with 130; what was finished is kept, and the same command (`train` with `--resume`)
   continues it.
 - Progress bars go to standard error, and only to a terminal. `--json` prints the result on
