@@ -190,9 +190,8 @@ def test_a_grade_added_since_is_unknown_to_the_second_reader(
     before = mz.Grader.load(tmp_path / "run")
     example = everything.observations[0].image.parent
     after = add_grade(before, tmp_path / "run", "E", [example])
-    assert before.reliability is not None and after.reliability is None
-    assert after.notes == mz.Grader.load(tmp_path / "run").notes
-    assert "fit it again" in after.notes[0]
+    again = mz.Grader.load(tmp_path / "run")
+    assert after.notes == again.notes and after.reliability is again.reliability is None
     reading = after.predict(everything).reading
     np.testing.assert_array_equal(reading[:, :4], before.predict(everything).reading)
     assert np.isnan(reading[:, 4]).all()
@@ -436,6 +435,8 @@ def test_after_a_grade_was_added_reliability_can_be_fitted_anew_and_judges_it(
     grading = grader.grade(example)
     assert grading.grade == "E" and grading.reliability is not None
     assert grading.chance is not None and 0 <= grading.chance <= 1
+    grown = add_grade(grader, run, "F", [fresh.observations[1].image.parent])
+    assert grown.reliability is None and "fit it again" in grown.notes[0]
 
 
 def test_the_report_refuses_the_reliability_of_another_model(
