@@ -94,7 +94,7 @@ def test_a_backup_brings_everything_back(
 def test_a_backup_while_fruits_come_in_is_of_one_moment(
     app: App, tmp_path: Path, photo: bytes
 ) -> None:
-    over = threading.Event()
+    over, held = threading.Event(), list[int]()
 
     def keep_sending() -> None:
         number = 0
@@ -120,6 +120,7 @@ def test_a_backup_while_fruits_come_in_is_of_one_moment(
                 fruits = session.scalars(select(Fruit)).all()
                 assert len(fruits) == jobs.count_open(session, jobs.GRADE)
             database.close()
+            held.append(len(fruits))
             for fruit in fruits:
                 assert (
                     target.data / "blobs/originals" / fruit.content[:2] / fruit.content
@@ -127,6 +128,7 @@ def test_a_backup_while_fruits_come_in_is_of_one_moment(
     finally:
         over.set()
         sender.join()
+    assert held == sorted(held) and held[-1] > 0
 
 
 @pytest.mark.parametrize("part", ["blobs/pictures", "blobs/originals", "runs/1", "tables/fruits"])

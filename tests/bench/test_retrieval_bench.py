@@ -143,10 +143,11 @@ def test_trained_backbones_fill_their_section(
     fruit, page = shared / "fruit_rotation", tmp_path / "page.md"
     for _ in range(2):
         count = run_retrieval_bench("trained", fruit, shared / "grocery_produce20", tmp_path, page)
-        assert count == 2 * 2 * 9  # seeds, losses, kinds of features
+        assert count == 2 * (2 * 9 + 1)  # seeds, losses, kinds of features, and colours
     section = page.read_text(encoding="utf-8").split("\n## ")[2]
     assert section.startswith("Feature kinds, backbone trained")
     assert "not run yet" not in section.split("### Single layers")[0]
+    assert section.count("| mean colour | - |") == 1
 
 
 @pytest.mark.parametrize(

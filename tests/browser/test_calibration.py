@@ -139,6 +139,15 @@ def test_a_consensus_can_be_taken_back(
     expect(page.locator("[aria-pressed=true]")).to_have_count(0)
 
 
+def open_for(server: Server, leader: str, count: int) -> int:
+    """Open a session of the first fruits; its number."""
+    with database_of(server) as session:
+        user = users.find_user(session, leader)
+        assert user is not None
+        ids = [item.id for item in specimens.known_specimens(session)][:count]
+        return calibration.open_session(session, "", "hand", user.id, 1, ids, []).id
+
+
 def wait_until_sent(page: Page) -> None:
     """Wait until the tablet keeps no answer any more; the page's policy forbids to do it there."""
     for _ in range(150):
@@ -153,11 +162,7 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
         add_user(server, name, Role.EXPERT)
     leader, tablet = visit(LANDSCAPE, "en", "lost-leader"), visit(PORTRAIT, "ja", "lost-grader")
     wait_until_prepared(leader)
-    with database_of(server) as session:
-        user = users.find_user(session, "lost-leader")
-        assert user is not None
-        ids = [item.id for item in specimens.known_specimens(session)][:3]
-        number = calibration.open_session(session, "", "hand", user.id, 1, ids, []).id
+    number = open_for(server, "lost-leader", 3)
     address = f"/calibration/{number}"
     page = tablet.page
     tablet.go(address)
@@ -202,7 +207,7 @@ def test_a_session_survives_a_lost_connection(visit: Visits, server: Server) -> 
     expect(line).to_contain_text("1 件は受け付けられませんでした", timeout=15_000)
     expect(line).to_contain_text("公開")
     tablet.look("refused")
-    tablet.forgive("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "422")
+    tablet.forgive("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "status of 422")
 
 
 def test_who_is_still_grading_at_the_reveal_is_led_to_the_results(
@@ -250,18 +255,14 @@ def test_who_is_still_grading_at_the_reveal_is_led_to_the_results(
     tablet.look("late")
     page.tap("[data-results] a")
     page.wait_for_url(f"**{addresses[1]}/reveal")
-    tablet.forgive("ERR_FAILED", "422")
+    tablet.forgive("ERR_FAILED", "status of 422")
 
 
 def test_a_page_that_is_loaded_again_asks_no_fruit_twice(visit: Visits, server: Server) -> None:
     add_user(server, "hasty-grader", Role.EXPERT)
     tablet = visit(TABLET, "en", "hasty-grader")
     wait_until_prepared(tablet)
-    with database_of(server) as session:
-        grader = users.find_user(session, "hasty-grader")
-        assert grader is not None
-        ids = [item.id for item in specimens.known_specimens(session)][:2]
-        number = calibration.open_session(session, "", "hand", grader.id, 1, ids, []).id
+    number = open_for(server, "hasty-grader", 2)
     page = tablet.page
     tablet.go(f"/calibration/{number}")
     page.tap(".bar .main")
@@ -296,11 +297,7 @@ def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
         add_user(server, name, Role.EXPERT)
     tablet = visit(PORTRAIT, "ja", names[0])
     wait_until_prepared(tablet)
-    with database_of(server) as session:
-        first = users.find_user(session, names[0])
-        assert first is not None
-        ids = [item.id for item in specimens.known_specimens(session)][:3]
-        number = calibration.open_session(session, "", "hand", first.id, 1, ids, []).id
+    number = open_for(server, names[0], 3)
     page = tablet.page
     tablet.go(f"/calibration/{number}")
     page.tap(".bar .main")
@@ -319,6 +316,6 @@ def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
     other.log_in(names[0])
     wait_until_sent(page)
     with database_of(server) as session:
-        given = [(item.user_id, item.grade) for item in calibration.grades_of(session, number)]
-    assert given == [(first.id, "A")]
-    tablet.forgive("ERR_FAILED", "403")
+        given = [(item.user.name, item.grade) for item in calibration.grades_of(session, number)]
+    assert given == [(names[0], "A")]
+    tablet.forgive("ERR_FAILED", "status of 403")

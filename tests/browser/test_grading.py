@@ -243,7 +243,7 @@ def test_what_is_no_picture_is_refused_in_words(visit: Visits, tmp_path: Path) -
     expect(tablet.page.locator("[data-problem]")).to_contain_text("写真でも動画でもありません")
     # The browser itself reports the refused request.
     assert tablet.troubles
-    tablet.forgive("415")
+    tablet.forgive("status of 415")
 
 
 def test_a_photo_whose_answer_was_lost_is_sent_again_and_kept_once(

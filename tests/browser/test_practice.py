@@ -418,4 +418,4 @@ def test_an_answer_that_is_forbidden_keeps_no_other_back(visit: Visits, short: S
     assert kept.count('"key"') == 1 and '"forbidden"' in kept
     page.wait_for_load_state("networkidle")  # it is tried again, later
     page.evaluate("localStorage.setItem('mezoroi-answers', '[]')")
-    tablet.forgive("403")
+    tablet.forgive("status of 403")

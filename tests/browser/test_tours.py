@@ -37,7 +37,7 @@ def test_a_page_that_is_not_there_says_so(visit: Visits, size: tuple[int, int]) 
     expect(tablet.page.locator("h1")).to_be_visible()
     tablet.look("error")
     assert tablet.troubles
-    tablet.forgive("404")
+    tablet.forgive("status of 404")
 
 
 @BOTH

@@ -17,7 +17,11 @@ from tests.browser.conftest import PORTRAIT, Server, Visit
 from tests.browser.test_grading import Visits, send_and_look, surfaces
 from tests.browser.test_house import database_of
 
-TOLD = ("ERR_FAILED", "415", "403", "500", "htmx:sendError", "htmx:afterRequest")
+TOLD = (
+    "ERR_FAILED",
+    *(f"status of {status}" for status in (403, 415, 500)),
+    *("htmx:sendError", "htmx:afterRequest"),
+)
 _NOTHING_IS_KEPT = """async () => {
   const asked = indexedDB.open("mezoroi", 1);
   const database = await new Promise((tell) => { asked.onsuccess = () => tell(asked.result); });

@@ -1,7 +1,8 @@
-"""Made-up vectors with known neighbours."""
+"""Made-up vectors with known neighbours, and a run whose references may be changed."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mezoroi import cli
 from mezoroi.retrieval import ReferenceIndex
 
 COUNT, DIM = 300, 16
@@ -73,3 +75,28 @@ def filled(path: Path, ids: list[str], vectors: np.ndarray, metadata: list[Any])
     with ReferenceIndex.create(path, DIM, MODEL) as index:
         index.add(ids, vectors, metadata)
     return path
+
+
+@pytest.fixture
+def run(run_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run, to be changed."""
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    return copy
+
+
+@pytest.fixture
+def photos(melons: Path, tmp_path: Path) -> Path:
+    """Five surface images by plain names."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for number in range(1, 6):
+        shutil.copy(melons / f"captures/melon-{number:04d}/surface.png", folder / f"n{number}.png")
+    return folder
+
+
+def command(*words: Any) -> int:
+    """Run a verb in this process; its exit status."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(word) for word in words])
+    return int(stop.value.code or 0)

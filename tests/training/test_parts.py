@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,13 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import mezoroi as mz
-from mezoroi.augment import channel_scale
-from mezoroi.bundle import build_network
-from mezoroi.config import Config
 from mezoroi.datasets import complete_splits
 from mezoroi.explain import create
 from mezoroi.losses.pairwise import negative_distances
-from mezoroi.training import GradingData, GradingModule, InputSize, finished_epochs, make_head
+from mezoroi.training import GradingData, GradingModule, finished_epochs, make_head
 from mezoroi.training.heads import losses_by_image, shared_losses
 from mezoroi.training.mixing import (
     Parts,
@@ -34,41 +29,14 @@ from mezoroi.training.mixing import (
     without_margin,
 )
 from mezoroi.training.parts import class_maps, feature_maps, find_margins, fit_locator, locate
+from tests.training.discs import Make, assembled, first_batch, make_discs, seeded
 
-Make = Callable[..., Config]
 ADAPTIVE = ("augment=part-cutmix", "loss.pairwise=adaptive", "parts.negatives=10")
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Discs of three colours on grey, 12 photos of each, of different sizes."""
-    folder = tmp_path_factory.mktemp("discs")
-    rng = np.random.default_rng(0)
-    for number in range(36):
-        height, width = (int(side) for side in rng.integers(60, 110, 2))
-        image = np.full((height, width, 3), rng.integers(90, 140), np.uint8)
-        centre = (int(width * rng.uniform(0.4, 0.6)), int(height * rng.uniform(0.4, 0.6)))
-        colour = [(220, 60, 40), (60, 200, 60), (240, 210, 60)][number % 3]
-        cv2.circle(image, centre, int(0.3 * min(height, width)), colour, -1)
-        grade = "abc"[number % 3]
-        (folder / grade).mkdir(exist_ok=True)
-        noisy = image + rng.integers(-12, 12, image.shape)
-        picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
-        picture.save(folder / grade / f"{number:02d}.png")
-    return folder
-
-
-def assembled(
-    dataset: mz.Dataset, config: Config, wraps: bool
-) -> tuple[GradingModule, GradingData]:
-    splits = complete_splits(dataset, 0)
-    size = InputSize(64, 128 if wraps else 64, wraps)
-    names = dataset.outline_names
-    network, head = build_network(dataset.standard, config, len(names), wraps, "package")
-    module = GradingModule(network, head, dataset.standard, config, size)
-    data = GradingData(splits.select("train"), splits.select("val"), network, size, config)
-    data.setup("fit")
-    return module.eval(), data
+    return make_discs(tmp_path_factory.mktemp("discs"))
 
 
 @pytest.fixture(params=["cached", "fresh"])
@@ -86,14 +54,6 @@ def with_loss(module: GradingModule, **changes: object) -> None:
     """Give the module other settings of its losses."""
     loss = module.config.loss.model_copy(update=changes)
     module.config = module.config.model_copy(update={"loss": loss})
-
-
-def first_batch(data: GradingData) -> dict[str, torch.Tensor]:
-    return next(iter(data.train_dataloader()))
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_a_mixed_batch_holds_what_its_labels_say(
@@ -333,46 +293,6 @@ def test_without_negative_sets_no_margin_is_measured(
     assert seen == {3 * len(complete_splits(two, 0).select("train"))}
 
 
-def test_a_checkpoint_of_another_version_is_one_line(
-    photos: Path, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, run = tiny(*REFINED, "train.epochs=2"), tmp_path / "run"
-    with monkeypatch.context() as patch:
-        patch.setattr(GradingModule, "on_train_epoch_end", _interrupted, raising=False)
-        with pytest.raises(KeyboardInterrupt):
-            mz.train(mz.load_dataset(photos), config, run)
-    path = run / "checkpoints/last.ckpt"
-    content = torch.load(path, weights_only=True)
-    content["state_dict"] = {
-        name: values for name, values in content["state_dict"].items() if "grouping" not in name
-    }
-    torch.save(content, path)
-    with pytest.raises(mz.MezoroiError, match=r"last\.ckpt is of another version: train again"):
-        mz.train(mz.load_dataset(photos), config, run, resume=True)
-
-
-def _interrupted(module: GradingModule) -> None:
-    if module.current_epoch == 1:
-        raise KeyboardInterrupt
-
-
-def test_a_channel_that_was_silent_says_nothing_later(photos: Path, tiny: Make) -> None:
-    """Half precision holds no numbers of its size, were it counted in deviations."""
-    module, data = assembled(mz.load_dataset(photos), tiny(*REFINED), wraps=False)
-    fit_locator(module, data)
-    assert module.grouping is not None
-    features = torch.rand(4, 112, 4, 4, generator=seeded(0))
-    features[:, 5] = 0
-    module.grouping.scale_to(*channel_scale(features))
-    with torch.no_grad():
-        features[:, 5] = 0.07
-        expected = module._grouping_loss(features)
-        with torch.autocast("cpu", dtype=torch.float16):
-            found = module._grouping_loss(features)
-    assert bool(expected.isfinite())
-    torch.testing.assert_close(found, expected)
-
-
 def test_batches_smaller_than_a_set_and_a_grade_of_two_fruits(
     photos: Path, tiny: Make, tmp_path: Path
 ) -> None:
@@ -445,47 +365,6 @@ def test_parts_of_photos_of_many_sizes(photos: Path, tiny: Make, tmp_path: Path)
     assert picture.size == (4 * 224, 3 * 224)
     record = json.loads((tmp_path / "run/parts/parts.json").read_text())["epochs"][0]
     assert 0 <= record["whole_images"] <= record["views"]
-
-
-REFINED = ("augment=part-cutmix", "parts.grouping=refined", "parts.start=1", "parts.refresh=1")
-
-
-def test_refined_grouping_learns_with_the_network_end_to_end(photos: Path, tiny: Make) -> None:
-    module, data = assembled(mz.load_dataset(photos), tiny(*REFINED), wraps=False)
-    assert module.grouping is not None and not module.grouping.has_started
-    first = fit_locator(module, data)
-    assert module.grouping.has_started
-    boxes, _ = locate(first)
-    module.parts = Parts(data, boxes, None)
-    batch = first_batch(data)
-    mixed = module.mix_parts(batch, seeded(1))
-    assert mixed is not None
-    trained = list(module.model.encoder.stages[module.frozen :].parameters())
-
-    def gradients() -> list[torch.Tensor]:
-        module.zero_grad()
-        module.mixed_losses(mixed, 0).backward()
-        layers = [p.grad.clone() for p in module.grouping.parameters() if p.grad is not None]
-        return [p.grad.clone() for p in trained if p.grad is not None] + layers
-
-    ours = gradients()
-    assert len(ours) == len(trained) + 2 and all(bool(one.any()) for one in ours[-2:])
-    # The same step without the layers' loss moves the backbone elsewhere.
-    layers, module.grouping = module.grouping, None
-    module.zero_grad()
-    module.mixed_losses(mixed, 0).backward()
-    plain = [p.grad for p in trained if p.grad is not None]
-    assert any(not torch.allclose(a, b) for a, b in zip(ours, plain, strict=False))
-    module.grouping = layers
-
-    # A later search goes on with the same layers, on the scale that the channels have by then.
-    kept = layers.layer.bias.detach().clone()
-    with torch.no_grad():
-        trained[-1].add_(0.5)
-    scale = layers.deviation.clone()
-    again = fit_locator(module, data)
-    assert again.finder.refined is layers
-    assert torch.equal(layers.layer.bias, kept) and not torch.equal(layers.deviation, scale)
 
 
 @pytest.mark.parametrize("kind", ["cutmix", "mixup"])

@@ -137,7 +137,7 @@ def features_of(
     extractor.eval()
     for start in range(0, len(images), _BATCH):
         chosen = range(start, min(start + _BATCH, len(images)))
-        pixels = [_picture(images[n], n, change, backgrounds) for n in chosen]
+        pixels = [read_picture(images[n], n, change, backgrounds) for n in chosen]
         with torch.inference_mode():
             parts.append(extractor(extractor.prepare(to_tensor(pixels))))
         progress(f"features of {name} {change}", chosen[-1] + 1, len(images))
@@ -173,7 +173,10 @@ def on_clutter(
     return canvas, rows, columns
 
 
-def _picture(path: Path, number: int, change: str, backgrounds: Sequence[Path]) -> np.ndarray:
+def read_picture(
+    path: Path, number: int = 0, change: str = "", backgrounds: Sequence[Path] = ()
+) -> np.ndarray:
+    """(SIDE, SIDE, 3) uint8 of picture `number`, as it is or with a change as of `features_of`."""
     image = read_image(path, max_side=2 * SIDE)
     if change:
         rng = np.random.default_rng([CLUTTER_SEED, number, 1])

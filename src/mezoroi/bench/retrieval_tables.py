@@ -26,10 +26,11 @@ from mezoroi.metrics.retrieval import (
     recall_per_query,
 )
 from mezoroi.models import FeatureTuner
+from mezoroi.models.feature_tuner import Loss
 from mezoroi.models.multi_layer import HEAD_INPUT, normalized_addition, one_layer
 from mezoroi.progress import Progress, silent
 
-LOSSES = ("softmax", "cosface")
+LOSSES: tuple[Loss, ...] = ("softmax", "cosface")
 SEEDS = (0, 1, 2)
 PUBLISHED, OTHER_VIEWS, OTHER_FRUIT = "as published", "held-out views", "held-out instances"
 PROTOCOLS = (PUBLISHED, OTHER_VIEWS, OTHER_FRUIT)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mezoroi.bench import retrieval_data
 from mezoroi.bench import retrieval_tables as tables
 from mezoroi.bench.ledger import Ledger
-from mezoroi.bench.retrieval_data import Backbone, fruit_rotation
-from mezoroi.capture.images import read_image
+from mezoroi.bench.retrieval_data import Backbone, Pictures, fruit_rotation, read_picture
 from mezoroi.errors import MezoroiError
 from mezoroi.models import MultiLayerFeatures
-from mezoroi.models.feature_tuner import (
-    LONGEST_GRADIENT,
-    MOMENTUM,
-    Schedule,
-    classification_head,
-)
-from mezoroi.models.preprocess import fit_image, to_tensor
+from mezoroi.models.feature_tuner import Loss, Schedule, classification_head, follow
 from mezoroi.progress import Progress, silent
 
 LAYERS = ("conv2", "conv3", "conv4", "conv5")
 KINDS = (tables.GAP, tables.ADDITION, tables.NORMALIZED, tables.TUNED3, tables.TUNED6)
+COLOUR = "mean colour"
+"""What needs no network: the mean of the picture's red, green and blue."""
 BUDGET = Schedule(20, (10, 15, 18), batch_size=32)
 """Of the backbone: a sixth of the paper's epochs, which suits a CPU."""
 _FROZEN_STRIDE = 8
@@ -45,12 +40,18 @@ def trained_settings(
     }
 
 
+def colour_settings(protocol: str, seed: int) -> dict[str, Any]:
+    """What identifies a cell of the pictures' mean colours."""
+    return {"bench": "retrieval", "kind": COLOUR, "protocol": protocol, "seed": seed}
+
+
 def run_trained(
     folder: Path, ledger: Ledger, backbone: Backbone, progress: Progress = silent
 ) -> None:
     """Train a backbone for every protocol, loss and seed; compare its layers and feature kinds."""
     pictures = fruit_rotation(folder)
     pixels = _pixels(pictures.paths)
+    run_colours(pictures, pixels, ledger)
     plan = [(p, loss, s) for s in tables.SEEDS for p in tables.PROTOCOLS for loss in tables.LOSSES]
     for number, (protocol, loss, seed) in enumerate(plan, 1):
         settings = {
@@ -59,40 +60,40 @@ def run_trained(
         }
         if any(ledger.find(one) is None for one in settings.values()):
             learning, testing = tables.split_of(pictures, protocol, seed)
-            extractor = backbone.extractor()
-            train_backbone(
-                extractor,
-                pixels[torch.from_numpy(learning)],
-                pictures.labels[learning],
-                loss,
-                seed,
-            )
+            labels, extractor = pictures.labels, backbone.extractor()
+            own = torch.from_numpy(learning)
+            train_backbone(extractor, pixels[own], labels[learning], loss, seed)
             features = _features(extractor, pixels)
             for kind, one in settings.items():
-                ledger.compute(
-                    one,
-                    lambda: tables.scores_of(
-                        tables.index_vectors(
-                            kind,  # noqa: B023
-                            loss,  # noqa: B023
-                            seed,  # noqa: B023
-                            features,  # noqa: B023
-                            extractor.dims,  # noqa: B023
-                            pictures.labels,
-                            learning,  # noqa: B023
-                        ),
-                        pictures,
-                        testing,  # noqa: B023
-                    ),
+                vectors = partial(
+                    tables.index_vectors,
+                    *(kind, loss, seed, features, extractor.dims, labels, learning),
                 )
+                ledger.compute(one, partial(_scored, vectors, pictures, testing))
         progress("trained backbones", number, len(plan))
+
+
+def run_colours(pictures: Pictures, pixels: Tensor, ledger: Ledger) -> None:
+    """The row that every other has to be ahead of."""
+    colours = pixels.float().mean(dim=(2, 3))
+    for protocol in tables.PROTOCOLS:
+        for seed in tables.SEEDS:
+            _, testing = tables.split_of(pictures, protocol, seed)
+            work = partial(_scored, lambda: colours, pictures, testing)
+            ledger.compute(colour_settings(protocol, seed), work)
+
+
+def _scored(
+    vectors: Callable[[], Tensor], pictures: Pictures, testing: np.ndarray
+) -> dict[str, Any]:
+    return tables.scores_of(vectors(), pictures, testing)
 
 
 def train_backbone(
     extractor: MultiLayerFeatures,
     pixels: Tensor,
     labels: np.ndarray,
-    loss: Any,
+    loss: Loss,
     seed: int,
     schedule: Schedule = BUDGET,
 ) -> list[float]:
@@ -104,11 +105,15 @@ def train_backbone(
     ----------
     pixels : (N, 3, H, W) uint8
     labels : (N,)
-    loss : softmax or cosface
 
     Returns
     -------
     mean loss of each epoch
+
+    Raises
+    ------
+    MezoroiError
+        If the backbone is no chain of stages.
     """
     network: Any = extractor.network.eval()
     early, late = _cut(network, extractor.prepare(pixels[:1] / 255))
@@ -120,27 +125,14 @@ def train_backbone(
     names, numbers = np.unique(labels, return_inverse=True)
     targets = torch.from_numpy(numbers)
     generator = torch.Generator().manual_seed(seed)
-    dim = extractor.dims[tables.GAP]
-    head = classification_head(loss, dim, len(names), generator)
-    parameters = [*late.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(
-        parameters, lr=schedule.lr, momentum=MOMENTUM, weight_decay=schedule.weight_decay
-    )
-    steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(schedule.drops), schedule.factor)
-    losses = []
+    head = classification_head(loss, extractor.dims[tables.GAP], len(names), generator)
     late.train()
-    for _ in range(schedule.epochs):
-        total = 0.0
-        for rows in _batches(len(hidden), schedule.batch_size, generator):
-            embedded = network.forward_head(late(hidden[rows]), pre_logits=True)
-            cost = head(embedded, targets[rows])
-            optimizer.zero_grad()
-            cost.backward()
-            nn.utils.clip_grad_norm_(parameters, LONGEST_GRADIENT)
-            optimizer.step()
-            total += float(cost.detach()) * len(rows)
-        steps.step()
-        losses.append(total / len(hidden))
+    losses = follow(
+        schedule,
+        [*late.parameters(), *head.parameters()],
+        lambda: _batches(len(hidden), schedule.batch_size, generator),
+        lambda rows: head(network.forward_head(late(hidden[rows]), pre_logits=True), targets[rows]),
+    )
     late.eval()
     return losses
 
@@ -155,7 +147,11 @@ def _batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
 
 
 def _cut(network: Any, image: Tensor) -> tuple[nn.Module, nn.Module]:
-    """The stages up to stride 8, and the rest up to the last map."""
+    """The stages up to stride 8, and the rest up to the last map.
+
+    timm does not say whether a network's modules follow one another. So they are tried, and what
+    comes out is compared.
+    """
     steps: list[nn.Module] = []
     for name, module in network.named_children():
         if name == "global_pool":
@@ -169,7 +165,8 @@ def _cut(network: Any, image: Tensor) -> tuple[nn.Module, nn.Module]:
                 if coarse == len(steps) and image.shape[-1] / values.shape[-1] > _FROZEN_STRIDE:
                     coarse = number
             is_chain = torch.equal(values, network.forward_features(image))
-        except (NotImplementedError, RuntimeError, TypeError):  # branches, or lists of modules
+        # A list of modules, one for other channels, or one that takes more than one map.
+        except (NotImplementedError, RuntimeError, TypeError):
             is_chain = False
     if not is_chain:
         raise MezoroiError("this backbone is no chain of stages: choose another, as resnet18")
@@ -178,9 +175,8 @@ def _cut(network: Any, image: Tensor) -> tuple[nn.Module, nn.Module]:
 
 def _pixels(paths: Sequence[Path]) -> Tensor:
     """(N, 3, H, W) uint8."""
-    side = retrieval_data.SIDE
-    rows = [fit_image(read_image(path, max_side=2 * side), side, side).pixels for path in paths]
-    return (to_tensor(rows) * 255).round().to(torch.uint8)
+    rows = np.stack([read_picture(path) for path in paths])
+    return torch.from_numpy(rows).permute(0, 3, 1, 2).contiguous()
 
 
 def _features(extractor: MultiLayerFeatures, pixels: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +20,14 @@ from torch import Tensor, nn
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_bytes
 
+Loss = Literal["softmax", "cosface"]
 COSFACE_MARGIN = 0.45
 COSFACE_SCALE = 60.0
 _HIDDEN = 512
 # CosFace sees directions only: a first step that is too long makes the vectors so large that later
 # steps no longer turn them.
-LONGEST_GRADIENT = 10.0
-MOMENTUM = 0.9
+_LONGEST_GRADIENT = 10.0
+_MOMENTUM = 0.9
 _FORMAT = 1
 _ABOUT, _SCALE = "mezoroi.feature-tuner", "scale"
 _UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError)
@@ -98,7 +100,7 @@ class FeatureTuner:
         num_classes: int,
         layers: Literal[3, 6] = 3,
         dim: int = 512,
-        loss: Literal["softmax", "cosface"] = "softmax",
+        loss: Loss = "softmax",
         schedule: str = "paper",
         seed: int = 0,
     ) -> None:
@@ -151,29 +153,17 @@ class FeatureTuner:
         scale = rows.square().mean().sqrt().clamp_min(1e-12)
         network = self._network(generator)
         head = classification_head(self.loss, self.dim, self.num_classes, generator)
-        parameters = [*network.parameters(), *head.parameters()]
-        optimizer = torch.optim.SGD(
-            parameters,
-            lr=schedule.lr,
-            momentum=MOMENTUM,
-            weight_decay=schedule.weight_decay,
-        )
-        steps = torch.optim.lr_scheduler.MultiStepLR(
-            optimizer, list(schedule.drops), schedule.factor
-        )
-        losses = []
-        for _ in range(schedule.epochs):
-            total = 0.0
+
+        def batches() -> Sequence[Tensor]:
             order = torch.randperm(len(rows), generator=generator)
-            for chosen in torch.split(order, schedule.batch_size):
-                loss = head(network(rows[chosen] / scale), targets[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, LONGEST_GRADIENT)
-                optimizer.step()
-                total += float(loss.detach()) * len(chosen)
-            steps.step()
-            losses.append(total / len(rows))
+            return torch.split(order, schedule.batch_size)
+
+        losses = follow(
+            schedule,
+            [*network.parameters(), *head.parameters()],
+            batches,
+            lambda chosen: head(network(rows[chosen] / scale), targets[chosen]),
+        )
         if not np.isfinite(losses[-1]):
             raise MezoroiError("the training diverged: give features without outliers")
         self.network_, self.scale_, self.losses_ = network.eval(), scale, losses
@@ -277,14 +267,53 @@ class FeatureTuner:
         return nn.Sequential(*parts)
 
 
-def classification_head(
-    loss: Literal["softmax", "cosface"], dim: int, num_classes: int, generator: torch.Generator
-) -> Any:
-    """The last layer and its loss: called with vectors (N, dim) and classes (N,).
+def follow(
+    schedule: Schedule,
+    parameters: Sequence[nn.Parameter],
+    batches: Callable[[], Sequence[Tensor]],
+    cost: Callable[[Tensor], Tensor],
+) -> list[float]:
+    """Train as in section 4.1: stochastic gradient descent, gradients cut to a length of 10.
 
     Parameters
     ----------
+    batches : called once an epoch, the numbers of the rows (B,) of each step
+    cost : of such rows, a scalar
+
+    Returns
+    -------
+    mean loss of each epoch
+    """
+    optimizer = torch.optim.SGD(
+        parameters, lr=schedule.lr, momentum=_MOMENTUM, weight_decay=schedule.weight_decay
+    )
+    steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(schedule.drops), schedule.factor)
+    losses = []
+    for _ in range(schedule.epochs):
+        total, count = 0.0, 0
+        for chosen in batches():
+            loss = cost(chosen)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
+            optimizer.step()
+            total, count = total + float(loss.detach()) * len(chosen), count + len(chosen)
+        steps.step()
+        losses.append(total / count)
+    return losses
+
+
+def classification_head(loss: Loss, dim: int, num_classes: int, generator: torch.Generator) -> Any:
+    """The paper's last layer and its loss (section 4.1).
+
+    Parameters
+    ----------
+    dim : length of the vectors that enter it
     generator : of its first weights
+
+    Returns
+    -------
+    a module: vectors (N, dim) and classes (N,) -> scalar loss
     """
     if loss == "softmax":
         return _SoftmaxHead(_linear(dim, num_classes, generator))

@@ -68,13 +68,11 @@ class Gallery:
     ) -> None:
         """Add fruits as `ReferenceIndex.add` does, with (H, W, 3) uint8 pictures of them."""
         taken = {reference.id for reference in self.index.references(ids)}
-        new = [
-            (self.root / self.thumbnail_of(name), picture)
-            for name, picture in zip(ids, pictures, strict=True)
-            if name not in taken  # or its picture would change although the fruit is refused
-        ]
+        # Not of taken ones: their picture would change although the fruit is refused.
+        new = {n: one for n, one in zip(ids, pictures, strict=True) if n not in taken}
+        paths = [self.root / self.thumbnail_of(name) for name in new]
         with ThreadPoolExecutor(_WRITERS) as writers:
-            list(writers.map(_write_jpeg, new))
+            list(writers.map(_write_jpeg, paths, new.values()))  # to its end, or the first error
         entries = [
             {**entry, "thumbnail": self.thumbnail_of(name)}
             for name, entry in zip(ids, metadata, strict=True)
@@ -139,8 +137,7 @@ def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:20]
 
 
-def _write_jpeg(where_and_what: tuple[Path, np.ndarray]) -> None:
-    path, picture = where_and_what
+def _write_jpeg(path: Path, picture: np.ndarray) -> None:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "JPEG", quality=_QUALITY)
     # Not durable one by one: that would take longer than the network.

@@ -153,8 +153,10 @@ class LocalStore:
         """True where there is no index of the present kind, or one of far fewer fruits."""
         count = len(self.truth)
         kind = faiss_index.kind_for(count)
-        if kind == "exact" or self._index is not None:
-            return kind != "exact"
+        if kind == "exact":
+            return False
+        if self._index is not None:
+            return True  # at worst; to bring it up to date takes no time
         found = self.statement
         if found is None:
             return True

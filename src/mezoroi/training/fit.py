@@ -112,7 +112,7 @@ def fit(
         callbacks.append(PartLocalization(run_dir))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, mode="min"))
-    final = _weights_of_stopped(folder / f"{LAST}.ckpt") if resumes else None
+    final = _weights_to_resume(module, folder / f"{LAST}.ckpt") if resumes else None
     if final is not None:
         module.load_state_dict(final)
     else:
@@ -151,12 +151,6 @@ def _run(
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumes else None)
-        except RuntimeError as error:
-            if resumes and "state_dict" in str(error):
-                raise MezoroiError(
-                    f"{last} is of another version: train again without --resume"
-                ) from error
-            raise
         except SystemExit:  # how Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
@@ -179,13 +173,20 @@ def finished_epochs(run_dir: Path) -> int:
     return int(read_checkpoint(path)["epoch"]) + 1 if path.exists() else 0
 
 
-def _weights_of_stopped(last: Path) -> dict[str, Any] | None:
+def _weights_to_resume(module: GradingModule, last: Path) -> dict[str, Any] | None:
     """The weights of a training that early stopping had ended; None of one that goes on.
 
     Lightning itself would train on: it brings back what its callback had counted, but not that this
     had stopped the trainer.
+
+    Raises
+    ------
+    MezoroiError
+        If the checkpoint is damaged, or holds another module's weights.
     """
     checkpoint = read_checkpoint(last)
+    if checkpoint["state_dict"].keys() != module.state_dict().keys():
+        raise MezoroiError(f"{last} is of another version: train again without --resume")
     for name, state in checkpoint.get("callbacks", {}).items():
         if name.startswith(EarlyStopping.__name__) and (
             # A loss that is not finite stops at once, whatever was counted.
