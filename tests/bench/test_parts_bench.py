@@ -61,7 +61,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_cells, "BUDGET", (*small, *quick, *parts))
     monkeypatch.setattr(parts_cells, "SEEDS", (0,))
     monkeypatch.setattr(parts_cells, "ARMS", (parts_cells.PLAIN, parts_cells.ADAPTIVE))
-    compared = (parts_cells.CONVENTIONAL, parts_cells.REMEDIES[2])
+    compared = (parts_cells.CONVENTIONAL, parts_cells.REMEDIES[4])
     monkeypatch.setattr(parts_cells, "REMEDIES", compared)
     monkeypatch.setattr(parts_cells, "FOLDS", 2)
     monkeypatch.setattr(parts_boxes, "BUDGET", (*small, *quick, *parts))
@@ -112,7 +112,18 @@ def test_remedies_are_compared_by_folds_without_the_test_split(
     assert sum(len(result["truth"]) for result in results) == 2 * 24  # each of 3 x 8 once per arm
     rows = page.split("## Remedies")[1].split("## Real tomatoes")[0]
     assert re.search(r"conventional pairwise loss \| \d+\.\d\d \|  \|", rows)
-    assert re.search(r"lambda 0\.9 \| \d+\.\d\d \| [+-]\d+\.\d\d points", rows)
+    assert re.search(r"alpha 2 \| \d+\.\d\d \| [+-]\d+\.\d\d points", rows)
+
+
+def test_folds_are_cut_in_the_order_of_the_pictures(shared: Path) -> None:
+    folds = parts_cells.produce_folds(shared / "produce")
+    held_out = [
+        {row.id for row in fold if row.split == "val" and row.grade == "Lime"}
+        for fold in folds.values()
+    ]
+    names = [f"train/Lime/{n}.png" for n in range(6)] + [f"val/Lime/{n}.png" for n in range(2)]
+    assert held_out == [set(names[:3]), set(names[3:6]), set(names[6:])]
+    assert all(len(fold) == 24 for fold in folds.values())
 
 
 def test_the_other_tables_share_cells_with_the_first(
