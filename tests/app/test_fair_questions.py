@@ -7,7 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from mezoroi.app import teaching
+from mezoroi.app import progressing, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, opinions, practice, specimens, users
 from mezoroi.app.tables import now
@@ -238,3 +238,22 @@ def test_other_pictures_of_a_fruit_in_an_open_session_wait_too(ready: App) -> No
     with ready.services.database.read() as session:
         left = {fruit.id for fruit in teaching.practice_fruits(session, standard)}
     assert not left & {one.id, other.id}
+
+
+def test_progress_does_not_tell_by_its_sums_of_another_picture_in_an_open_session(
+    ready: App,
+) -> None:
+    client = ready.client(Role.NEWCOMER)
+    address = begin(client)
+    (question,) = questions_on(client, address)
+    answer(client, question, truth_of(ready, question))
+    asked = specimen_of(ready, question)
+    with ready.services.database.write() as session:
+        other = next(item for item in session.query(Specimen) if item.name != asked.name)
+        other.name = asked.name
+        user = users.find_user(session, "newcomer")
+        assert user is not None
+        assert progressing.progress_of(session, user.id).answers == 1
+    open_session(second_expert(ready), way="hand", chosen=str(other.id))
+    with ready.services.database.read() as session:
+        assert progressing.progress_of(session, user.id).answers == 0

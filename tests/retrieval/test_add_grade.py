@@ -57,6 +57,15 @@ def test_an_interrupted_add_grade_can_be_repeated(
     assert mz.Grader.load(run).standard.grades[-1] == "E"
 
 
+def test_leftovers_that_show_the_same_are_told_apart_by_their_ids(run: Path, photos: Path) -> None:
+    """Two examples of one picture were added before an interruption, and one is given again."""
+    grader = mz.Grader.load(run)
+    vector = embedded(grader, photos / "n1.png")
+    known = [{"grade": "E"}] * 2
+    gallery_of(grader).index.add(["E/copy.png", "E/n1.png"], np.repeat(vector, 2, axis=0), known)
+    assert add_grade(grader, run, "E", [photos / "n1.png"]).standard.grades[-1] == "E"
+
+
 @pytest.mark.parametrize("grade", ["A", None, "E"])
 def test_no_grade_without_its_reference_fruits(run: Path, photos: Path, grade: str | None) -> None:
     """Another fruit has the id that an example would get."""

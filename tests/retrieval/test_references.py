@@ -25,7 +25,7 @@ from mezoroi.references import (
     gallery_of,
     with_gallery,
 )
-from mezoroi.retrieval import Gallery, ReferenceIndex
+from mezoroi.retrieval import Gallery, ReferenceIndex, faiss_index, local
 from mezoroi.searching import Found, search_to_folder
 from tests.retrieval.conftest import command
 
@@ -133,6 +133,23 @@ def test_adding_photos_and_a_folder_of_grades(run: Path, photos: Path) -> None:
     assert (grades["A/A.png"], grades["D/D.png"]) == ("A", "D")
     with pytest.raises(mz.MezoroiError, match="unknown grade `Z`"):
         find_new(grader, [photos], {"grade": "Z"})
+
+
+def test_adding_to_many_makes_their_lists_and_tells_how_far_it_is(
+    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(local, "_STALE_COUNT", 0)  # few are kept in memory alone
+    grader = mz.Grader.load(run)
+    before = len(gallery_of(grader).index)
+    (run / "references.faiss").unlink()
+    told: list[tuple[str, int, int]] = []
+    fruits = find_new(grader, [photos], {})
+    assert add_references(grader, fruits, lambda *what: told.append(what)) == []
+    count = before + len(fruits)
+    assert told[-1] == ("indexing", count, count)
+    statement = faiss_index.read_statement(run / "references.faiss")
+    assert statement is not None and statement.kind == "ivf"
 
 
 def manifest(folder: Path, *rows: str, header: str = "image,grade,date,orchard") -> Path:

@@ -157,7 +157,7 @@ def _embedding_speed(work: Path) -> dict[str, float]:
         grader = with_gallery(Grader.load(folder / "run", device="cpu"), folder / "run")
         assert grader.gallery is not None
         photos = find_new(grader, [folder / "melons" / "captures"], {})
-        size = grader.bundle.size
+        size, encoder = grader.bundle.size, grader.network.encoder
         images = torch.rand(
             16, 3, size.height, size.width, generator=torch.Generator().manual_seed(0)
         )
@@ -165,7 +165,7 @@ def _embedding_speed(work: Path) -> dict[str, float]:
         def bare() -> None:
             with torch.inference_mode():
                 for _ in range(0, len(photos), 16):
-                    grader.network.encoder(grader.network.prepare(images))
+                    encoder.deepen(encoder(grader.network.prepare(images)))
 
         seconds: dict[str, list[float]] = {"add": [], "bare": []}
         for _ in range(_ROUNDS):
