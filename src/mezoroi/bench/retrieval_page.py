@@ -151,8 +151,8 @@ def _speed_section(ledger: Ledger) -> str:
     line = (
         MISSING
         if embedding is None
-        else f"{embedding['add_per_s']:.1f} fruits/s, {embedding['ratio']:.2f} x the encoder alone "
-        f"on ready tensors ({embedding['bare_per_s']:.1f} images/s)"
+        else f"{embedding['add_per_s']:.1f} fruits/s, {embedding['ratio']:.2f} x the bare "
+        f"backbone on ready tensors ({embedding['bare_per_s']:.1f} images/s)"
     )
     return (
         "## Speed\n\nExact index, 512 dimensions, medians taken in turns, and their ratios to two "
@@ -162,7 +162,9 @@ def _speed_section(ledger: Ledger) -> str:
         "on disk in a second file, whole or absent after a power cut. Neither checks its input, "
         "looks for what others have added, or removes. Aim: at most 1.1.\n\n"
         + table(head, rows)
-        + f"\n`references add`, decoding and thumbnails included: {line}. Aim: at least 0.9.\n"
+        + f"\n`references add`, decoding and thumbnails included: {line}. *Bare*: all stages of the "
+        "timm model, the last of which makes the embedding; `references add` runs them with the "
+        "batch norms folded into the convolutions. Aim: at least 0.9.\n"
     )
 
 

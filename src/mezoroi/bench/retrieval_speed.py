@@ -49,7 +49,8 @@ def index_settings(size: int) -> dict[str, Any]:
 
 def embedding_settings() -> dict[str, Any]:
     """What identifies the cell of adding references."""
-    return {"bench": "retrieval", "speed": "embedding", "threads": torch.get_num_threads()}
+    threads = torch.get_num_threads()
+    return {"bench": "retrieval", "speed": "embedding", "threads": threads, "peer": "backbone"}
 
 
 def run_speed(work: Path, ledger: Ledger, progress: Progress = silent) -> None:
@@ -147,7 +148,7 @@ def _synchronise(path: Path) -> None:
 
 
 def _embedding_speed(work: Path) -> dict[str, float]:
-    """Photos per second of adding references, and of the encoder alone on ready tensors."""
+    """Photos per second of adding references, and of the backbone alone on ready tensors."""
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
         write_melons(folder / "melons", _MELONS, seed=5)

@@ -7,7 +7,7 @@ import weakref
 from pathlib import Path
 from threading import Lock
 
-_ROLLBACK_JOURNAL = 1
+_ROLLBACK_JOURNAL = b"\x01"
 _guard = Lock()
 _shared: dict[tuple[int, int], tuple[int, int]] = {}
 """For each file (device, inode) that is open: its descriptor, and how many use it."""
@@ -44,7 +44,7 @@ class FileHead:
             return None  # its descriptor may be another file's by now
         head = os.pread(self._descriptor, 40, 0)
         # With a write-ahead log, changes are elsewhere at first.
-        return head[24:] if head[18:19] == bytes([_ROLLBACK_JOURNAL]) else None
+        return head[24:] if head[18:19] == _ROLLBACK_JOURNAL else None
 
     def is_cut_short(self) -> bool:
         """True where the file ends before the last of its pages."""

@@ -13,6 +13,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval import faiss_index
 from mezoroi.retrieval.faiss_index import Kind, Statement
+from mezoroi.retrieval.held import Held
 from mezoroi.retrieval.reference import Filter, Reference
 from mezoroi.retrieval.truth import Truth
 
@@ -52,9 +53,7 @@ class LocalStore:
         self._unsaved = 0
         self._generation = ""
         self._seen_changes = _NONE_SEEN
-        self._held = self._holes = np.empty(0, dtype=np.int64)
-        self._all_but_holes: Any = None
-        self._names: dict[int, str] = {}
+        self._held = Held()
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -84,8 +83,7 @@ class LocalStore:
     def remove(self, ids: Sequence[str]) -> None:
         removed = self.truth.remove(ids)
         if self._index is not None:
-            numbers = np.sort(np.array(removed, dtype=np.int64))
-            self._leave_out(np.union1d(self._holes, self._held[self._places(numbers)]))
+            self._held.remove(np.sort(np.array(removed, dtype=np.int64)))
             self._give_up_if_unfit()
 
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]:
@@ -95,12 +93,12 @@ class LocalStore:
         return [found[name] for name in ids if name in found]
 
     def search(
-        self, vectors: np.ndarray, k: int, chosen: Filter | None
+        self, vectors: np.ndarray, scale: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
         while True:
             try:
                 self._refresh()
-                found = self._search(vectors, k, chosen)
+                ids, products = self._search(vectors, k, chosen)
             except KeyError:  # another program has just removed one of them
                 if not self._is_overtaken():
                     raise
@@ -110,30 +108,33 @@ class LocalStore:
             else:
                 is_from_memory = chosen is None and self._kind == "exact"
                 if is_from_memory or not self._is_renumbered():
-                    return found
+                    # A few similarities are scaled in less time than a query.
+                    return ids, np.multiply(products, scale[:, None], out=products)
 
     def _search(
         self, vectors: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
-        places, selector = None, self._all_but_holes
+        """Ids, and inner products with vectors of length 1."""
+        places, selector = None, self._held.all_but_holes
         if chosen is not None:
-            places = self._places(self.truth.numbers(chosen))
+            places = self._held.places(self.truth.numbers(chosen))
             selector = faiss.IDSelectorBatch(places)
-        there = len(self._held) - len(self._holes) if places is None else len(places)
+        there = self._held.live if places is None else len(places)
         k = min(k, there)
         if k == 0:
             return [[] for _ in vectors], np.empty((len(vectors), 0), dtype=np.float32)
-        if places is not None and self._kind != "exact" and there <= _SCAN_UP_TO:
-            similarity, numbers = self._scan(vectors, k, self._held[places])
+        if self._kind == "exact":
+            similarity, found = faiss_index.search(self._inner, vectors, k, selector)
+            return self._held.names[found].tolist(), similarity
+        if places is not None and there <= _SCAN_UP_TO:
+            similarity, numbers = self._scan(vectors, k, self._held.numbers[places])
         else:
-            similarity, numbers = self._search_index(vectors, k, selector)
-        names = self._names
-        if self._kind != "exact":  # the lists searched may hold too few
-            short = np.flatnonzero((numbers < 0).any(axis=1))
-            if len(short):
-                everyone = self.truth.numbers() if places is None else self._held[places]
-                similarity[short], numbers[short] = self._scan(vectors[short], k, everyone)
-            names = self.truth.ids(np.unique(numbers).tolist())
+            similarity, numbers = self._search_lists(vectors, k, selector)
+        short = np.flatnonzero((numbers < 0).any(axis=1))  # the lists searched held too few
+        if len(short):
+            everyone = self.truth.numbers() if places is None else self._held.numbers[places]
+            similarity[short], numbers[short] = self._scan(vectors[short], k, everyone)
+        names = self.truth.ids(np.unique(numbers).tolist())
         return [[names[n] for n in row] for row in numbers.tolist()], similarity
 
     def prepare(self, progress: Progress = silent) -> None:
@@ -175,15 +176,13 @@ class LocalStore:
         """What the index file says about itself, if there is a usable one."""
         return faiss_index.read_statement(self.index_path)
 
-    def _search_index(
+    def _search_lists(
         self, vectors: np.ndarray, k: int, selector: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self._kind == "exact":
-            similarity, places = faiss_index.search(self._inner, vectors, k, selector)
-            return similarity, self._held[places]
+        """Inner products and numbers, -1 where the lists searched hold too few."""
         wanted = k if self._kind == "ivf" else min(_CANDIDATES * k, len(self._held))
         found, places = faiss_index.search(self._inner, vectors, wanted, selector)
-        candidates = np.where(places < 0, -1, self._held[places])
+        candidates = np.where(places < 0, -1, self._held.numbers[places])
         if self._kind == "ivf":
             return found, candidates
         similarity = np.full((len(vectors), k), -np.inf, dtype=np.float32)
@@ -210,12 +209,6 @@ class LocalStore:
         best.finalize()
         return best.D, best.I
 
-    def _places(self, numbers: np.ndarray) -> np.ndarray:
-        """Where the index holds these ascending numbers, as far as it does."""
-        places = np.searchsorted(self._held, numbers)
-        places = places[places < len(self._held)]
-        return places[self._held[places] == numbers[: len(places)]]
-
     def _refresh(self, progress: Progress = silent) -> None:
         """Load the index, or take over what others have written since."""
         changes = self.truth.changes_of_others
@@ -224,8 +217,8 @@ class LocalStore:
         if self._index is None or self.truth.generation != self._generation:
             self._load(progress)
         self._catch_up()
-        if len(self._held) - len(self._holes) != len(self.truth):
-            self._find_holes()
+        if self._held.live != len(self.truth):
+            self._held.keep_only(self.truth.numbers())
         if self._is_unfit():
             self._make(progress)
         self._keep_if_stale()
@@ -241,9 +234,9 @@ class LocalStore:
 
     def _is_unfit(self) -> bool:
         """True when the index was made for far fewer fruits, or many in it were removed."""
-        live = len(self._held) - len(self._holes)
+        live = self._held.live
         outgrown = faiss_index.is_outgrown(self._inner, self._kind, live)
-        return outgrown or len(self._holes) > max(_STALE_COUNT, _HOLES_SHARE * live)
+        return outgrown or len(self._held.holes) > max(_STALE_COUNT, _HOLES_SHARE * live)
 
     def _give_up_if_unfit(self) -> None:
         if self._is_unfit():
@@ -261,8 +254,8 @@ class LocalStore:
             index, numbers, statement = found
             ours = (self._generation, self.fingerprint, self.dim)
             if (statement.generation, statement.fingerprint, statement.dim) == ours:
-                self._kind, self._last, self._held = statement.kind, statement.last, numbers
-                self._read_names(1, self._last)
+                self._kind, self._last = statement.kind, statement.last
+                self._held.append(numbers, self._names_of(numbers))
                 self._index, self._inner = index, faiss_index.inner_of(index)
                 return
         self._make(progress)
@@ -290,9 +283,7 @@ class LocalStore:
         self._generation = self.truth.generation
         self._seen_changes = _NONE_SEEN
         self._last = self._unsaved = 0
-        self._held = np.empty(0, dtype=np.int64)
-        self._names = {}
-        self._leave_out(self._held)
+        self._held = Held()
 
     def _catch_up(self) -> None:
         """Add what the truth has beyond the index."""
@@ -302,27 +293,22 @@ class LocalStore:
             self._append(part, self.truth.vectors(part))
 
     def _append(self, numbers: np.ndarray, vectors: np.ndarray) -> None:
-        self._read_names(int(numbers[0]), int(numbers[-1]))  # first: the file may be held
+        names = self._names_of(numbers)  # first: the file may be held
         faiss_index.add(self._index, vectors, numbers)
-        self._held = np.append(self._held, numbers)
+        self._held.append(numbers, names)
         self._last = int(numbers[-1])
         self._unsaved += len(numbers)
 
-    def _read_names(self, first: int, last: int) -> None:
-        """Keep the ids of these numbers at hand: asking for them takes longer than a search."""
-        if self._kind == "exact":
-            self._names.update(self.truth.ids_between(first, last))
+    def _names_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Ids to keep at hand, as asking for them takes longer than an exact search.
 
-    def _leave_out(self, holes: np.ndarray) -> None:
-        """Numbers that the index still holds but the truth does not."""
-        self._holes = holes
-        self._all_but_holes = None
-        if len(holes):
-            removed = faiss.IDSelectorBatch(self._places(holes))
-            self._all_but_holes = faiss.IDSelectorNot(removed)
-
-    def _find_holes(self) -> None:
-        self._leave_out(np.setdiff1d(self._held, self.truth.numbers(), assume_unique=True))
+        Those of removed fruits are empty; lists are searched in more time, and keep none.
+        """
+        names = np.full(len(numbers) if self._kind == "exact" else 0, "", dtype=object)
+        if len(names):
+            found = self.truth.ids_between(int(numbers[0]), int(numbers[-1]))
+            names[:] = [found.get(number, "") for number in numbers.tolist()]
+        return names
 
     def _keep_if_stale(self) -> None:
         if self._unsaved <= max(_STALE_COUNT, _STALE_SHARE * len(self._held)):
@@ -342,7 +328,7 @@ class LocalStore:
             self.fingerprint,
             self.dim,
         )
-        faiss_index.write_file(self._index, self._held, statement, self.index_path)
+        faiss_index.write_file(self._index, self._held.numbers, statement, self.index_path)
         self._unsaved = 0
         return statement
 

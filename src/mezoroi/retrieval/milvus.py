@@ -192,8 +192,9 @@ class MilvusStore:
         return [found[name] for name in ids if name in found]
 
     def search(
-        self, vectors: np.ndarray, k: int, chosen: Filter | None
+        self, vectors: np.ndarray, scale: np.ndarray, k: int, chosen: Filter | None
     ) -> tuple[list[list[str]], np.ndarray]:
+        vectors = vectors * scale[:, None]
         limit = min(k, _MOST_RESULTS)
         if k > limit and self._count(chosen) > limit:
             raise MezoroiError(f"k is {k}: Milvus finds at most {limit} fruits, ask for no more")
