@@ -162,9 +162,9 @@ def _speed_section(ledger: Ledger) -> str:
         "on disk in a second file, whole or absent after a power cut. Neither checks its input, "
         "looks for what others have added, or removes. Aim: at most 1.1.\n\n"
         + table(head, rows)
-        + f"\n`references add`, decoding and thumbnails included: {line}. *Bare*: all stages of the "
-        "timm model, the last of which makes the embedding; `references add` runs them with the "
-        "batch norms folded into the convolutions. Aim: at least 0.9.\n"
+        + f"\n`references add`, decoding and thumbnails included: {line}. *Bare*: all stages of "
+        "the timm model, the last of which makes the embedding; `references add` runs them with "
+        "the batch norms folded into the convolutions. Aim: at least 0.9.\n"
     )
 
 

@@ -28,6 +28,7 @@ class Flat:
         self.dim = dim
         self._count = 0
         self._room = empty_aligned(capacity, dim)
+        self._one_query = empty_aligned(1, dim)
 
     def __len__(self) -> int:
         return self._count
@@ -54,9 +55,12 @@ class Flat:
 
         Parameters
         ----------
-        vectors : (M, dim) float32, contiguous; best from `empty_aligned`
+        vectors : (M, dim) float32, contiguous
         selector : a FAISS selector of the places that may be found, or None for all
         """
+        if len(vectors) == 1:  # read again for every vector
+            self._one_query[:] = vectors
+            vectors = self._one_query
         similarity = np.empty((len(vectors), k), dtype=np.float32)
         places = np.empty((len(vectors), k), dtype=np.int64)
         faiss.knn_inner_product(
