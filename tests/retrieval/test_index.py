@@ -42,6 +42,20 @@ def test_finds_the_most_similar_first(
     assert len(index) == COUNT
 
 
+@pytest.mark.parametrize("rows", [1, 20, 40])  # FAISS multiplies matrices from 20 queries on
+@pytest.mark.parametrize("factor", [1e-15, 0.01, 1.0, 3.0, 1e15])
+def test_similarity_is_the_cosine_whatever_the_length(
+    index: ReferenceIndex, vectors: np.ndarray, rows: int, factor: float
+) -> None:
+    queries = np.random.default_rng(8).normal(size=(rows, DIM)).astype(np.float32)
+    exact = queries.astype(np.float64)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    all_of_them = vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    expected = -np.sort(-exact @ all_of_them.T, axis=1)[:, :5]
+    _, similarity = index.search(queries * np.float32(factor), 5)
+    np.testing.assert_allclose(similarity, expected, atol=2e-6)
+
+
 def test_vectors_may_lie_in_memory_as_they_like(place: str, ids: list[str]) -> None:
     vectors = np.random.default_rng(5).normal(size=(40, 2 * DIM))
     columns = np.asfortranarray(vectors[:, ::2])

@@ -43,6 +43,9 @@ def test_larger_indexes_are_of_another_kind(
             ]
             assert np.mean(hits) >= 9.5
             assert (np.diff(similarity, axis=1) <= 0).all()
+            lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+            cosines = np.take_along_axis(queries / lengths @ vectors.T, np.array(found, int), 1)
+            np.testing.assert_allclose(similarity, cosines, atol=1e-5)
         index.remove(names[:5])
         assert not {name for row in index.search(queries, 20)[0] for name in row} & set(names[:5])
     statement = read_statement(path.with_suffix(".faiss"))
