@@ -80,7 +80,7 @@ def score_maps(
     if not predictions.maps.shape[1]:
         return None
     size = (grader.bundle.size.height, grader.bundle.size.width)
-    wraps = grader.bundle.size.wraps
+    wraps, grid = grader.bundle.size.wraps, grader.network.encoder.grid
     chosen, maps, masks = [], [], []
     for index, item in enumerate(dataset):
         mask = dataset.mask_of(item) if item.grade in surface else None
@@ -90,7 +90,7 @@ def score_maps(
         chosen.append(index)
         top, left, height, width = picture_box(mask.shape[0], mask.shape[1], *size)
         picture = slice(top, top + height), slice(left, left + width)
-        maps.append(upsample_maps(cells, *size, wraps)[0, 0].numpy()[picture])
+        maps.append(upsample_maps(cells, *size, wraps, grid)[0, 0].numpy()[picture])
         masks.append(fit_mask(mask, *size)[picture])
     if not chosen:
         return None

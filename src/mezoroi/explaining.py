@@ -115,7 +115,7 @@ def explain_to_folder(
                 folder = out / names[number]
                 maps, found = _explain(grader, explainers, graded, fitted, grade, path, folder)
                 for name, values in maps.items():
-                    tops[name].append(float(values.max()))
+                    tops[name].append(float(_shown(explainers[name], values, size, fitted).max()))
                 results.append(found)
                 boxes[number] = replace(fitted, pixels=np.empty((0, 0, 3), np.uint8))
                 np.save(_photo(waiting, number), shown_photo(graded.surface))
@@ -228,10 +228,14 @@ def _panels(
     panels = []
     with np.load(Path(result.folder) / MAPS_NPZ) as stored:
         for name, explainer in explainers.items():
-            raw = torch.from_numpy(stored[name])[None]
-            values = explainer.to_pixels(raw, size.height, size.width)[0].numpy()
-            panels.append(Panel(name, box.crop(values), scales[name]))
+            panels.append(Panel(name, _shown(explainer, stored[name], size, box), scales[name]))
     return panels
+
+
+def _shown(explainer: Explainer, raw: np.ndarray, size: InputSize, box: FittedImage) -> np.ndarray:
+    """A raw map (h, w) at the size of the picture within the network's input."""
+    values = explainer.to_pixels(torch.from_numpy(raw)[None], size.height, size.width)
+    return box.crop(values[0].numpy())
 
 
 def _sheet(

@@ -62,7 +62,8 @@ class GradingMaker:
             maps = evidence.softmax(dim=1)
             signs = maps.flatten(2).amax(dim=2)
             if maps.shape[1]:
-                maps = upsample_maps(maps, size.height, size.width, size.wraps)
+                grid = self._bundle.network.encoder.grid
+                maps = upsample_maps(maps, size.height, size.width, size.wraps, grid)
             logits = self._runner.logits(output)
             totals = evidence.mean(dim=(2, 3))
         columns = (similarity, maps, totals, signs, logits, output.embedding)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,19 @@ from mezoroi.errors import MezoroiError
 
 DISTANCE_FLOOR = 1e-6
 """Least distance of two channels' means in Dist-CAM, whose reciprocal is a weight."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where cells lie on an image: cell i is centred on pixel `offset` + i * `step`.
+
+    Attributes
+    ----------
+    step, offset : in pixels, along rows and along columns
+    """
+
+    step: tuple[float, float]
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 def grade_evidence(class_channels: Tensor, channels_per_grade: int) -> Tensor:
@@ -60,7 +75,9 @@ def activation_map(class_channels: Tensor, channels_per_grade: int) -> Tensor:
     return grade_evidence(class_channels, channels_per_grade).softmax(dim=1)
 
 
-def upsample_maps(maps: Tensor, height: int, width: int, wraps: bool = False) -> Tensor:
+def upsample_maps(
+    maps: Tensor, height: int, width: int, wraps: bool = False, grid: Grid | None = None
+) -> Tensor:
     """Bring maps from cells to pixels, each cell where its receptive field is centred.
 
     A strided convolution with symmetric padding centres cell i on pixel i * stride, half a cell
@@ -72,23 +89,26 @@ def upsample_maps(maps: Tensor, height: int, width: int, wraps: bool = False) ->
     maps : (N, G, h, w)
     height, width : size in pixels of the image that the encoder saw
     wraps : True for a panorama, whose left and right edges meet
+    grid : where the cells lie; default that of such convolutions, as many as the maps have cells
 
     Returns
     -------
     (N, G, height, width), bilinear; probabilities still sum to 1 over G
     """
     rows, columns = maps.shape[2:]
+    grid = grid or Grid((height / rows, width / columns))
+    y = (torch.arange(height, device=maps.device) - grid.offset[0]) / grid.step[0]
+    x = (torch.arange(width, device=maps.device) - grid.offset[1]) / grid.step[1]
     if wraps:
-        maps = torch.cat([maps, maps[..., :1]], dim=3)
-    y = torch.arange(height, device=maps.device) * (rows / height)
-    x = torch.arange(width, device=maps.device) * (columns / width)
+        maps = torch.cat([maps[..., -1:], maps, maps[..., :1]], dim=3)
+        x = x + 1
     # grid_sample's -1 and 1 are the outer edges of the first and last cell.
     grid_y = (2 * y + 1) / rows - 1
     grid_x = (2 * x + 1) / maps.shape[3] - 1
-    grid = torch.stack(torch.meshgrid(grid_y, grid_x, indexing="ij")[::-1], dim=-1)
+    places = torch.stack(torch.meshgrid(grid_y, grid_x, indexing="ij")[::-1], dim=-1)
     return F.grid_sample(
         maps,
-        grid.to(maps).expand(len(maps), -1, -1, -1),
+        places.to(maps).expand(len(maps), -1, -1, -1),
         padding_mode="border",
         align_corners=False,
     )

@@ -129,9 +129,9 @@ def _pair_maps(
     on_rest = torch.stack(
         [weighted_map(one[None], weights[:, [n]])[0, 0] for n, one in enumerate(rest)]
     )
-    maps = upsample_maps(
-        torch.cat([on_query, on_rest])[:, None], size.height, size.width, size.wraps
-    )
+    cells = torch.cat([on_query, on_rest])[:, None]
+    grid = grader.network.encoder.grid
+    maps = upsample_maps(cells, size.height, size.width, size.wraps, grid)
     planes = maps[:, 0].numpy()
     count = len(rest)
     return (

@@ -92,7 +92,8 @@ def answers_of(
         pixels = images.images(rows).to(grader.device) if make_maps.needs_images else None
         cells = torch.from_numpy(predictions.maps[rows])
         if method == ACTIVATION:
-            cells = upsample_maps(cells, size.height, size.width, size.wraps)
+            grid = grader.network.encoder.grid
+            cells = upsample_maps(cells, size.height, size.width, size.wraps, grid)
         similarity, given = predictions.similarity[rows], predictions.grades[rows]
         parts.append(make_maps(similarity, given, cells.numpy(), pixels))
         progress("looking where it looked", rows[-1] + 1, len(dataset))

@@ -19,13 +19,14 @@ from mezoroi.datasets import complete_splits, write_mask
 from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import score_maps
 from mezoroi.losses import mask_loss, precedence_loss
-from mezoroi.maps import grade_evidence, upsample_maps
+from mezoroi.maps import Grid, grade_evidence, upsample_maps
 from mezoroi.training import FruitMasks, GradingData, GradingModule, InputSize
 from mezoroi.training.jitter import jitter, move_masks
 from mezoroi.training.masks import in_cells
 
 Make = Callable[..., Config]
 SURFACE = ("A", "B", "D")
+GRID = Grid((16.0, 16.0))
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -75,16 +76,18 @@ def test_a_damaged_mask_is_named(dataset: mz.Dataset, tmp_path: Path) -> None:
         FruitMasks(replace(dataset, observations=rows), 64, 128, SURFACE)
 
 
+@pytest.mark.parametrize("offset", [0, 7, 15])
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (56, 120)])
-def test_cells_lie_where_maps_are_drawn(height: int, width: int) -> None:
-    stride = 16
+def test_cells_lie_where_maps_are_drawn(height: int, width: int, offset: int) -> None:
+    stride, grid = 16, Grid((16.0, 16.0), (offset, offset))
     masks = torch.zeros(1, 1, height, width)
-    masks[:, :, 24:40, 40:72] = 1  # the cell around pixel 32, and those around 48 and 64
-    cells = in_cells(masks, stride, wraps=False)
+    # The cell around pixel 32, and those around 48 and 64, and all moved by the offset.
+    masks[:, :, 24 + offset : 40 + offset, 40 + offset : 72 + offset] = 1
+    cells = in_cells(masks, grid, wraps=False)
     assert cells.shape[2:] == (-(-height // stride), -(-width // stride))
     assert cells.nonzero().tolist() == [[0, 0, 2, 3], [0, 0, 2, 4]]
     assert set(cells.unique().tolist()) == {0.0, 1.0}
-    drawn = upsample_maps(cells, cells.shape[2] * stride, cells.shape[3] * stride)
+    drawn = upsample_maps(cells, cells.shape[2] * stride, cells.shape[3] * stride, grid=grid)
     middles = [
         (plane.sum(dim=1 - axis) * torch.arange(plane.shape[axis])).sum() / plane.sum()
         for plane in (drawn[0, 0], masks[0, 0])
@@ -96,8 +99,11 @@ def test_cells_lie_where_maps_are_drawn(height: int, width: int) -> None:
 def test_cells_of_a_panorama_meet() -> None:
     masks = torch.zeros(1, 1, 32, 64)
     masks[..., 56:] = 1  # half of the cell around column 0 = 64
-    assert in_cells(masks, 16, wraps=True)[0, 0, 0].tolist() == [0.5, 0, 0, 0.0]
-    assert in_cells(masks, 16, wraps=False)[0, 0, 0].tolist() == [0, 0, 0, 0]
+
+    assert in_cells(masks, GRID, wraps=True)[0, 0, 0].tolist() == [0.5, 0, 0, 0.0]
+    assert in_cells(masks, GRID, wraps=False)[0, 0, 0].tolist() == [0, 0, 0, 0]
+    aside = Grid((16.0, 16.0), (15.0, 15.0))  # columns 55 to 70 around column 63
+    assert in_cells(masks, aside, wraps=True)[0, 0, 0].tolist() == [0, 0, 0, 0.5]
 
 
 @pytest.mark.parametrize("wraps", [False, True])
@@ -127,8 +133,8 @@ def test_batches_hold_masks_as_their_images_were_changed(
     batch = module.jittered(next(iter(data.train_dataloader())), seeded(0))
     assert ("hidden" in batch) == bool(views)
     seen = batch["hidden" if views else "images"]
-    torch.testing.assert_close(batch["masks"], in_cells(seen, 16, True), atol=1e-3, rtol=0)
-    plain = in_cells(masks.planes(batch["items"][:, 0].tolist()), 16, True)
+    torch.testing.assert_close(batch["masks"], in_cells(seen, GRID, True), atol=1e-3, rtol=0)
+    plain = in_cells(masks.planes(batch["items"][:, 0].tolist()), GRID, True)
     assert not torch.allclose(batch["masks"], plain, atol=0.1)
     assert bool(batch["known"].any())
     assert torch.equal(batch["known"], masks.known[batch["items"][:, 0]])
@@ -180,7 +186,8 @@ def test_evaluation_finds_masks_where_photos_lie(
         )  # fmt: skip
     photos = replace(dataset, observations=tuple(rows), standard=standard)
     grader = mz.train(photos, tiny("train.epochs=1"), tmp_path / "run")
-    cells = in_cells(FruitMasks(photos, 64, 64, "AB").planes(range(12)), 1, False)
+    grader.network.encoder.grid = Grid((1.0, 1.0))  # maps as fine as the masks
+    cells = in_cells(FruitMasks(photos, 64, 64, "AB").planes(range(12)), Grid((1.0, 1.0)), False)
     predictions = replace(grader.predict(photos), maps=cells.numpy())
     scores = score_maps(grader, photos, predictions, n_resamples=10)
     assert scores is not None and scores["mean_iou"]["value"] > 0.9

@@ -185,9 +185,9 @@ def reasons(grader: Grader, items: Marked, references: Tensor) -> dict[str, Plan
         MEAN: rectified.mean(dim=1),
     }
     height, width = items.images.shape[2:]
-    wraps = grader.bundle.size.wraps
+    wraps, grid = grader.bundle.size.wraps, grader.network.encoder.grid
     return {
-        name: upsample_maps(one[:, None], height, width, wraps)[:, 0].numpy()
+        name: upsample_maps(one[:, None], height, width, wraps, grid)[:, 0].numpy()
         for name, one in maps.items()
     }
 

@@ -20,7 +20,7 @@ from mezoroi.bench.ledger import Ledger
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import OCCLUSION_PRESETS, ClassScore, create, explain_together
 from mezoroi.explain.adapting import Bank
-from mezoroi.explain.occlusion import Occlusion, batch_within
+from mezoroi.explain.occlusion import Occlusion
 from mezoroi.maps import grade_evidence
 from mezoroi.models import Encoder, GradingModel
 from mezoroi.models.encoder import normalise
@@ -174,7 +174,7 @@ def _occlusion(network: GradingModel, image: Tensor) -> dict[str, float]:
     patch, stride = preset["patch"], preset["stride"]
     explainer = Occlusion(network, patch, stride)
     passes = explainer.all_targets(image, [0])[0, 0].numel()
-    batch = batch_within(explainer.budget, image[0])
+    batch = explainer.subject.batch_within(explainer.budget, image[0])
     scores = Scores(network)
     normalised = scores.normalised(image)
     peer = attr.Occlusion(scores)
@@ -232,7 +232,7 @@ def _exact(number: int) -> dict[str, float]:
             strides=(3, stride, stride),
             baselines=0.0,
             target=0,
-            perturbations_per_eval=batch_within(explainer.budget, image[0]),
+            perturbations_per_eval=explainer.subject.batch_within(explainer.budget, image[0]),
         )
     return {
         "passes": drops.numel(),

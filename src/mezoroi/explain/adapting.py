@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mezoroi.errors import MezoroiError
 from mezoroi.explain.base import PassExplainer
 from mezoroi.explain.layers import Seen, look
-from mezoroi.explain.subject import part_size, parts_of
+from mezoroi.explain.subject import parts_of
 from mezoroi.explain.targets import Target
 from mezoroi.maps import weighted_map
 
@@ -101,7 +101,7 @@ class AdaptingGradCAM(PassExplainer):
         counts = torch.unique(labels, return_counts=True)[1]
         if len(counts) < 2 or int(counts.min()) < 2:
             raise MezoroiError("triplets need two classes with two images each: give more images")
-        part = part_size(moved)
+        part = self.subject.part_size(moved)
         with self.subject.untouched():
             layer = self.layer(moved)
             embeddings = torch.cat(

@@ -19,9 +19,9 @@ from mezoroi.explain.layers import (
     look,
     look_at_feature_map,
 )
-from mezoroi.explain.subject import Subject, part_size
+from mezoroi.explain.subject import Subject
 from mezoroi.explain.targets import Target, Targets, checked_targets, listed_targets
-from mezoroi.maps import upsample_maps
+from mezoroi.maps import Grid, upsample_maps
 
 
 class Explainer(ABC):
@@ -50,9 +50,7 @@ class Explainer(ABC):
 
     def to_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
         """(N, h, w) maps of this explainer at the size (N, height, width) of the images."""
-        own = self.subject.grading_model
-        wraps = own is not None and own.wrap_margin > 0
-        return upsample_maps(maps[:, None], height, width, wraps)[:, 0]
+        return upsample_maps(maps[:, None], height, width)[:, 0]
 
     @abstractmethod
     def _explain(self, images: Tensor, targets: list[list[Target]]) -> Tensor:
@@ -74,9 +72,24 @@ class PassExplainer(Explainer):
     def __init__(self, model: nn.Module, layer: nn.Module | str | None = None) -> None:
         super().__init__(model)
         self._layer = layer_name(self.subject, layer)
+        self._channels = 3
+        self._grids: dict[tuple[int, int], Grid] = {}
+
+    def to_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
+        own = self.subject.grading_model
+        wraps = own is not None and own.wrap_margin > 0
+        grid = self._grids.get((height, width))
+        if grid is None:
+            image = self.subject.moved(torch.zeros(1, self._channels, height, width))
+            with self.subject.untouched():
+                module = self.subject.model.get_submodule(self.layer(image))
+                grid = self.subject.grid_of(module, image)
+            self._grids[height, width] = grid
+        return upsample_maps(maps[:, None], height, width, wraps, grid)[:, 0]
 
     def layer(self, images: Tensor) -> str:
         """Dotted name of the layer; looked for with the first image if it was not given."""
+        self._channels = images.shape[1]
         if self._layer is None:
             self._layer = last_feature_layer(self.subject, images)
         return self._layer
@@ -139,7 +152,7 @@ def _passes(
             start = layers[name] if explainer.needs_gradient else first
             passes.setdefault(start, []).append(name)
         parts: dict[str, list[Tensor]] = {name: [] for name in explainers}
-        size = part_size(images)
+        size = subject.part_size(images)
         for begin in range(0, len(images), size):
             rows = slice(begin, begin + size)
             for start, names in passes.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
@@ -78,13 +79,16 @@ class CAM(PassExplainer):
         self,
         model: nn.Module,
         layer: nn.Module | str | None = None,
-        head: Tensor | None = None,
+        head: ArrayLike | Tensor | None = None,
     ) -> None:
-        own = isinstance(model, GradingModel)
-        super().__init__(model, DEEP_MAP if own and layer is None else layer)
-        self._head = None
-        if isinstance(model, GradingModel):
-            self._head = _pooled_weights(model, head)
+        own = model if isinstance(model, GradingModel) else None
+        if own is not None and layer is not None:
+            raise MezoroiError(
+                "CAM of a Grader's network is that of what its embedding pools: leave layer out, "
+                "or use grad-cam or dist-cam, which take one"
+            )
+        super().__init__(model, layer if own is None else DEEP_MAP)
+        self._head = None if own is None else _pooled_weights(own, head)
 
     def from_pass(self, seen: Seen, targets: list[list[Target]]) -> Tensor:
         assert self._layer is not None
@@ -128,9 +132,10 @@ class DistCAM(PassExplainer):
         self,
         model: nn.Module,
         layer: nn.Module | str | None = None,
-        reference: Tensor | None = None,
+        reference: ArrayLike | Tensor | None = None,
     ) -> None:
         super().__init__(model, layer)
+        reference = None if reference is None else torch.as_tensor(reference)
         if reference is None or reference.ndim not in (2, 4) or reference.numel() == 0:
             raise MezoroiError(
                 "dist-cam compares with a reference: give reference= as mean feature vectors "
@@ -183,8 +188,9 @@ def _linear_weights(seen: Seen, features: Tensor) -> Tensor:
     if seen.linear is not None:
         layer, entered, left = seen.linear
         pooled = features.mean(dim=(2, 3))
+        close = max(1e-3, 4 * torch.finfo(entered.dtype).eps)
         reads_mean = entered.shape == pooled.shape and torch.allclose(
-            entered.float(), pooled, rtol=1e-3, atol=1e-3 * float(pooled.abs().max())
+            entered.float(), pooled, rtol=close, atol=close * float(pooled.abs().max())
         )
         if reads_mean and torch.equal(left, seen.answer.outputs.detach()):
             return layer.weight.detach().float()
@@ -201,13 +207,14 @@ def _linear_weights(seen: Seen, features: Tensor) -> Tensor:
     )
 
 
-def _pooled_weights(model: GradingModel, head: Tensor | None) -> Tensor:
+def _pooled_weights(model: GradingModel, head: ArrayLike | Tensor | None) -> Tensor:
     """(G, K) weights on the pooled map of a classifier on the surface embedding."""
     if model.channels_per_grade:
         raise MezoroiError(
             "CAM needs a linear head after mean pooling, and a network with class channels also "
             "pools their maximum: use activation-map, grad-cam, dist-cam, occlusion or lime"
         )
+    head = None if head is None else torch.as_tensor(head)
     if head is None or head.ndim != 2 or head.shape[1] < model.surface_dim:
         raise MezoroiError(
             "CAM needs the weights of the classifier that reads the embedding: give head= "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class Seen:
     ----------
     answer : of the model
     features : (N, K, h, w) by name of the layer, without the margins of a panorama
-    linear : the last `nn.Linear` that ran, its input (N, K) and its output; None without one
+    linear : the last `nn.Linear` that ran, its input (N, K) and its output; None without one, or
+        where it has no such input
     margin : share of the columns on either side that repeat a panorama's other side
     """
 
@@ -60,7 +62,8 @@ class Seen:
                 )
             if whole is None:
                 raise MezoroiError(
-                    "the target does not depend on the layer: name one that lies before the output"
+                    "the target does not depend on the layer: name one that lies before the "
+                    "output, or, where the model itself switches gradients off, use dist-cam"
                 )
             found.append(without_margin(whole, self.margin).float().mean(dim=(2, 3)))
         return torch.stack(found, dim=1)
@@ -104,12 +107,15 @@ def look(
 
         return hook
 
-    def keep_linear(module: nn.Linear, inputs: Any, output: Tensor) -> None:
-        linears[:] = [(module, inputs[0].detach(), output.detach())]
+    def keep_linear(module: nn.Linear, inputs: Any, named: dict[str, Any], output: Tensor) -> None:
+        linears.clear()
+        if output.ndim == 2:
+            (entered,) = inputs or named.values()
+            linears.append((module, entered.detach().clone(), output.detach().clone()))
 
     hooks = [subject.model.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
     hooks += [
-        module.register_forward_hook(keep_linear)
+        module.register_forward_hook(keep_linear, with_kwargs=True)
         for module in subject.model.modules()
         if isinstance(module, nn.Linear)
     ]
@@ -165,20 +171,24 @@ def layer_name(subject: Subject, layer: nn.Module | str | None) -> str | None:
 def last_feature_layer(subject: Subject, images: Tensor) -> str:
     """Name of the last layer with maps of more than one cell, found by running one image.
 
+    Layers that run more than once, such as a shared pooling, have no maps of their own.
+
     Raises
     ------
     MezoroiError
         If there is none, or tokens follow it, as in a transformer.
     """
-    last: list[str] = []
+    runs: Counter[str] = Counter()
+    shown: list[str] = []
     shapes: list[int] = []
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            runs[name] += 1
             if not isinstance(output, Tensor):
                 return
             if output.ndim == 4 and output[0, 0].numel() > 1:
-                last[:] = [name]
+                shown.append(name)
                 shapes.clear()
             elif output.ndim == 3 and output.shape[1] > 1:
                 shapes.append(output.ndim)
@@ -187,12 +197,13 @@ def last_feature_layer(subject: Subject, images: Tensor) -> str:
 
     with _hooks(subject.model, note):
         subject.answer(images[:1])
-    if not last or shapes:
+    once = [name for name in shown if runs[name] == 1]
+    if not once or shapes:
         raise MezoroiError(
             "the model ends in no convolutional feature map: name a layer with `layer`, "
             "or use occlusion or lime"
         )
-    return last[0]
+    return once[-1]
 
 
 @contextmanager

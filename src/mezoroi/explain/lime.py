@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
 from mezoroi.explain.base import Explainer, checked_count
-from mezoroi.explain.occlusion import batch_within, checked_budget
+from mezoroi.explain.occlusion import checked_budget
 from mezoroi.explain.subject import parts_of
 from mezoroi.explain.targets import Target
 
@@ -75,7 +75,7 @@ class Lime(Explainer):
     ) -> NDArray[np.float64]:
         """(samples, T) scores with superpixels replaced by their mean colour."""
         without = _mean_colours(image, segments)
-        step = batch_within(self.budget, image)
+        step = self.subject.batch_within(self.budget, image)
         found = []
         for part in parts_of(masks.to(image.device, torch.bool), step):
             kept = part[:, segments]  # (samples, H, W) by one index

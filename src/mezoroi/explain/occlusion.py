@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
 from mezoroi.explain.base import Explainer, checked_count
-from mezoroi.explain.subject import budget_bytes
 from mezoroi.explain.targets import Target
 from mezoroi.maps import window_average, window_starts
 
@@ -53,6 +53,10 @@ class Occlusion(Explainer):
             raise MezoroiError(
                 f"stride {stride} leaves gaps between windows of {patch}: use at most {patch}"
             )
+        if not math.isfinite(baseline):
+            raise MezoroiError(
+                f"baseline is {baseline}: give the value of covered pixels, such as 0"
+            )
         self.baseline = baseline
         self.budget = checked_budget(megabytes)
 
@@ -91,7 +95,7 @@ class Occlusion(Explainer):
         if isinstance(fill, Tensor):
             fill = fill.to(image)
         whole = self.subject.answer_for(image[None], targets).values(targets).float()
-        step = batch_within(self.budget, image)
+        step = self.subject.batch_within(self.budget, image)
         found = []
         for start in range(0, len(corners), step):
             part = corners[start : start + step]
@@ -113,8 +117,3 @@ def checked_budget(megabytes: float | None) -> float | None:
     if megabytes is not None and not megabytes > 0:
         raise MezoroiError(f"megabytes is {megabytes}: give a positive budget")
     return megabytes
-
-
-def batch_within(megabytes: float | None, image: Tensor) -> int:
-    """How many copies of an image stay within a budget; at least one."""
-    return max(1, budget_bytes(megabytes, image) // (image.numel() * image.element_size()))

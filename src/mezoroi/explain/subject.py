@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
 from mezoroi.explain.targets import ClassScore, Similarity, Target
-from mezoroi.maps import grade_evidence
+from mezoroi.maps import Grid, grade_evidence
 from mezoroi.models import GradingModel
+from mezoroi.models.cell_grid import measure_grid
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,42 @@ class Subject:
         if self.grading_model is not None and images.shape[1] != 3:
             raise MezoroiError(f"images have {images.shape[1]} channels: give RGB")
         tensors = chain(self.model.parameters(), self.model.buffers())
-        like = next((tensor for tensor in tensors if tensor.is_floating_point()), images)
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        # Images enter a convolution; a scale of its own may have another precision.
+        kernels = [tensor for tensor in floating if tensor.ndim == 4]
+        like = next(iter(kernels or floating), images)
         return images.detach().to(like.device, like.dtype, copy=True)
+
+    def part_size(self, images: Tensor) -> int:
+        """How many images pass through the model at a time, however many there are.
+
+        On a CPU few images at a time are faster: what lies between the layers stays in its cache.
+        """
+        if self._mixes:
+            return 1
+        return 4 if images.device.type == "cpu" else 32
+
+    def batch_within(self, megabytes: float | None, image: Tensor) -> int:
+        """How many copies of an image (C, H, W) pass at a time within a budget; at least one.
+
+        Parameters
+        ----------
+        megabytes : of the copies; None: 2 on a CPU and 64 elsewhere
+        """
+        if self._mixes:
+            return 1
+        if megabytes is None:
+            megabytes = 2 if image.device.type == "cpu" else 64
+        return max(1, int(megabytes * (1 << 20)) // (image.numel() * image.element_size()))
+
+    @property
+    def _mixes(self) -> bool:
+        """True where images of a batch change each other, as in norms that keep no statistics."""
+        norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+        return any(
+            isinstance(module, norms) and module.running_mean is None
+            for module in self.model.modules()
+        )
 
     def margin(self, images: Tensor) -> float:
         """Share of a prepared panorama's width that is repeated on either side."""
@@ -140,6 +175,16 @@ class Subject:
             return 0.0
         whole = own.prepare(images[:1, :, :1]).shape[3]
         return (whole - images.shape[3]) / 2 / whole
+
+    def grid_of(self, layer: nn.Module, image: Tensor) -> Grid:
+        """Where the cells of a layer's maps lie on images like this one, (1, C, H, W).
+
+        A Grader's panorama is wider for the network, by whole cells that maps leave out.
+        """
+        own = self.grading_model
+        shown = image if own is None else own.prepare(image)
+        sides = (shown.shape[2], shown.shape[3])
+        return measure_grid(self.model, layer, sides, lambda: self.answer(image))
 
     def front(self, images: Tensor) -> tuple[Answer, Tensor]:
         """A Grader's network up to its feature map (N, K, h, w) and class channels.
@@ -179,7 +224,7 @@ class Subject:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise MezoroiError(
                 f"the model cannot take images of {tuple(images.shape[1:])} ({reason}): "
-                "give them in the shape it was made for"
+                "give them in the shape and precision it was made for"
             ) from error
 
     @contextmanager
@@ -251,18 +296,3 @@ def without_margin(maps: Tensor, margin: float) -> Tensor:
 def parts_of(values: Tensor, size: int) -> list[Tensor]:
     """`values` cut into parts of at most `size` rows."""
     return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def part_size(images: Tensor) -> int:
-    """How many images pass through a model at a time, however many there are.
-
-    On a CPU few images at a time are faster: what lies between the layers stays in its cache.
-    """
-    return 4 if images.device.type == "cpu" else 32
-
-
-def budget_bytes(megabytes: float | None, images: Tensor) -> int:
-    """Bytes of perturbed images made at a time: as given, else 2 MB on a CPU and 64 elsewhere."""
-    if megabytes is None:
-        megabytes = 2 if images.device.type == "cpu" else 64
-    return int(megabytes * (1 << 20))

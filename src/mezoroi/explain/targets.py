@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def checked_targets(targets: Targets | int | Target, count: int) -> list[Target]
                 f"numbers: give {count} whole numbers"
             )
         targets = targets.tolist()
-    elif isinstance(targets, int) or callable(targets):
+    elif callable(targets) or not isinstance(targets, Iterable):
         raise MezoroiError(f"one target for {count} images: give a list with one target per image")
     chosen = [_as_target(target) for target in targets]
     if len(chosen) != count:
@@ -105,7 +105,7 @@ def _as_target(target: Any) -> Target:
         return target
     try:
         number = target.__index__()
-    except AttributeError as error:
+    except (AttributeError, TypeError) as error:
         raise MezoroiError(f"`{target}` is no target: give a class number or a callable") from error
     return ClassScore(number)
 

@@ -145,6 +145,8 @@ def alpha_interval(
 ) -> Interval:
     """`krippendorff_alpha` with its 95 % bootstrap interval by fruit."""
     counts = grade_counts(ratings, num_grades)
+    if len(counts) == 0:
+        return Interval(math.nan, math.nan, math.nan)
     return bootstrap_interval(
         lambda drawn: _alpha(drawn, ordered),
         np.arange(len(counts)),

@@ -34,9 +34,12 @@ def expert_ceiling(
         If there are more votes than experts.
     """
     planes = np.asarray(votes)
-    if planes.ndim != 3 or num_experts < 2:
-        raise MezoroiError(f"votes {planes.shape} of {num_experts} experts: give (N, H, W)")
-    if planes.min() < 0 or planes.max() > num_experts:
+    if planes.ndim != 3 or planes.dtype.kind not in "iub" or num_experts < 2:
+        raise MezoroiError(
+            f"votes {planes.shape} {planes.dtype} of {num_experts} experts: give whole numbers "
+            "(N, H, W)"
+        )
+    if planes.size and not 0 <= planes.min() <= planes.max() <= num_experts:
         raise MezoroiError(
             f"votes run from {planes.min()} to {planes.max()}: there are {num_experts} experts"
         )
@@ -48,7 +51,9 @@ def expert_ceiling(
 
     both = given * majority(given - 1)
     either = given + (num_experts - given) * majority(given)
-    counts = np.stack([np.bincount(one.ravel(), minlength=num_experts + 1) for one in planes])
+    counts = np.array(
+        [np.bincount(one.ravel(), minlength=num_experts + 1) for one in planes], dtype=np.intp
+    ).reshape(len(planes), num_experts + 1)
     overlap, union = counts @ both, counts @ either
     marked = counts[:, 1:].sum(axis=1) > 0
     return np.where(marked, overlap / np.maximum(union, 1), np.nan)

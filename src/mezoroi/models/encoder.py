@@ -12,6 +12,8 @@ from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Feature
 from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
+from mezoroi.maps import Grid
+from mezoroi.models.cell_grid import measure_grid
 from mezoroi.models.weights import PACKAGED_BACKBONE, packaged_weights
 
 
@@ -37,6 +39,7 @@ class Encoder(nn.Module):
     channels, deep_channels : number of channels of the feature map and of the deep map
     stage_channels : number of channels behind each of `stages`; the last is `channels`
     stride, deep_stride : pixels of the image per cell of either
+    grid : where the cells of the feature map lie on the image
     mean, std : (3,) normalisation the backbone was trained with, for RGB in [0, 1]
 
     Raises
@@ -62,8 +65,21 @@ class Encoder(nn.Module):
         self.deep_stride: int = info.reduction()[-1]
         config = timm.get_pretrained_cfg(backbone)
         mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229,) * 3)
+        self.grid = self._measured_grid()
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
+
+    def _measured_grid(self) -> Grid:
+        side = 2 * self.deep_stride
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return measure_grid(
+                    self, self.stages, (side, side), lambda: self(torch.zeros(1, 3, side, side))
+                )
+        finally:
+            self.train(was_training)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images -> (N, channels, H / stride, W / stride)."""

@@ -29,6 +29,9 @@ from mezoroi.reliability.spectral import (
 Floats = NDArray[np.float64]
 MAP_SIDE = 64
 """Maps are brought to this many pixels squared: the paper's 256 give the same clusters (tested)."""
+_SAME = 1e-3
+"""Share of the fitted maps' usual distance within which a map is one of them."""
+_ROUNDING = 1e-6
 
 
 class SaliencyClusters(BaseEstimator):
@@ -147,6 +150,14 @@ class SaliencyClusters(BaseEstimator):
         vectors = as_vectors(maps)
         nearest = self._nearest(self._coordinates(vectors))
         return self._vote(nearest), self._novelty(self._distances(vectors, nearest).mean(axis=1))
+
+    def fitted_as(self, maps: ArrayLike) -> NDArray[np.intp]:
+        """(N,) number of the fitted map that each map is, but for rounding; -1 for new ones."""
+        vectors = as_vectors(maps)
+        nearest = self._nearest(self._coordinates(vectors))[:, :1]
+        limit = max(_SAME * self.novelty_limit_, _ROUNDING * max(1.0, float(self.mean_.max())))
+        same = self._distances(vectors, nearest)[:, 0] <= limit
+        return np.where(same, nearest[:, 0], -1)
 
     def held_out(
         self, correct: ArrayLike, groups: ArrayLike | None = None
@@ -328,12 +339,12 @@ class SaliencyClusters(BaseEstimator):
 
     def _novelty(self, remoteness: Floats) -> Floats:
         # Of equal maps, which are their own mean, float32's rounding must not pass for a distance.
-        floor = 1e-6 * max(1.0, float(np.abs(self.mean_).max()))
+        floor = _ROUNDING * max(1.0, float(np.abs(self.mean_).max()))
         return np.asarray(remoteness / max(self.novelty_limit_, floor))
 
 
 def as_vectors(maps: ArrayLike) -> Floats:
-    """(N, 64 * 64) float64 from maps (N, H, W): by areas where they shrink, else bilinear.
+    """(N, 64 * 64) float64 from maps (N, H, W): by areas where a side shrinks, else bilinear.
 
     Raises
     ------
@@ -346,10 +357,11 @@ def as_vectors(maps: ArrayLike) -> Floats:
     if not np.isfinite(planes).all():
         raise MezoroiError("a map holds NaN or infinite values: leave that fruit out")
     vectors = np.empty((len(planes), MAP_SIDE * MAP_SIDE))
-    shrinks = min(planes.shape[1:]) > MAP_SIDE
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    rows, columns = (min(side, MAP_SIDE) for side in planes.shape[1:])
     for number, plane in enumerate(planes):
-        vectors[number] = cv2.resize(plane, (MAP_SIDE, MAP_SIDE), interpolation=method).ravel()
+        small = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
+        grown = cv2.resize(small, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_LINEAR)
+        vectors[number] = grown.ravel()
     return vectors
 
 

@@ -26,7 +26,8 @@ class ConformalSets:
     coverage : the promise, in (0, 1)
     method : ``least``: score 1 - p, the smallest sets on average (Sadinle et al. 2019), which are
         empty where no grade is as likely as usual; ``adaptive``: the summed probability of the
-        grades up to and with this one (APS, Romano et al. 2020), never empty, larger
+        grades up to and with this one (APS without its draw, Romano et al. 2020), and always the
+        likeliest grade, so that sets are never empty; larger
     limit : the score that ceil((n + 1) coverage) of n calibration fruits do not exceed; infinite
         where n is too small for the promise, so that every grade is in the set
     """
@@ -61,7 +62,10 @@ class ConformalSets:
     def sets(self, probabilities: ArrayLike) -> NDArray[np.bool_]:
         """(N, G) whether each grade is in the set, for probabilities (N, G)."""
         values = np.asarray(probabilities, dtype=np.float64)
-        return np.asarray(_scores(values, self.method) <= self.limit + 1e-12)
+        inside = np.asarray(_scores(values, self.method) <= self.limit + 1e-12)
+        if self.method == "adaptive":
+            inside[np.arange(len(values)), values.argmax(axis=1)] = True
+        return inside
 
 
 def _scores(probabilities: NDArray[np.float64], method: Method) -> NDArray[np.float64]:

@@ -20,8 +20,8 @@ class Doubts:
     model : 1 - probability of the expert's grade
     neighbours : share of the most similar reference fruits that have another grade; NaN where
         there are none
-    cluster : share of the calibration fruits with the same saliency cluster and the same grade
-        given whose true grade is another than the expert's; NaN without clusters
+    cluster : share of the other calibration fruits with the same saliency cluster and the same
+        grade given whose true grade is another than the expert's; NaN without clusters
     """
 
     model: NDArray[np.float64]
@@ -68,11 +68,18 @@ def doubts(
 def _against_cluster(
     clusters: SaliencyClusters, answers: Answers, truth: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """With one fruit more than counted, spread over all grades, so that few examples say little."""
+    """With one fruit more than counted, spread over all grades, so that few examples say little.
+
+    A calibration fruit is not counted for itself.
+    """
     classes = clusters.classes_
-    numbers = clusters.predict(answers.maps)
+    fitted = clusters.fitted_as(answers.maps)
+    own = fitted >= 0
+    numbers = np.where(own, clusters.labels_[fitted], clusters.predict(answers.maps))
     size = int(max(classes.max(), truth.max(), answers.given.max())) + 1
     counts = np.zeros((clusters.n_clusters_, size, size))
     counts[:, classes[:, None], classes] = clusters.counts_
-    given = counts[numbers, :, answers.given] + 1 / size
+    given = counts[numbers, :, answers.given]
+    given[own, truth[own]] = np.maximum(given[own, truth[own]] - 1, 0)
+    given += 1 / size
     return np.asarray(1 - given[np.arange(len(truth)), truth] / given.sum(axis=1))

@@ -288,7 +288,7 @@ class GradingData(pl.LightningDataModule):
         masks = self.train_images.masks
         if masks is None:
             return None
-        settings, stride = self.config.train, self._model.encoder.stride
+        settings, grid = self.config.train, self._model.encoder.grid
         kept = []
         for view in range(len(views)):
             rows = []
@@ -297,7 +297,7 @@ class GradingData(pl.LightningDataModule):
                 planes = masks.planes(range(start, stop))
                 seeds = seeded_generator(settings.seed, 1_000_000 + view, start)
                 moved = move_masks(planes, self.config.jitter, seeds, self.size.wraps)
-                rows.append(in_cells(moved, stride, self.size.wraps).half())
+                rows.append(in_cells(moved, grid, self.size.wraps).half())
             kept.append(torch.cat(rows))
         return torch.stack(kept)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezoroi.datasets import Dataset
+from mezoroi.maps import Grid
 from mezoroi.models.preprocess import fit_mask
 
 
@@ -57,14 +58,19 @@ class FruitMasks:
         return planes
 
 
-def in_cells(masks: Tensor, stride: int, wraps: bool) -> Tensor:
+def in_cells(masks: Tensor, grid: Grid, wraps: bool) -> Tensor:
     """Share of each cell of the feature map that masks (N, S, H, W) cover: (N, S, h, w) in [0, 1].
 
-    A cell is the square of `stride` pixels around pixel i * `stride`, where `upsample_maps` puts
-    it; at the border what lies beside it repeats the border, or the other side of a panorama.
+    A cell is the square of a step around its centre; at the border what lies beside it repeats the
+    border, or the other side of a panorama.
+
+    Parameters
+    ----------
+    grid : of the feature map, in whole steps, the same along rows and columns
     """
-    before = stride // 2
-    below, right = (max(0, -size % stride - before) for size in masks.shape[2:])
-    masks = F.pad(masks, (before, right, 0, 0), mode="circular" if wraps else "replicate")
-    masks = F.pad(masks, (0, 0, before, below), mode="replicate")
-    return F.avg_pool2d(masks, stride)
+    stride = int(grid.step[0])
+    start = stride + round(grid.offset[0]) - stride // 2
+    height, width = (-(-size // stride) * stride for size in masks.shape[2:])
+    masks = F.pad(masks, (stride, stride, 0, 0), mode="circular" if wraps else "replicate")
+    masks = F.pad(masks, (0, stride, stride, 2 * stride), mode="replicate")
+    return F.avg_pool2d(masks[..., start : start + height, start : start + width], stride)

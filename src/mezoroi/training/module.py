@@ -141,7 +141,7 @@ class GradingModule(pl.LightningModule):
             same = torch.Generator()
             same.set_state(seeds.get_state())
             moved = move_masks(batch["masks"], settings, same, wraps)
-            changed["masks"] = in_cells(moved, self.model.encoder.stride, wraps)
+            changed["masks"] = in_cells(moved, self.model.encoder.grid, wraps)
         return {**batch, "images": jitter(batch["images"], settings, seeds, wraps), **changed}
 
     def losses(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
