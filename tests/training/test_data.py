@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import avg_pool2d
 
 import mezoroi as mz
 from mezoroi.bundle import build_network
 from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.datasets import complete_splits
-from mezoroi.training import FruitImages, GradingData, InputSize
+from mezoroi.presets import make_config
+from mezoroi.standard import GradingStandard
+from mezoroi.training import FruitImages, GradingData, GradingModule, InputSize
 from mezoroi.training.data import CachedViews, EpochSampler, seeded_generator
 from mezoroi.training.tiles import checkerboard, swap_tiles
 
@@ -167,3 +171,28 @@ def test_no_batch_of_one(dataset: mz.Dataset, tiny: Callable[..., Config]) -> No
     count = len(data.train_images)
     data.config = tiny(f"train.batch_size={count - 1}", "train.cached_views=0")
     assert [len(batch["labels"]) for batch in data.train_dataloader()] == [count - 1]
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_every_cell_of_a_fruit_gets_its_own_content_back(wraps: bool) -> None:
+    """Also beside the margins of a panorama, which hidden views and feature maps carry."""
+    config = make_config(overrides=["loss.swap_share=1"])
+    standard = GradingStandard.melon()
+    network, head = build_network(standard, config, 0, wraps, "none")
+    module = GradingModule(network, head, standard, config, InputSize(96, 192, wraps))
+    with torch.inference_mode():
+        image = network.eval().prepare(torch.zeros(1, 3, 96, 192))
+        hidden = network.encoder.run_stages(image, 0, 3)
+        cells = network.encoder.run_stages(hidden, 3)
+    factor = hidden.shape[3] // cells.shape[3]
+    values = torch.stack([torch.zeros(hidden.shape[1:]), torch.ones(hidden.shape[1:])])
+    board = cast(Any, module)._draw_board(0)
+    assert board.shape == cells.shape[2:] and 0 < int(board.sum()) < board.numel()
+    pooled = avg_pool2d(swap_tiles(values, board), factor)
+    assert swap_tiles(pooled, board).flatten(1).unique(dim=1).tolist() == [[0.0], [1.0]]
+    margin = network.wrap_margin // network.encoder.stride
+    assert (margin > 0) == wraps
+    inner = board[:, margin : board.shape[1] - margin]
+    if wraps:
+        assert torch.equal(board[:, :margin], inner[:, -margin:])
+        assert torch.equal(board[:, -margin:], inner[:, :margin])

@@ -30,7 +30,7 @@ from mezoroi.training.mixing import (
     mixed_with_parts,
     pairwise_loss,
 )
-from mezoroi.training.tiles import checkerboard, swap_tiles
+from mezoroi.training.tiles import checkerboard, swap_tiles, with_margin
 
 
 class GradingModule(pl.LightningModule):
@@ -271,7 +271,8 @@ class GradingModule(pl.LightningModule):
         if float(torch.rand(1, generator=generator)) >= self.config.loss.swap_share:
             return None
         stride = self.model.encoder.stride
-        return checkerboard(self.size.height // stride, self.size.width // stride, tile, generator)
+        board = checkerboard(self.size.height // stride, self.size.width // stride, tile, generator)
+        return with_margin(board, self.model.wrap_margin // stride)
 
     def configure_optimizers(self) -> Any:
         settings = self.config.train

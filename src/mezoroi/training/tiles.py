@@ -22,6 +22,11 @@ def checkerboard(height: int, width: int, tile: int, generator: torch.Generator)
     return (rows[:, None] + columns[None, :]) % 2 == 0
 
 
+def with_margin(board: Tensor, margin: int) -> Tensor:
+    """A panorama's board (H, W) with `margin` columns of the other side on its left and right."""
+    return torch.cat([board[:, board.shape[1] - margin :], board, board[:, :margin]], dim=1)
+
+
 def swap_tiles(values: Tensor, board: Tensor) -> Tensor:
     """Exchange the tiles off the board between the n-th and the n-th last of a batch.
 
