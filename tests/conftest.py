@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 import mezoroi as mz
 from mezoroi import cli
@@ -18,6 +19,9 @@ from mezoroi.presets import make_config
 from tests.commands import Run
 
 torch.set_num_threads(1)  # the processes of the suite share the cores
+# The same examples in every run, and none that fails on a busy machine.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 RngState = tuple[object, ...]
 

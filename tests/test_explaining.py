@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
-from mezoroi import cli
+from mezoroi import cli, explaining
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import EXPLAINERS
 from mezoroi.explainers import choose_explainers, make_explainers
@@ -47,13 +48,30 @@ def test_the_verb_writes_a_sheet_and_raw_maps(
         assert result["map_differs"] in (True, False)
 
 
+@pytest.mark.parametrize("method", ["occlusion", "grad-cam"])
+def test_the_brightest_of_one_fruit_is_as_bright_as_the_scale(
+    grader: mz.Grader,
+    melons: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    """Raw maps are finer or coarser than what is shown, and reach beyond a photo's edges."""
+    photo = Image.open(melons / "captures" / "melon-0001" / "surface.png").convert("RGB")
+    photo.crop((0, 0, photo.width, photo.height // 2)).save(tmp_path / "wide.png")
+    seen: list[Sheet] = []
+    monkeypatch.setattr(
+        explaining, "contact_sheet_png", lambda sheet, language: seen.append(sheet) or b""
+    )
+    explainers = make_explainers(grader, [method], options={"occlusion": {"patch": 8, "stride": 4}})
+    explain_to_folder(grader, [tmp_path / "wide.png"], tmp_path / "out", explainers)
+    (panel,) = seen[0].panels
+    assert float(panel.values.max()) == pytest.approx(panel.top, rel=1e-5)
+
+
 def test_a_dataset_brings_the_experts_masks(
     grader: mz.Grader, melons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
-    from mezoroi import explaining
-
     few = tmp_path / "few"
     rows = (melons / "manifest.csv").read_text(encoding="utf-8").splitlines()
     for line in rows[1:4]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 import mezoroi as mz
@@ -16,7 +17,7 @@ from mezoroi.bundle import PROTOTYPES, Prototypes, no_limits, read_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.references import add_grade
-from mezoroi.similarity import GradeSimilarity
+from mezoroi.similarity import GradeSimilarity, surface_target
 
 CPU = torch.device("cpu")
 
@@ -88,6 +89,22 @@ def test_a_grader_compares_with_its_training_fruits(run: Path, dataset: mz.Datas
     grading = grader.grade(dataset.observations[0].image)
     expected = dict(zip(grader.standard.grades, seen.similarity[0], strict=True))
     assert grading.grade == max(expected, key=expected.__getitem__)
+
+
+def test_maps_explain_the_similarity_that_decides(run: Path, dataset: mz.Dataset) -> None:
+    grader = mz.Grader.load(run, device="cpu")
+    width = grader.network.surface_dim
+    surfaces = torch.from_numpy(grader.predict(dataset).embeddings)[:, :width]
+    decides = GradeSimilarity(grader.bundle.prototypes, 2, width, torch.device("cpu"))(surfaces)
+    for grade in grader.standard.surface_grades:
+        target = surface_target(grader.bundle, grade)
+        column = grader.standard.grades.index(grade)
+        torch.testing.assert_close(target(surfaces), decides[:, column], atol=1e-6, rtol=0)
+        by_prototype = F.cosine_similarity(
+            surfaces, grader.bundle.prototypes.embeddings[column, :width]
+        )
+        assert (by_prototype - decides[:, column]).abs().max() > 1e-3
+        assert grader.standard.surface_grades[target.index or 0] == grade
 
 
 def test_a_fruit_without_its_outline_is_compared_by_its_surface(

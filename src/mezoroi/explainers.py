@@ -15,6 +15,7 @@ from mezoroi.explain.adapting import AdaptingGradCAM
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader
 from mezoroi.progress import Progress, silent
+from mezoroi.similarity import surface_target
 from mezoroi.training import FruitImages
 
 BANK_PER_GRADE = 50
@@ -101,10 +102,7 @@ def untaught(explainers: Mapping[str, Explainer], content: str) -> dict[str, Exp
 
 def grade_target(grader: Grader, grade: str) -> Similarity:
     """Similarity of a surface with a surface grade, as a target for every method."""
-    standard = grader.bundle.trained_standard
-    number = standard.grades.index(grade)
-    reference = grader.bundle.prototypes.embeddings[number, : grader.network.surface_dim]
-    return Similarity(reference, standard.surface_grades.index(grade))
+    return surface_target(grader.bundle, grade)
 
 
 def head_weights(grader: Grader) -> torch.Tensor:

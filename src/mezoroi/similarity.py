@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mezoroi.bundle import Prototypes
+from mezoroi.bundle import Bundle, Prototypes
+from mezoroi.explain import Similarity
 
 
 class GradeSimilarity:
@@ -50,3 +51,15 @@ class GradeSimilarity:
     def _mean_of_nearest(self, own: Tensor, members: Tensor) -> Tensor:
         cosines = own @ members.T
         return cosines.topk(min(self._nearest, len(members)), dim=1).values.mean(dim=1)
+
+
+def surface_target(bundle: Bundle, grade: str) -> Similarity:
+    """What `GradeSimilarity` says of a surface and a surface grade, as a target of explainers."""
+    standard, prototypes = bundle.trained_standard, bundle.prototypes
+    nearest = bundle.config.model.exemplars
+    number = standard.grades.index(grade)
+    reference = prototypes.embeddings[number]
+    if nearest:
+        reference = prototypes.exemplars[prototypes.exemplar_grades == number]
+    own = reference[..., : bundle.network.surface_dim]
+    return Similarity(own, standard.surface_grades.index(grade), max(1, nearest))

@@ -146,6 +146,7 @@ def test_too_little_is_not_a_number() -> None:
     assert math.isnan(metrics.krippendorff_alpha([[0, 0], [0, 0]], 4))
     assert math.isnan(metrics.alpha_interval([[0, 1]], 4).low)
     assert math.isnan(metrics.fleiss_interval(nobody, 4).value)
+    assert math.isnan(metrics.alpha_interval(np.empty((0, 2), int), 4).value)
     assert math.isnan(metrics.kappa_interval([0, 1], [-1, -1], 4).value)
     assert math.isnan(metrics.strictness([[0, -1]], 4)[0].value)
     assert np.isnan(metrics.disagreement([[2, -1], [-1, -1]], 4)).all()

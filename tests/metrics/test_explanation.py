@@ -167,3 +167,6 @@ def test_a_leaf_that_nobody_marked_is_undefined() -> None:
     np.testing.assert_array_equal(expert_ceiling(votes), [np.nan, 1])
     with pytest.raises(MezoroiError, match="there are 2 experts"):
         expert_ceiling(votes, 2)
+    with pytest.raises(MezoroiError, match="float64 of 3 experts: give whole numbers"):
+        expert_ceiling(votes.astype(float))
+    assert expert_ceiling(np.zeros((0, 4, 4), int)).shape == (0,)

@@ -160,6 +160,16 @@ def test_a_map_unlike_all_others_is_beyond_the_validation_range():
     assert novelty.max() == pytest.approx(1) and shares.tolist() == [1.0] * 40
 
 
+@pytest.mark.parametrize("shape", [(64, 512), (512, 64), (20, 512), (512, 512)])
+def test_a_side_that_shrinks_loses_no_stripe(shape):
+    maps = np.zeros((1, *shape), np.float32)
+    maps[0, :, 5:8] = 1
+    maps[0, 5:8] = 1
+    small = as_vectors(maps).reshape(MAP_SIDE, MAP_SIDE)
+    assert small.mean() == pytest.approx(maps.mean(), rel=0.1)
+    assert small[MAP_SIDE // 2].max() > 0.05 and small[:, MAP_SIDE // 2].max() > 0.05
+
+
 def test_what_no_fitted_map_has_counts_as_novel_too():
     """A pattern in which the fitted maps do not differ lies outside their components."""
     maps, place = blobs(40)

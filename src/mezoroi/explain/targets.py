@@ -39,21 +39,25 @@ class Similarity:
 
     Attributes
     ----------
-    reference : (D,)
+    reference : (D,), or (R, D), such as the exemplars of a grade
     index : the class that the reference stands for, which lets methods whose maps belong to a
         class, such as the activation map, take the same target
+    nearest : how many of several references count, the most similar ones, by their mean cosine
     """
 
     reference: Tensor
     index: int | None = None
+    nearest: int = 1
 
     def __call__(self, output: Tensor) -> Tensor:
-        if output.shape[-1:] != self.reference.shape:
+        if output.shape[-1:] != self.reference.shape[-1:]:
             raise MezoroiError(
                 f"the model answers with {output.shape[-1]} numbers, the reference has "
                 f"{tuple(self.reference.shape)}: give a reference of the same model"
             )
-        return F.cosine_similarity(output, self.reference.to(output), dim=-1)
+        references = self.reference.to(output).reshape(-1, output.shape[-1])
+        cosines = F.cosine_similarity(output[..., None, :], references, dim=-1)
+        return cosines.topk(min(self.nearest, len(references)), dim=-1).values.mean(dim=-1)
 
 
 def checked_targets(targets: Targets | int | Target, count: int) -> list[Target]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mezoroi.bundle import Bundle
 from mezoroi.errors import MezoroiError
-from mezoroi.explain import OCCLUSION_PRESETS, Explainer, Similarity, create
+from mezoroi.explain import OCCLUSION_PRESETS, Explainer, create
+from mezoroi.similarity import surface_target
 
 ACTIVATION = "activation-map"
 METHODS = (ACTIVATION, "grad-cam", "occlusion", "lime")
@@ -78,12 +79,7 @@ def explained_maps(
 
     Gradients and score drops have no common scale: what counts is where they are.
     """
-    surface = bundle.trained_standard.surface_grades
-    prototypes = bundle.prototypes.embeddings[:, : bundle.network.surface_dim]
-    targets = [
-        Similarity(prototypes[grade], surface.index(bundle.standard.grades[grade]))
-        for grade in grades
-    ]
+    targets = [surface_target(bundle, bundle.standard.grades[grade]) for grade in grades]
     maps = explainer(images, targets).detach().float().cpu().numpy()
     largest = np.abs(maps).max(axis=(1, 2), keepdims=True)
     return np.asarray(maps / np.where(largest > 0, largest, 1))
