@@ -17,7 +17,7 @@ from mezoroi.app.store import calibration, consensus, opinions, references, runs
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
-from mezoroi.app.teaching import active_standard
+from mezoroi.app.teaching import active_standard, names_in_tests
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
@@ -56,7 +56,7 @@ def open_session(
     Parameters
     ----------
     way : `BY_HAND`, or one of `mezoroi.calibrating.proposals.WAYS`
-    count : fruits to propose
+    count : fruits to propose; those of tests are not proposed
     chosen : ids of specimens chosen by hand
 
     Raises
@@ -96,6 +96,9 @@ def _proposals(session: Session, known: Sequence[Known], way: str, count: int) -
     from mezoroi.calibrating.proposals import GradedFruit, propose
 
     standard = active_standard(session)
+    # A finished test would lose the fruit that graders come to dispute: it is no fair question.
+    tested = names_in_tests(session)
+    known = [item for item in known if item.name not in tested]
     found = specimens.get_specimens(session, [item.id for item in known])
     fruits = [
         GradedFruit(
@@ -116,13 +119,13 @@ def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -
     """Fruits of earlier sessions that the graders hardly remember.
 
     First those on which nobody was told another grade than the own: who learned from that would
-    seem inconsistent, and is not compared.
+    seem inconsistent, and is not compared. None is in a test, as with the fruits proposed.
     """
     from mezoroi.calibrating.drift import hidden_repeats
 
     history = history_of(session)
     rng = np.random.default_rng([len(history), *ids])
-    names = {known[number].name for number in ids}
+    names = {known[number].name for number in ids} | names_in_tests(session)
     by_name = {item.name: item.id for item in known.values()}
     corrected = {item.specimen for item in history if item.told not in (None, item.grade)}
     old = hidden_repeats(history, now(), len(history), rng)

@@ -69,9 +69,8 @@ def teaching_fruits(session: Session, standard: GradingStandard) -> list[Practic
 
 def practice_fruits(session: Session, standard: GradingStandard) -> list[PracticeFruit]:
     """The fruits that may teach, less all of the specimens in tests."""
-    ids = test_ids(session)
     fruits = teaching_fruits(session, standard)
-    names = specimens.names_of(session, ids)
+    names = names_in_tests(session)
     return [fruit for fruit in fruits if fruit.specimen not in names]
 
 
@@ -79,6 +78,11 @@ def test_ids(session: Session) -> set[int]:
     """Ids of the specimens in tests."""
     tests = practice.list_tests(session)
     return {item.specimen_id for places in tests.values() for item in places}
+
+
+def names_in_tests(session: Session) -> set[str]:
+    """The physical fruits in tests."""
+    return specimens.names_of(session, test_ids(session))
 
 
 def ensure_tests(session: Session) -> None:

@@ -128,6 +128,7 @@ def _show_form(
         specimens.order_preparation(session)
     with here.database.read() as session:  # to rank all fruits takes long: nobody waits for it
         known = specimens.known_specimens(session)
+        tested = teaching.names_in_tests(session)
         choice = []
         if way == sessions.BY_HAND:
             count = len(known)
@@ -146,6 +147,7 @@ def _show_form(
         ways=WAY_NAMES,
         way=way,
         choice=choice,
+        tested=tested,
         known=len(known),
         count=count,
         asked=asked,
