@@ -9,7 +9,7 @@ from mezoroi.app import teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, practice, specimens
 from mezoroi.app.tables import now
-from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession
+from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession, Specimen
 from tests.app.conftest import App
 from tests.app.sessions import fruits_on, open_session
 
@@ -55,3 +55,33 @@ def test_no_hidden_repeat_is_in_a_test(ready: App) -> None:
     with ready.services.database.read() as session:
         repeats = [f.specimen_id for f in calibration.fruits_of(session, 2) if f.is_repeat]
     assert repeats == ids[:1]
+
+
+def test_the_form_starts_with_a_way_that_proposes_fruits(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+
+    def begins() -> str:
+        page = client.get("/calibration/new", headers=ENGLISH).text
+        assert "can be chosen from" in page
+        (way,) = re.findall(r'value="(\w+)" aria-current', page)
+        return str(way)
+
+    with prepared.services.database.write() as session:
+        for item in session.query(Specimen):
+            item.result = {**item.result, "reliability": None}
+    assert begins() == "border", "nothing is disputed, and no reliability known"
+    with prepared.services.database.write() as session:
+        item = session.query(Specimen).filter_by(grade="A").first()
+        assert item is not None
+        found = calibration.open_session(session, "", "hand", 1, 1, [item.id], [])
+        (fruit,) = calibration.fruits_of(session, found.id)
+        calibration.give_grade(session, found, fruit, 1, "D", 0, "")
+        found.revealed_at = now()
+    assert begins() == "disputed"
+
+
+def test_a_session_that_is_not_over_is_in_progress(prepared: App) -> None:
+    client = prepared.client(Role.EXPERT)
+    open_session(client)
+    assert '<span class="open">進行中: ' in client.get("/calibration").text
+    assert '<span class="open">In progress: ' in client.get("/calibration", headers=ENGLISH).text

@@ -24,7 +24,7 @@ from mezoroi.standard import GradingStandard
 BY_HAND = "hand"
 MOST_FRUITS = 100
 FEW_IN_COMMON = 5
-"""With fewer fruits in common two graders' agreement is told in counts: a share would mislead."""
+"""With fewer fruits in common two graders' agreement is told in counts: share and kappa mislead."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,17 @@ def open_session(
 def count_proposable(session: Session, known: Sequence[Known], way: str) -> int:
     """How many fruits can be proposed that way."""
     return len(_proposals(session, known, way, len(known))) if known else 0
+
+
+def first_proposable(session: Session, known: Sequence[Known]) -> tuple[str, int]:
+    """The first way that fruits can be proposed, else the first of all; and how many."""
+    from mezoroi.calibrating.proposals import WAYS
+
+    for way in WAYS:
+        count = count_proposable(session, known, way)
+        if count:
+            return way, count
+    return WAYS[0], 0
 
 
 def _propose(session: Session, known: Sequence[Known], way: str, count: int) -> list[int]:
