@@ -80,6 +80,21 @@ def test_figures_are_of_the_latest_test_and_of_practice_only_without_one(ready: 
     assert seen() == ("post-test", 4, 4)
 
 
+def test_a_share_of_few_answers_is_told_with_their_number(ready: App) -> None:
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    client.post("/practice/consent", data={"agrees": "true"})
+    play(ready, client)
+    for place, question in enumerate(questions_on(client, begin(client, "post-test"))):
+        truth = truth_of(ready, question)
+        answer(client, question, truth if place else wrong(truth))
+    page = client.get("/practice/progress", headers=ENGLISH).text
+    assert page.count("<small>3/4</small>") == 2, "of the test, and of what was fairly sure"
+    assert page.count("<small>1/1</small>") == 3 and page.count("<small>0/1</small>") == 1
+    page = expert.get("/practice/learners", headers=ENGLISH).text
+    assert "<small>4/4</small>" in page and "<small>3/4</small>" in page
+
+
 def test_questions_that_experts_dispute_after_the_test_are_said_to_be_left_out(ready: App) -> None:
     ready.client(Role.ADMIN).post("/practice/tests")
     client = ready.client(Role.NEWCOMER)

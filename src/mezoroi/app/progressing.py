@@ -21,7 +21,7 @@ from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.metrics.intervals import Interval
-    from mezoroi.practice.progress import Answer, CertificateRule, CurvePoint, Shortfall
+    from mezoroi.practice.progress import Answer, CertificateRule, CurvePoint, Share, Shortfall
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class ProgressView:
     answers: int
     curve: Sequence[CurvePoint]
     measured: str
-    recall: Mapping[str, Interval]
-    certainty: Mapping[str, Interval]
+    recall: Mapping[str, Share]
+    certainty: Mapping[str, Share]
     confusion: Any
     kappa: Interval
     seconds: float | None
-    tests: Mapping[str, Interval]
+    tests: Mapping[str, Share]
     left_out: Mapping[str, tuple[int, int]]
     streak: int
     shortfalls: Sequence[Shortfall] | None
@@ -120,8 +120,8 @@ class LearnerLine:
     arm: str | None
     agrees: bool
     answers: int
-    tests: Mapping[str, Interval]
-    recent: Interval | None
+    tests: Mapping[str, Share]
+    recent: Share | None
     mistakes: Sequence[tuple[str, str, int]]
     certified_at: datetime | None
     has_begun: bool
