@@ -32,19 +32,17 @@ def bump_height(outline: Mapping[str, float]) -> float:
 
     An ellipse of these proportions is no circle, and has some bumpiness without a bump.
     """
-    from mezoroi.capture.outline import outline_features
-
     if BUMPS not in outline or "height_width" not in outline:
         return 0.0
     # Over the turn a bump is seen from the side in some views only.
     most = outline[BUMPS] + 2 * outline.get(f"{BUMPS}_variation", 0.0)
-    radii = _ellipse(outline["height_width"])
-    smooth = np.stack([radii * np.cos(_ANGLES), radii * np.sin(_ANGLES)], axis=1)
-    rest = most**2 - outline_features([smooth])[BUMPS] ** 2
-    spectrum = np.fft.fft(_bump() * np.exp(1j * _ANGLES)) / _STEPS
-    order = np.abs(np.fft.fftfreq(_STEPS, 1 / _STEPS))
-    of_one = math.sqrt((np.abs(spectrum[order > _SMOOTH_HARMONICS]) ** 2).sum())
-    return math.sqrt(max(rest, 0.0)) / of_one
+    corners = _ellipse(outline["height_width"]) * np.exp(1j * _ANGLES)
+    corners = np.append(corners, corners[0])
+    length = np.append(0.0, np.cumsum(np.abs(np.diff(corners))))
+    # The measure walks along the outline at an even pace, not at even angles.
+    smooth = np.interp(_ANGLES / (2 * np.pi) * length[-1], length, corners)
+    rest = most**2 - _residual(smooth) ** 2
+    return math.sqrt(max(rest, 0.0)) / _residual(_bump() * np.exp(1j * _ANGLES))
 
 
 def outline_path(radii: Sequence[float]) -> str:
@@ -55,6 +53,13 @@ def outline_path(radii: Sequence[float]) -> str:
         for place, radius in enumerate(radii)
     )
     return f"M{'L'.join(points)}Z"
+
+
+def _residual(outline: NDArray[np.complex128]) -> float:
+    """Root mean square of what is in none of the low harmonics."""
+    spectrum = np.fft.fft(outline) / len(outline)
+    order = np.abs(np.fft.fftfreq(len(outline), 1 / len(outline)))
+    return math.sqrt((np.abs(spectrum[order > _SMOOTH_HARMONICS]) ** 2).sum())
 
 
 def _ellipse(height_width: float) -> NDArray[np.float64]:
