@@ -284,8 +284,8 @@ def test_each_way_says_what_it_can_propose_and_keeps_what_was_typed(prepared: Ap
     client = prepared.client(Role.EXPERT)
     with prepared.services.database.read() as session:
         names = {item.name for item in specimens.known_specimens(session)}
-    page = client.get("/calibration/new?title=Monday", headers=ENGLISH).text
-    assert "no fruit yet on which graders differ" in page and "can be chosen from" not in page
+    page = client.get("/calibration/new?way=disputed&title=Monday", headers=ENGLISH).text
+    assert "graders differ. Try another way above" in page and "can be chosen from" not in page
     assert re.search(r'<button class="main" form="open" disabled>', page)
     page = client.get("/calibration/new?way=stratified&title=Monday", headers=ENGLISH).text
     assert f"{len(names)} fruits can be chosen from" in page and 'value="Monday"' in page

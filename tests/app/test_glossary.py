@@ -368,13 +368,13 @@ def test_a_bump_is_drawn_about_as_large_as_it_was_measured(ready: App) -> None:
         outline["bumpiness_variation"] = 0.002  # in the views that show it most 0.01
         specimen.result = {**specimen.result, "outline": outline, "silhouette": None}
         drawn = outline_of(specimen, "bumpiness", turns=True)
-        assert drawn is not None and drawn.note == "sketch"
+        assert drawn is not None and drawn.fruit.is_bumped
         assert outline_of(specimen, "solidity", turns=True) is None, "an ellipse says nothing of it"
         around = [1.0] * 90
         filmed = {"mean": around, "low": around, "high": [1.2, *around[1:]]}
         specimen.result = {**specimen.result, "silhouette": filmed}
         widest = outline_of(specimen, "bumpiness", turns=True)
-        assert widest is not None and widest.note == "widest"
+        assert widest is not None and widest.is_widest and not widest.fruit.is_bumped
         session.rollback()
     points = re.findall(r"(-?[\d.]+) (-?[\d.]+)", (drawn.fruit.silhouette or {})["mean"])
     polygon = np.array(points, dtype=float) * (1, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_no_translation_is_left_over_or_unsure(path: Path) -> None:
             text = message.id if isinstance(message.id, str) else message.id[0]
             assert message.string and not message.fuzzy
             assert path.name in DYNAMIC or (text, message.context) in known, text
+
+
+def test_practice_and_calibration_call_the_machine_by_one_name() -> None:
+    texts = (LOCALE / "ja" / "LC_MESSAGES" / "learning.po").read_text(encoding="utf-8")
+    assert "Mezoroi の判定" in texts and not re.search("目揃い(?!会)", texts)
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)

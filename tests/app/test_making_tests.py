@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mezoroi.app import teaching
+from mezoroi.app import practice_settings, teaching
 from mezoroi.app.roles import Role
 from mezoroi.app.store import practice, specimens
 from mezoroi.app.tables_learning import PracticeRound, Specimen
@@ -105,3 +105,24 @@ def test_who_has_begun_is_told_in_japanese(ready: App) -> None:
 def _newcomer(app: App) -> int:
     with app.services.database.read() as session:
         return session.query(PracticeRound).one().user_id
+
+
+def test_why_tests_are_short_is_said(
+    ready: App, few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(wanted: int, language: dict[str, str] = ENGLISH) -> str:
+        with ready.services.database.write() as session:
+            settings = practice_settings.PracticeSettings(questions=4, test_fruits=wanted)
+            practice_settings.keep_settings(session, settings)
+        return ready.client(Role.ADMIN).get("/practice/settings", headers=language).text
+
+    reason = "1 of each grade, as there are too few fruits (5 are set)"
+    assert reason not in told(5), "there are no tests yet"
+    begin(ready.client(Role.NEWCOMER), "pre-test")
+    assert [len(places) for places in made(ready).values()] == [4] * 4
+    assert reason in told(5)
+    assert "果実が足りないため、各等級 1 玉です（設定は 5 玉）" in told(5, JAPANESE)
+    assert "too few fruits" not in told(1)
+    monkeypatch.setattr(teaching, "TESTS", ("pre-test",))
+    monkeypatch.setattr(teaching, "_FRUITS_PER_TEST_FRUIT", 1)
+    assert "too few fruits" not in told(2), "there are enough: the setting was changed since"

@@ -23,6 +23,8 @@ from tests.app.learning import (
     wrong,
 )
 
+ENGLISH = {"accept-language": "en"}
+
 
 @pytest.mark.parametrize(
     ("length", "repeats", "places"),
@@ -102,7 +104,7 @@ def test_a_right_answer_also_shows_the_grade_it_is_easily_taken_for(ready: App) 
         found = session.get_one(Question, int(question.rsplit("/", 1)[1]))
         rival, outlined = found.grades["rival"], "C" in (truth, found.grades["rival"])
     answer(client, question, truth)
-    page = client.get(question, headers={"accept-language": "en"}).text
+    page = client.get(question, headers=ENGLISH).text
     maps, likes = page.split("data-maps")[1], page.split('<section class="likes"')[1]
     for part in (maps.split('class="told-side"')[0], likes):
         assert re.findall(r'<b class="badge[^>]*>(\w)</b>', part) == [truth, rival]
@@ -205,10 +207,15 @@ def test_tests_have_their_time(ready: App) -> None:
         return [item.state for item in practising.test_states(rounds, {})]
 
     assert states() == ["open", "locked", "locked", "locked"]
+    page = client.get("/practice", headers=ENGLISH).text
+    assert page.count("<small>after practice</small>") == 1
+    assert page.count("<small>after the post-test</small>") == 2
     play(ready, client)
     assert states() == ["missed", "open", "locked", "locked"]
-    for question in questions_on(client, begin(client, "post-test")):
+    address = begin(client, "post-test")
+    for question in questions_on(client, address):
         answer(client, question, "A")
+    assert "<title>Test finished" in client.get(address, headers=ENGLISH).text
     assert states() == ["missed", "done", "later", "later"]
     with ready.services.database.write() as session:
         for item in session.query(PracticeRound).filter_by(phase="post-test"):
@@ -222,17 +229,16 @@ def test_tests_have_their_time(ready: App) -> None:
 def test_a_test_that_was_begun_goes_on_before_practice(ready: App) -> None:
     ready.client(Role.ADMIN).post("/practice/tests")
     client = ready.client(Role.NEWCOMER)
-    english = {"accept-language": "en"}
     address = begin(client, "pre-test")
     first, *others = questions_on(client, address)
     answer(client, first, "A")
     assert begin(client) == address == begin(client, "pre-test")
-    assert "Go on with the test" in client.get("/practice", headers=english).text
+    assert "Go on with the test" in client.get("/practice", headers=ENGLISH).text
     assert questions_on(client, address) == others
-    assert "Pre-test 2 / 4" in client.get(address, headers=english).text
+    assert "Pre-test 2 / 4" in client.get(address, headers=ENGLISH).text
     for question in others:
         answer(client, question, "A")
-    assert "All 4 answers are kept." in client.get(address, headers=english).text
+    assert "All 4 answers are kept." in client.get(address, headers=ENGLISH).text
     practised = begin(client)
     assert practised != address
     play(ready, client)

@@ -22,6 +22,7 @@ from tests.app.learning import (
     play,
     questions_on,
     truth_of,
+    wrong,
 )
 
 ENGLISH = {"accept-language": "en"}
@@ -77,6 +78,46 @@ def test_figures_are_of_the_latest_test_and_of_practice_only_without_one(ready: 
     assert seen() == ("post-test", 4, 4)
     play(ready, client, right=False)
     assert seen() == ("post-test", 4, 4)
+
+
+def test_a_share_of_few_answers_is_told_with_their_number(ready: App) -> None:
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    client.post("/practice/consent", data={"agrees": "true"})
+    play(ready, client)
+    for place, question in enumerate(questions_on(client, begin(client, "post-test"))):
+        truth = truth_of(ready, question)
+        answer(client, question, truth if place else wrong(truth))
+    page = client.get("/practice/progress", headers=ENGLISH).text
+    assert page.count("<small>3/4</small>") == 2, "of the test, and of what was fairly sure"
+    assert page.count("<small>1/1</small>") == 3 and page.count("<small>0/1</small>") == 1
+    page = expert.get("/practice/learners", headers=ENGLISH).text
+    assert "<small>4/4</small>" in page and "<small>3/4</small>" in page
+
+
+def test_questions_that_experts_dispute_after_the_test_are_said_to_be_left_out(ready: App) -> None:
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    play(ready, client)
+    asked = questions_on(client, begin(client, "post-test"))
+    for question in asked:
+        answer(client, question, truth_of(ready, question))
+
+    def page(language: str = "en") -> str:
+        return client.get("/practice/progress", headers={"accept-language": language}).text
+
+    def dispute(questions: list[str]) -> None:
+        with ready.services.database.write() as session:
+            for question in questions:
+                found = session.get_one(Question, int(question.rsplit("/", 1)[1]))
+                found.specimen.consensus = wrong(found.truth)
+
+    assert "left out" not in page()
+    dispute(asked[:1])
+    assert "1 of 4 questions is left out, as experts now disagree on it" in page()
+    assert "4 問中 1 問は、熟練者の意見が割れたため除きました" in page("ja")
+    dispute(asked)
+    assert "4 of 4 questions are left out" in page() and "No test has been taken" not in page()
 
 
 def test_all_fruits_of_a_short_test_are_enough_for_the_certificate(ready: App) -> None:

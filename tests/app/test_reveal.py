@@ -8,11 +8,11 @@ import pytest
 
 from mezoroi.app import calibrating_sessions
 from mezoroi.app.roles import Role
-from mezoroi.app.store import calibration, specimens
+from mezoroi.app.store import calibration, specimens, users
 from mezoroi.app.tables_learning import Specimen
-from tests.app.conftest import App
+from tests.app.conftest import PASSWORD, App
 from tests.app.learning import wrong
-from tests.app.sessions import open_session, second_expert
+from tests.app.sessions import fruits_on, open_session, second_expert
 
 ENGLISH = {"accept-language": "en"}
 
@@ -62,6 +62,52 @@ def test_fruits_in_common_are_counted_also_with_mezoroi() -> None:
     assert calibrating_sessions.in_common(outcome) == [[2, 1, 1], [1, 1, 0], [1, 0, 1]]
 
 
+@pytest.mark.parametrize(("number", "known"), [(4, False), (5, True)])
+def test_with_few_fruits_in_common_kappa_is_not_told(
+    prepared: App, number: int, known: bool
+) -> None:
+    clients = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(clients[0], count="8")
+    for client, grades in zip(clients, ("ABDABDAB", "ACDBBDAB"[:number]), strict=True):
+        for fruit, grade in zip(sorted(fruits_on(client, address)), grades, strict=False):
+            client.post(fruit, data={"grade": grade})
+    clients[0].post(f"{address}/reveal", data={"sure": "true"})
+    page = clients[0].get(f"{address}/reveal", headers=ENGLISH).text
+    assert ('κ <span class="few">not enough data</span>' not in page) is known
+    assert (page.count("κ <b>") == 2) is known
+
+
+def test_of_mezorois_agreement_too_kappa_takes_five_fruits(prepared: App) -> None:
+    _, _ = revealed(prepared, {"expert": [0, 1, 2, 3], "second": [0, 1, 2, 3, 4]}, wrongly=False)
+    with prepared.services.database.write() as session:
+        found = calibration.get_session(session, 1)
+        assert found is not None
+        known = {"value": 0.5, "low": 0.25, "high": 0.75}
+        found.outcome = {
+            **found.outcome,
+            "graders": [*found.outcome["graders"], "Mezoroi"],
+            "fruits": [{**fruit, "model": "A"} for fruit in found.outcome["fruits"]],
+            "against_model": {"second": known, "expert": known},
+            **{key: [[0.5] * 3] * 3 for key in ("same", "kappa", "kappa_low", "kappa_high")},
+        }
+    page = prepared.client(Role.EXPERT).get("/calibration/1/reveal", headers=ENGLISH).text
+    compared = page[page.index("With Mezoroi") :]
+    assert re.search(r"<dt>second</dt><dd><b>0.50</b>", compared)
+    assert re.search(r'<dt>expert</dt><dd><span class="few">not enough data', compared)
+
+
+def test_all_the_same_is_said_where_all_who_took_part_agree(prepared: App) -> None:
+    _, cards = revealed(prepared, {"expert": [0], "second": [0]}, wrongly=False)
+    assert "all the same" in cards[0] and "2 agree" not in cards[0]
+    with prepared.services.database.write() as session:
+        user = users.add_user(session, "third", Role.EXPERT, PASSWORD)
+        calibration.join(session, 1, user.id)
+    client = prepared.client(Role.EXPERT)
+    (card,) = client.get("/calibration/1/reveal", headers=ENGLISH).text.split("card fruit")[1:]
+    assert "2 agree" in card and "all the same" not in card
+    assert "一致（2 人）" in client.get("/calibration/1/reveal").text
+
+
 def test_a_fruit_that_one_graded_is_not_disputed(prepared: App) -> None:
     _, cards = revealed(prepared, {"expert": [0, 1], "second": [0]}, wrongly=False)
     assert "all the same" in cards[0] and "graded by one" in cards[1]
@@ -85,9 +131,13 @@ def test_a_fruit_that_nobody_graded_is_neither_graded_by_one_nor_disputed(
     client.post(f"{address}/reveal", data={"sure": "true"})
     cards = client.get(f"{address}/reveal", headers=ENGLISH).text.split('<a class="card fruit"')[1:]
     (card,) = (one for one in cards if f"fruits/{fruits[second.id]}" in one)
-    assert "graded by nobody" in card and "graded by one" not in card
+    assert "not graded in this session" in card and "graded by one" not in card
     page = client.get(f"{address}/fruits/{fruits[second.id]}", headers=ENGLISH).text
-    assert "graded by nobody" in page and "Disputed" not in page
+    assert (
+        "graded by nobody" in page
+        and "not graded in this session" not in page
+        and "Disputed" not in page
+    )
 
 
 def test_a_removed_reference_is_none_any_more(prepared: App) -> None:

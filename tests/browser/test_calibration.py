@@ -123,9 +123,11 @@ def test_a_consensus_can_be_taken_back(
     page.tap(f".consensus .letter >> text='{agreed}'")
     back = page.locator(".consensus [value='']", has_text="Take back")
     expect(back).to_be_in_viewport(ratio=1)
-    parts = [back, page.locator(".next"), *page.locator(".consensus .letter").all()]
+    legend = page.locator(".consensus legend")
+    expect(legend).to_have_text("Agreed grade")
+    parts = [legend, back, page.locator(".next"), *page.locator(".consensus .letter").all()]
     boxes = [box for part in parts if (box := part.bounding_box()) is not None]
-    assert len(boxes) == len(parts)
+    assert len(boxes) == len(parts) and boxes[0]["width"] > 48, "the legend is to be seen"
     for place, one in enumerate(boxes):
         for other in boxes[place + 1 :]:
             assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -198,7 +199,12 @@ def test_the_table_of_learners_shows_every_test(visit: Visits, short: Server) ->
     tablet = visit(TABLET, "en", "expert")
     tablet.go("/practice/learners")
     page = tablet.page
-    expect(page.locator("tr", has_text=name).locator("td").last).to_contain_text("%")
+    row = page.locator("tr", has_text=name)
+    expect(row.locator("td").last).to_contain_text("%")
+    places = [box for part in row.locator(".mistake").all() if (box := part.bounding_box())]
+    assert len(places) > 1
+    for one, other in itertools.pairwise(places):
+        assert one["y"] + one["height"] <= other["y"], "one below the other"
     for cell in (page.locator("thead th").last, page.locator("tbody td").last):
         expect(cell).to_be_in_viewport(ratio=1)
     tablet.look("learners")

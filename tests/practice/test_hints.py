@@ -24,11 +24,11 @@ def spot(y: float, x: float, side: float = 0.12, shape: tuple[int, int] = (40, 8
     ("y", "x", "english", "japanese"),
     [
         (0.15, 0.15, "upper left", "左上"),
-        (0.15, 0.5, "top", "上"),
-        (0.5, 0.85, "right", "右"),
+        (0.15, 0.5, "top", "上側"),
+        (0.5, 0.85, "right", "右側"),
         (0.5, 0.5, "middle", "中央"),
         (0.85, 0.85, "lower right", "右下"),
-        (0.85, 0.5, "bottom", "下"),
+        (0.85, 0.5, "bottom", "下側"),
     ],
 )
 @pytest.mark.parametrize("turned", [False, True])
@@ -78,10 +78,11 @@ def test_the_line_in_both_languages() -> None:
         "The net is visibly disordered, but the fruit is true in shape. Look: upper left."
     )
     assert what_to_look_at(MELON, "B", plane) == (
-        "網目の乱れが目立つが、果実の形に歪みがない。見る場所: 左上。"
+        "網目の乱れが目立つが、果実の形に歪みがない。図の左上を見てください。"
     )
     outline = what_to_look_at(MELON, "C", plane, language="en")
     assert outline.endswith("Look at the whole outline.")
+    assert what_to_look_at(MELON, "C", plane).endswith("。輪郭全体を見てください。")
     bare = GradingStandard.from_grades("AB")
     assert what_to_look_at(bare, "A", language="en") == "A"
 

@@ -17,14 +17,14 @@ from mezoroi.app.store import calibration, consensus, opinions, references, runs
 from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
-from mezoroi.app.teaching import active_standard
+from mezoroi.app.teaching import active_standard, names_in_tests
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 BY_HAND = "hand"
 MOST_FRUITS = 100
 FEW_IN_COMMON = 5
-"""With fewer fruits in common two graders' agreement is told in counts: a share would mislead."""
+"""With fewer fruits in common two graders' agreement is told in counts: share and kappa mislead."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def open_session(
     Parameters
     ----------
     way : `BY_HAND`, or one of `mezoroi.calibrating.proposals.WAYS`
-    count : fruits to propose
+    count : fruits to propose; those of tests are not proposed
     chosen : ids of specimens chosen by hand
 
     Raises
@@ -86,6 +86,17 @@ def count_proposable(session: Session, known: Sequence[Known], way: str) -> int:
     return len(_proposals(session, known, way, len(known))) if known else 0
 
 
+def first_proposable(session: Session, known: Sequence[Known]) -> tuple[str, int]:
+    """The first way that fruits can be proposed, else the first of all; and how many."""
+    from mezoroi.calibrating.proposals import WAYS
+
+    for way in WAYS:
+        count = count_proposable(session, known, way)
+        if count:
+            return way, count
+    return WAYS[0], 0
+
+
 def _propose(session: Session, known: Sequence[Known], way: str, count: int) -> list[int]:
     if not 1 <= count <= MOST_FRUITS:
         raise Refusal("fruits of session", f"{count} are asked for")
@@ -96,6 +107,9 @@ def _proposals(session: Session, known: Sequence[Known], way: str, count: int) -
     from mezoroi.calibrating.proposals import GradedFruit, propose
 
     standard = active_standard(session)
+    # A finished test would lose the fruit that graders come to dispute: it is no fair question.
+    tested = names_in_tests(session)
+    known = [item for item in known if item.name not in tested]
     found = specimens.get_specimens(session, [item.id for item in known])
     fruits = [
         GradedFruit(
@@ -116,13 +130,13 @@ def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -
     """Fruits of earlier sessions that the graders hardly remember.
 
     First those on which nobody was told another grade than the own: who learned from that would
-    seem inconsistent, and is not compared.
+    seem inconsistent, and is not compared. None is in a test, as with the fruits proposed.
     """
     from mezoroi.calibrating.drift import hidden_repeats
 
     history = history_of(session)
     rng = np.random.default_rng([len(history), *ids])
-    names = {known[number].name for number in ids}
+    names = {known[number].name for number in ids} | names_in_tests(session)
     by_name = {item.name: item.id for item in known.values()}
     corrected = {item.specimen for item in history if item.told not in (None, item.grade)}
     old = hidden_repeats(history, now(), len(history), rng)

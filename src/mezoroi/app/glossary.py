@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy.orm import Session
 
+from mezoroi.app.sketching import BUMPS, bump_height, sketch
 from mezoroi.app.store import features as pictures
 from mezoroi.app.store import specimens
 from mezoroi.app.tables_learning import FeaturePicture, Specimen
-from mezoroi.app.views_learning import FruitView, ellipse_radii, fruit_view, outline_path
+from mezoroi.app.views_learning import FruitView, fruit_view
 from mezoroi.standard import GradingStandard
 from mezoroi.standard_features import Feature
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 SIDE = 0.45
 """Of the square around a place, as a share of the picture's shorter side."""
 _DRAWN = ("height_width", "flatness", "elongation", "roundness")  # what an ellipse shows
-_BUMPS = "bumpiness"
-_BUMP_AT, _BUMP_WIDTH = np.deg2rad(40), np.deg2rad(14)
-_SMOOTH_HARMONICS = 3  # that are no bumps: see `mezoroi.capture.outline`
 
 Square = tuple[int, int, int, int]
 
@@ -36,12 +33,11 @@ class Outline:
     Attributes
     ----------
     fruit : with the silhouette to draw
-    note : ``sketch`` where the measured size of a bump is drawn at a place that is made up,
-        ``widest`` where the largest extent over the turn is drawn, else empty
+    is_widest : the largest extent over the turn is drawn
     """
 
     fruit: FruitView
-    note: str = ""
+    is_widest: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,22 +128,22 @@ def outline_of(specimen: Specimen, measure: str, turns: bool) -> Outline | None:
     fruit = fruit_view(specimen, turns)
     if fruit.silhouette is None:
         return None
-    if measure != _BUMPS:
+    if measure != BUMPS:
         return Outline(fruit) if measure in _DRAWN or not fruit.is_drawn else None
     if not fruit.is_drawn:  # the mean over the turn evens a bump out
-        return Outline(replace(fruit, silhouette={"mean": fruit.silhouette["high"]}), "widest")
+        return Outline(
+            replace(fruit, silhouette={"mean": fruit.silhouette["high"]}), is_widest=True
+        )
     known = specimen.result["outline"]
-    if _BUMPS not in known:
+    if BUMPS not in known:
         return None
-    # Over the turn a bump is seen from the side in some views only.
-    most = known[_BUMPS] + 2 * known.get(f"{_BUMPS}_variation", 0.0)
-    radii = _with_bump(ellipse_radii(known["height_width"]), most)
-    return Outline(replace(fruit, silhouette={"mean": outline_path(radii)}), "sketch")
+    bumped = sketch(known["height_width"], bump_height(known))
+    return Outline(replace(fruit, silhouette={"mean": bumped}, is_bumped=True))
 
 
 def needs_film(measure: str) -> bool:
     """Whether a measurement is seen on outlines that were filmed alone: a drawn one lacks it."""
-    return measure not in (*_DRAWN, _BUMPS)
+    return measure not in (*_DRAWN, BUMPS)
 
 
 def _outline(
@@ -174,14 +170,3 @@ def _outline(
     if best is None:
         return None
     return outline_of(specimens.get_specimens(session, [best])[best], measure, turns)
-
-
-def _with_bump(radii: Sequence[float], bumpiness: float) -> list[float]:
-    """Radii at even angles with one bump, as large as an outline of this bumpiness has."""
-    angles = np.arange(len(radii)) * 2 * np.pi / len(radii)
-    bump = np.exp(-(((angles - _BUMP_AT) / _BUMP_WIDTH) ** 2) / 2)
-    spectrum = np.fft.fft(bump * np.exp(1j * angles)) / len(radii)
-    order = np.abs(np.fft.fftfreq(len(radii), 1 / len(radii)))
-    of_one = np.sqrt((np.abs(spectrum[order > _SMOOTH_HARMONICS]) ** 2).sum())
-    raised: list[float] = (np.asarray(radii) * (1 + bumpiness / of_one * bump)).tolist()
-    return raised

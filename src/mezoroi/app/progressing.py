@@ -21,7 +21,7 @@ from mezoroi.standard import GradingStandard
 
 if TYPE_CHECKING:
     from mezoroi.metrics.intervals import Interval
-    from mezoroi.practice.progress import Answer, CertificateRule, CurvePoint, Shortfall
+    from mezoroi.practice.progress import Answer, CertificateRule, CurvePoint, Share, Shortfall
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class ProgressView:
     confusion : (G, G) counts, rows agreed grades, columns grades answered
     kappa : quadratic-weighted, with the agreed grades
     tests : share right by test that was finished, in order
+    left_out : by such a test with questions that no longer count, their number and that of all
     streak : days in a row
     shortfalls : what a certificate still takes, None before its test
     certified_at : when the certificate was reached, also where its answers have gone
@@ -48,12 +49,13 @@ class ProgressView:
     answers: int
     curve: Sequence[CurvePoint]
     measured: str
-    recall: Mapping[str, Interval]
-    certainty: Mapping[str, Interval]
+    recall: Mapping[str, Share]
+    certainty: Mapping[str, Share]
     confusion: Any
     kappa: Interval
     seconds: float | None
-    tests: Mapping[str, Interval]
+    tests: Mapping[str, Share]
+    left_out: Mapping[str, tuple[int, int]]
     streak: int
     shortfalls: Sequence[Shortfall] | None
     certified_at: datetime | None
@@ -67,7 +69,9 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
 
     standard, settings = active_standard(session), read_settings(session)
     every = practice.answers(session, user_id)
-    found = [_answer(item) for item in _still_agreed(session, every) if _is_of(item, standard)]
+    own = [item for item in every if _is_of(item, standard)]
+    agreed = _still_agreed(session, own)
+    found = [_answer(item) for item in agreed]
     finished = {item.phase for item in practice.list_rounds(session, user_id) if item.finished_at}
     # The answers of a test are no news to its taker before it is over.
     shown = [one for one in found if one.phase == practice.PRACTICE or one.phase in finished]
@@ -90,7 +94,8 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
         progress.confusion(counted, standard),
         progress.kappa_against_standard(counted, standard),
         float(np.median([one.seconds for one in exercise])) if exercise else None,
-        {test: progress.share_right(own) for test, own in by_test.items() if own},
+        {test: progress.share_right(answers) for test, answers in by_test.items() if answers},
+        _left_out(own, agreed, finished),
         progress.streak([_answer(item) for item in every], now().astimezone().date()),
         progress.certificate_shortfalls(shown, standard, rule) if by_test[rule.test] else None,
         learner.certified_at if learner is not None else None,
@@ -115,8 +120,8 @@ class LearnerLine:
     arm: str | None
     agrees: bool
     answers: int
-    tests: Mapping[str, Interval]
-    recent: Interval | None
+    tests: Mapping[str, Share]
+    recent: Share | None
     mistakes: Sequence[tuple[str, str, int]]
     certified_at: datetime | None
     has_begun: bool
@@ -219,6 +224,16 @@ def _still_agreed(session: Session, answers: Sequence[Question]) -> list[Questio
         if agreed.get(item.specimen_id) == item.truth
         and (item.specimen.name not in waiting or item.round.phase != practice.PRACTICE)
     ]
+
+
+def _left_out(
+    every: Sequence[Question], agreed: Sequence[Question], finished: set[str]
+) -> dict[str, tuple[int, int]]:
+    """By finished test, how many of how many questions experts no longer agree on, if any."""
+    asked = Counter(item.round.phase for item in every)
+    counted = Counter(item.round.phase for item in agreed)
+    tests = [test for test in TESTS if test in finished and counted[test] < asked[test]]
+    return {test: (asked[test] - counted[test], asked[test]) for test in tests}
 
 
 def _places(session: Session, test: str) -> list[TestFruit]:

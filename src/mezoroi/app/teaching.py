@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -69,9 +70,8 @@ def teaching_fruits(session: Session, standard: GradingStandard) -> list[Practic
 
 def practice_fruits(session: Session, standard: GradingStandard) -> list[PracticeFruit]:
     """The fruits that may teach, less all of the specimens in tests."""
-    ids = test_ids(session)
     fruits = teaching_fruits(session, standard)
-    names = specimens.names_of(session, ids)
+    names = names_in_tests(session)
     return [fruit for fruit in fruits if fruit.specimen not in names]
 
 
@@ -79,6 +79,11 @@ def test_ids(session: Session) -> set[int]:
     """Ids of the specimens in tests."""
     tests = practice.list_tests(session)
     return {item.specimen_id for places in tests.values() for item in places}
+
+
+def names_in_tests(session: Session) -> set[str]:
+    """The physical fruits in tests."""
+    return specimens.names_of(session, test_ids(session))
 
 
 def ensure_tests(session: Session) -> None:
@@ -128,8 +133,7 @@ def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = Fal
     standard = active_standard(session)
     fruits = teaching_fruits(session, standard)
     taught = with_fruits(standard, fruits)
-    seen = practice.names_practised(session)
-    unseen = [fruit for fruit in fruits if fruit.specimen not in seen]
+    unseen = _unseen(session, fruits)
     per_grade = settings.test_fruits
     if not anew:
         per_grade = min(per_grade, _affordable(fruits, unseen, taught.grades))
@@ -144,6 +148,29 @@ def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = Fal
             for test, places in forms.tests.items()
         },
     )
+
+
+def short_tests(session: Session, settings: PracticeSettings) -> int | None:
+    """Fruits of each grade in the tests where they are fewer than set for want of fruits."""
+    tests = practice.list_tests(session)
+    counts = Counter(place.grade for place in next(iter(tests.values()), []))
+    found = min(counts.values(), default=settings.test_fruits)
+    if found >= settings.test_fruits:
+        return None
+    standard = active_standard(session)
+    fruits = teaching_fruits(session, standard)
+    try:
+        grades = with_fruits(standard, fruits).grades
+        can_be = _affordable(fruits, _unseen(session, fruits), grades)
+    except Refusal:
+        can_be = 0
+    return found if can_be < settings.test_fruits else None
+
+
+def _unseen(session: Session, fruits: Sequence[PracticeFruit]) -> list[PracticeFruit]:
+    """The fruits that were never asked in practice."""
+    seen = practice.names_practised(session)
+    return [fruit for fruit in fruits if fruit.specimen not in seen]
 
 
 def _affordable(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mezoroi.app.blobs import Blobs
+from mezoroi.app.sketching import SEEN, bump_height, outline_path, sketch
 from mezoroi.app.tables import GradingRow, Standard
 from mezoroi.app.tables_learning import Question, Specimen
 from mezoroi.app.views import ResultView, result_view
 from mezoroi.standard import GradingStandard
 
 ALIKE_SHOWN = 2
-_STEPS = 72
 _SHAPE = ("height_width", "asymmetry_top_bottom", "bumpiness")
+Drawn = tuple[Mapping[str, str] | None, bool]
+"""Paths of a silhouette, and whether a bump is drawn at a place that is made up."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class FruitView:
     turns : whether the picture goes once around the fruit
     silhouette : SVG paths ``mean`` and ``band``, or None
     is_drawn : the silhouette is an ellipse drawn from the measurements
+    is_bumped : the ellipse has a bump as large as was measured, at a place that is made up
     shape : some measurements of the outline, or None
     """
 
@@ -38,6 +40,7 @@ class FruitView:
     turns: bool
     silhouette: Mapping[str, str] | None
     is_drawn: bool
+    is_bumped: bool
     shape: Mapping[str, float] | None
 
 
@@ -47,13 +50,15 @@ class LikeView:
 
     Attributes
     ----------
-    silhouette, is_drawn, shape : as of a `FruitView`; the silhouette None where none is needed
+    silhouette, is_drawn, is_bumped, shape : as of a `FruitView`; the silhouette None where none is
+        needed
     """
 
     picture: str
     similarity: float
     silhouette: Mapping[str, str] | None
     is_drawn: bool
+    is_bumped: bool
     shape: Mapping[str, float] | None
 
 
@@ -79,13 +84,14 @@ class AnswerView:
 def fruit_view(specimen: Specimen, turns: bool) -> FruitView:
     """What a grader may see of a fruit before grading it."""
     result = specimen.result
-    silhouette = _silhouette(result)
+    silhouette, is_bumped = _silhouette(result)
     return FruitView(
         result["pictures"]["surface"],
         result["pictures"]["photo"],
         turns,
         silhouette,
         silhouette is not None and result["silhouette"] is None,
+        is_bumped,
         _shape(result["outline"]),
     )
 
@@ -143,8 +149,15 @@ def alike(
 
 def _like_view(item: Mapping[str, Any], *, on_outline: bool) -> LikeView:
     outline = item.get("outline") if on_outline else None
-    drawn = _ellipse(outline)
-    return LikeView(item["picture"], item["similarity"], drawn, drawn is not None, _shape(outline))
+    drawn, is_bumped = _sketch(outline)
+    return LikeView(
+        item["picture"],
+        item["similarity"],
+        drawn,
+        drawn is not None,
+        is_bumped,
+        _shape(outline),
+    )
 
 
 def _shape(outline: Mapping[str, float] | None) -> Mapping[str, float] | None:
@@ -169,35 +182,18 @@ def look_at(
     return what_to_look_at(described, grade, values, language=language, turned=turns)
 
 
-def _silhouette(result: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """Paths of the filmed silhouette; of measurements alone an ellipse as high and wide."""
+def _silhouette(result: Mapping[str, Any]) -> Drawn:
+    """Paths of the filmed silhouette; of measurements alone what they say."""
     if result["silhouette"] is not None:
-        return {name: outline_path(result["silhouette"][name]) for name in ("mean", "high")}
-    return _ellipse(result["outline"])
+        return {name: outline_path(result["silhouette"][name]) for name in ("mean", "high")}, False
+    return _sketch(result["outline"])
 
 
-def _ellipse(outline: Mapping[str, float] | None) -> Mapping[str, str] | None:
+def _sketch(outline: Mapping[str, float] | None) -> Drawn:
+    """An ellipse as high and wide as was measured, with the bump where it is seen."""
     height_width = (outline or {}).get("height_width")
-    if height_width is None:
-        return None
-    return {"mean": outline_path(ellipse_radii(height_width))}
-
-
-def ellipse_radii(height_width: float) -> list[float]:
-    """Radii at even angles of an ellipse of these proportions, as large as a circle of radius 1."""
-    high, wide = math.sqrt(height_width), 1 / math.sqrt(height_width)
-    radii = []
-    for step in range(_STEPS):
-        angle = 2 * math.pi * step / _STEPS
-        radii.append(high * wide / math.hypot(high * math.cos(angle), wide * math.sin(angle)))
-    return radii
-
-
-def outline_path(radii: Sequence[float]) -> str:
-    """A closed SVG path through radii at even angles, counterclockwise from the right."""
-    step = 2 * math.pi / len(radii)
-    points = (
-        f"{radius * math.cos(place * step):.3f} {-radius * math.sin(place * step):.3f}"
-        for place, radius in enumerate(radii)
-    )
-    return f"M{'L'.join(points)}Z"
+    if outline is None or height_width is None:
+        return None, False
+    height = bump_height(outline)
+    is_bumped = height >= SEEN
+    return {"mean": sketch(height_width, height if is_bumped else 0.0)}, is_bumped

@@ -14,13 +14,13 @@ _TURNED = 0.3  # length of the mean direction around the fruit; evenly spread po
 
 _WORDS = {
     ("upper", "left"): ("左上", "upper left"),
-    ("upper", ""): ("上", "top"),
+    ("upper", ""): ("上側", "top"),
     ("upper", "right"): ("右上", "upper right"),
-    ("", "left"): ("左", "left"),
+    ("", "left"): ("左側", "left"),
     ("", ""): ("中央", "middle"),
-    ("", "right"): ("右", "right"),
+    ("", "right"): ("右側", "right"),
     ("lower", "left"): ("左下", "lower left"),
-    ("lower", ""): ("下", "bottom"),
+    ("lower", ""): ("下側", "bottom"),
     ("lower", "right"): ("右下", "lower right"),
     ("upper", "around"): ("上側全周", "top, all around"),
     ("", "around"): ("全体", "all around"),
@@ -59,7 +59,7 @@ def what_to_look_at(
     described = standard.descriptions[grade].description.get(language, "")
     sentence = described or standard.title_of(grade, language)
     if view == "outline":
-        where = ("輪郭全体を見る", "Look at the whole outline")[_LANGUAGES.index(language)]
+        where = ("輪郭全体を見てください", "Look at the whole outline")[_LANGUAGES.index(language)]
     else:
         where = ""
         if activation_map is not None:
@@ -67,7 +67,7 @@ def what_to_look_at(
                 activation_map, language=language, coverage=coverage, turned=turned
             )
             if position:
-                where = f"見る場所: {position}" if language == "ja" else f"Look: {position}"
+                where = f"図の{position}を見てください" if language == "ja" else f"Look: {position}"
     if not where:
         return sentence
     if language == "ja":

@@ -17,6 +17,8 @@ from mezoroi.practice.schedule import CERTAINTIES
 from mezoroi.standard import GradingStandard
 
 PRACTICE = "practice"
+FEW = 5
+"""A share of fewer answers is told with their number: alone it would say too much."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,24 @@ class Answer:
     def right(self) -> bool:
         """Whether the answer is the agreed grade."""
         return self.given == self.truth
+
+
+@dataclass(frozen=True)
+class Share(Interval):
+    """A share right with its interval.
+
+    Attributes
+    ----------
+    right, count : answers that were right, and all of them
+    """
+
+    right: int = 0
+    count: int = 0
+
+    @property
+    def is_few(self) -> bool:
+        """Whether there are answers, but fewer than `FEW`."""
+        return 0 < self.count < FEW
 
 
 @dataclass(frozen=True)
@@ -90,18 +110,18 @@ def learning_curve(answers: Sequence[Answer], block: int = 20) -> list[CurvePoin
     return points
 
 
-def share_right(answers: Sequence[Answer]) -> Interval:
+def share_right(answers: Sequence[Answer]) -> Share:
     """Share of right answers with its 95 % Wilson interval (Wilson 1927); NaN without answers."""
     from statsmodels.stats.proportion import proportion_confint
 
     if not answers:
-        return Interval(math.nan, math.nan, math.nan)
+        return Share(math.nan, math.nan, math.nan)
     right = sum(answer.right for answer in answers)
     low, high = proportion_confint(right, len(answers), method="wilson")
-    return Interval(right / len(answers), float(low), float(high))
+    return Share(right / len(answers), float(low), float(high), right=right, count=len(answers))
 
 
-def recall_by_grade(answers: Sequence[Answer], standard: GradingStandard) -> dict[str, Interval]:
+def recall_by_grade(answers: Sequence[Answer], standard: GradingStandard) -> dict[str, Share]:
     """Share right among the fruits of each grade; NaN for a grade that did not occur."""
     return {
         grade: share_right([answer for answer in answers if answer.truth == grade])
@@ -140,7 +160,7 @@ def kappa_against_standard(
     return known_ends(Interval(value, low, high, entry["n_undefined"]), n_resamples)
 
 
-def certainty_table(answers: Sequence[Answer]) -> dict[str, Interval]:
+def certainty_table(answers: Sequence[Answer]) -> dict[str, Share]:
     """Share right by stated certainty: who is well calibrated is right more often when sure."""
     return {
         name: share_right([answer for answer in answers if answer.certainty == name])

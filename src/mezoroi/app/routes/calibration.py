@@ -62,7 +62,7 @@ def new_page(
     request: Request,
     user: Expert,
     here: Here,
-    way: Annotated[str, Query(max_length=16)] = "disputed",
+    way: Annotated[str, Query(max_length=16)] = "",
     page: Annotated[int, Query(ge=1, le=100_000)] = 1,
     title: Annotated[str, Query(max_length=128)] = "",
     chosen: Annotated[list[int] | None, Query()] = None,
@@ -71,10 +71,12 @@ def new_page(
 
     Parameters
     ----------
+    way : without one, the first that proposes fruits
     page : of the fruits to choose from by hand, newest first
     title, chosen : what the other pages of the choice have said so far
     """
-    _check_way(way)
+    if way:
+        _check_way(way)
     return _show_form(request, here, way, page, title, chosen or [])
 
 
@@ -128,8 +130,11 @@ def _show_form(
         specimens.order_preparation(session)
     with here.database.read() as session:  # to rank all fruits takes long: nobody waits for it
         known = specimens.known_specimens(session)
+        tested = teaching.names_in_tests(session)
         choice = []
-        if way == sessions.BY_HAND:
+        if not way:
+            way, count = sessions.first_proposable(session, known)
+        elif way == sessions.BY_HAND:
             count = len(known)
             newest = sorted(known, key=lambda item: -item.id)
             some = newest[CHOICE_SHOWN * (page - 1) : CHOICE_SHOWN * page]
@@ -146,6 +151,7 @@ def _show_form(
         ways=WAY_NAMES,
         way=way,
         choice=choice,
+        tested=tested,
         known=len(known),
         count=count,
         asked=asked,

@@ -76,6 +76,7 @@ def settings_page(request: Request, user: Admin, here: Here, saved: bool = False
     with here.database.read() as session:
         settings = practice_settings.read_settings(session)
         tests = practice.list_tests(session)
+        short = teaching.short_tests(session, settings)
         begun = practice.are_tests_begun(session)
         preparing = specimens.is_half_prepared(session)
         people = users.list_users(session)
@@ -87,6 +88,7 @@ def settings_page(request: Request, user: Admin, here: Here, saved: bool = False
         settings=settings,
         names=TEST_NAMES,
         tests=tests,
+        short=short,
         begun=begun,
         preparing=preparing,
         people=[person for person in people if person.active],

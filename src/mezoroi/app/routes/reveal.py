@@ -72,6 +72,7 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
         standing = sessions.standing(session, list(fruits.values()))
         awaited = specimens.awaited_from(session, user.id)
         is_new = calibration.is_reveal_new(session, session_id, user.id)
+        joined = calibration.progress(session, session_id).joined
     if is_new:
         _note_seen(here, session_id, user)
     outcome = _outcome(here, found)
@@ -87,6 +88,7 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
         standing=standing,
         common=sessions.in_common(outcome),
         few=sessions.FEW_IN_COMMON,
+        joined=joined,
         grades=standard.grades,
         ordered=standard.ordered,
         state=state,
