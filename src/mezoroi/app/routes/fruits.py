@@ -17,9 +17,9 @@ from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.ids import Id
-from mezoroi.app.routes.grade import details_of, hidden_ids
+from mezoroi.app.routes.grade import details_of, hidden_ids, stage_of
 from mezoroi.app.services import Here, Services
-from mezoroi.app.store import audit, finding, fruits, lots, runs, verdicts
+from mezoroi.app.store import audit, finding, fruits, jobs, lots, runs, verdicts
 from mezoroi.app.store.finding import RELIABILITIES, VERDICTS, Filter
 from mezoroi.app.tables import User
 from mezoroi.app.views import is_blind
@@ -137,8 +137,13 @@ def list_page(
     here: Here,
     asked: Annotated[Asked, Depends(_asked)],
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    known: Short = "",
 ) -> Response:
-    """Fruits that the filter lets pass, newest first; htmx gets the list alone."""
+    """Fruits that the filter lets pass, newest first; htmx gets the list alone.
+
+    It gets nothing where the list is as `known`, since a list that is exchanged under a finger
+    hears no tap.
+    """
     with here.database.read() as session:
         chosen = asked.of(session, user)
         total = finding.count(session, chosen)
@@ -148,14 +153,20 @@ def list_page(
         seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
         run = runs.active_run(session)
         known_lots = lots.list_lots(session)
+    hidden = hidden_ids(user, listed, seen)
+    stage = stage_of(listed, hidden | chosen.secret, total)
+    if is_fragment(request) and stage == known:
+        return Response(status_code=204)
     restores = request.headers.get("hx-history-restore-request") == "true"
     return here.pages.render(
         request,
         "fruits/_found.html" if is_fragment(request) and not restores else "fruits/list.html",
         listed=listed,
         seen=seen,
-        hidden=hidden_ids(user, listed, seen),
+        hidden=hidden,
         secret=chosen.secret,
+        is_at_work=any(item.job is not None and item.job.state in jobs.OPEN for item in listed),
+        stage=stage,
         total=total,
         page=page,
         pages=pages,

@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -101,19 +101,23 @@ def _recent(request: Request, user: User, session: Session) -> dict[str, Any]:
     seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
     hidden = hidden_ids(user, recent, seen) | secret_fruits(session, user)
     refused = [] if watcher is None else list(watcher.refused)
-    shown = [
-        (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
-        for item in recent
-    ]
-    stage = hashlib.sha256(repr((shown, sorted(hidden), refused)).encode()).hexdigest()
     return {
         "recent": recent,
         "hidden": hidden,
         "refused": refused,
         "is_watched": watcher is not None,
-        "stage": stage,
+        "stage": stage_of(recent, hidden, refused),
         "problems": PROBLEMS,
     }
+
+
+def stage_of(listed: Sequence[fruits.Listed], hidden: Iterable[int], *more: object) -> str:
+    """What a list shows, in short: whoever knows it already needs no other."""
+    shown = [
+        (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
+        for item in listed
+    ]
+    return hashlib.sha256(repr((shown, sorted(hidden), *more)).encode()).hexdigest()
 
 
 @router.post("/fruits")
