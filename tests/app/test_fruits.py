@@ -267,7 +267,31 @@ def test_details_are_corrected_and_what_stood_there_is_kept(filled: App) -> None
         )
     page = client.get("/fruits/1?saved=true").text
     assert 'value="13.5"' in page and 'value="夕"' in page
-    assert client.post("/fruits/1/details", data={"brix": "99"}).status_code == 422
+    assert client.post("/fruits/77/details", data=form).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"brix": "abc"}, "糖度「abc」は数値ではありません"),
+        ({"weight": "5e9"}, "重さ「5000000000」は正しくありません。0 から 50000 まで"),
+    ],
+)
+def test_details_with_a_wrong_number_are_shown_again_as_they_were_written(
+    filled: App, given: dict[str, str], problem: str
+) -> None:
+    client = filled.client(Role.NEWCOMER)
+    form = {"weight": "1200", "lot": "夕", "note": "傷あり", **given}
+    page = client.post("/fruits/1/details", data=form)
+    assert page.status_code == 422 and problem in page.text
+    for value in form.values():
+        assert f'value="{value}"' in page.text
+    (name,) = given
+    assert re.findall(r'<input id="field-(\w+)"[^>]*aria-invalid', page.text) == [name]
+    with filled.services.database.read() as session:
+        fruit = fruits.get_fruit(session, 1)
+        assert fruit is not None and fruit.lot is not None
+        assert (fruit.lot.name, fruit.note) == ("朝", ""), "nothing was saved"
     assert client.post("/fruits/77/details", data=form).status_code == 404
 
 

@@ -16,7 +16,10 @@ from mezoroi.app import exporting, intake
 from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import Id
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import BadNumber
 from mezoroi.app.routes.grade import details_of, hidden_ids, stage_of
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, finding, fruits, jobs, lots, runs, verdicts
@@ -237,6 +240,7 @@ def take_original(fruit_id: Id, user: Admin, here: Here) -> Response:
 
 @router.post("/fruits/{fruit_id}/details")
 def correct(
+    request: Request,
     fruit_id: Id,
     user: Newcomer,
     here: Here,
@@ -248,9 +252,13 @@ def correct(
     note: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
     """Correct what is said about a fruit; the audit log keeps what stood there before."""
-    form = {"weight": weight, "diameter": diameter, "brix": brix}
-    details = details_of({**form, "orchard": orchard, "lot": lot, "note": note})
-    intake.check_details(details)
+    said = {"weight": weight, "diameter": diameter, "brix": brix}
+    said |= {"orchard": orchard, "lot": lot, "note": note}
+    try:
+        details = details_of(said)
+        intake.check_details(details)
+    except BadNumber as problem:
+        return _to_correct(request, here, fruit_id, said, problem)
     with here.database.write() as session:
         fruit = fruits.get_fruit(session, fruit_id)
         if fruit is None:
@@ -259,3 +267,24 @@ def correct(
         if changed:
             audit.record(session, user, "fruit corrected", str(fruit_id), before=changed)
     return RedirectResponse(f"/fruits/{fruit_id}?saved=true", 303)
+
+
+def _to_correct(
+    request: Request, here: Services, fruit_id: int, said: dict[str, str], problem: BadNumber
+) -> Response:
+    """The form as it was filled in, and what is wrong with it."""
+    with here.database.read() as session:
+        fruit = fruits.get_fruit(session, fruit_id)
+        open_lots = lots.open_lots(session)
+    if fruit is None:
+        raise HTTPException(404)
+    return here.pages.render(
+        request,
+        "fruits/details.html",
+        problem.status,
+        fruit=fruit,
+        said=said,
+        wrong=problem.field,
+        problem=problem.told(catalogue(language_of(request))),
+        lots=open_lots,
+    )

@@ -24,7 +24,7 @@ from mezoroi.app.expert_tools import expert_tools
 from mezoroi.app.hiding import secret_fruits, shown_neighbours
 from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import PROBLEMS, UploadProblem
+from mezoroi.app.problems import PROBLEMS, BadNumber, UploadProblem
 from mezoroi.app.roles import Role
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, lots, runs, silhouettes, verdicts
@@ -309,15 +309,15 @@ def details_of(form: Mapping[str, str]) -> Details:
 
     Raises
     ------
-    UploadProblem
+    BadNumber
         If a number is none.
     """
-    numbers = {name: _number(form.get(name, "")) for name in NUMBERS}
+    numbers = {name: _number(name, form.get(name, "")) for name in NUMBERS}
     texts = {name: form.get(name, "").strip() for name in ("orchard", "note", "lot")}
     return Details(**numbers, **texts)  # type: ignore[arg-type]
 
 
-def _number(text: str) -> float | None:
+def _number(name: str, text: str) -> float | None:
     """A number as people write it, also full-width or with thousands apart; None for nothing."""
     clean = unicodedata.normalize("NFKC", text).strip()
     clean = clean.replace(",", "" if _THOUSANDS.fullmatch(clean) else ".")
@@ -326,4 +326,4 @@ def _number(text: str) -> float | None:
     try:
         return float(clean)
     except ValueError as error:
-        raise UploadProblem("bad details", 422, f"`{clean}` is no number") from error
+        raise BadNumber(name, text.strip()) from error
