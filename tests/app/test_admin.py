@@ -202,7 +202,7 @@ def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})
     page = admin.get("/admin/audit", headers={"accept-language": "ja"}).text
-    for text in ("選果場の設定を変更", "言語: 日本語", "保存日数: (", "操作記録: 60"):
+    for text in ("全体の設定を変更", "言語: 日本語", "保存日数: (", "操作記録: 60"):
         assert text in page
 
 

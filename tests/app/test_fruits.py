@@ -266,6 +266,7 @@ def test_details_are_corrected_and_what_stood_there_is_kept(filled: App) -> None
             "傷あり",
         )
     page = client.get("/fruits/1?saved=true").text
+    assert "<dd>13.5 °Bx</dd>" in page
     assert 'value="13.5"' in page and 'value="夕"' in page
     assert client.post("/fruits/77/details", data=form).status_code == 404
 

@@ -80,6 +80,7 @@ def test_the_sheet_says_what_was_counted(packed: App, query: str, numbers: tuple
     for number in numbers:
         assert f'<td class="right">{number}</td>' in page
     assert ("朝の畑" in page) == ("lot" in query)
+    assert ('<td class="right">14.0 °Bx</td>' in page) == ("lot" not in query)
 
 
 def test_there_is_no_sheet_until_a_blind_grader_has_graded_all_of_it(packed: App) -> None:
