@@ -282,6 +282,24 @@ def test_a_waiting_page_asks_again_after_a_lost_answer(visit: Visits, server: Se
     forgive(tablet)
 
 
+def test_a_list_follows_its_fruits_and_leaves_the_filter_alone(
+    visit: Visits, server: Server
+) -> None:
+    tablet = visit(user="newcomer")
+    page, fruit_id = tablet.page, fruit_at_work(server)
+    tablet.go("/fruits")
+    row = page.locator("tbody tr", has=page.locator(f"a[href='/fruits/{fruit_id}']"))
+    expect(row).to_contain_text("判定しています")
+    page.focus("[name=start]")
+    with database_of(server) as database, database.write() as session:
+        job = jobs.newest_job(session, fruit_id)
+        assert job is not None
+        jobs.fail(session, job.id, "unreadable")
+    expect(row).to_contain_text("判定できませんでした", timeout=15_000)
+    expect(page.locator("[name=start]")).to_be_focused()
+    assert page.url.endswith("/fruits"), "the address stays"
+
+
 def test_refused_files_are_named_and_the_others_are_sent(
     visit: Visits, melons: Path, tmp_path: Path
 ) -> None:
