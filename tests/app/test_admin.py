@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from markupsafe import escape
 
 import mezoroi
@@ -24,17 +25,27 @@ from tests.app.helpers import send, send_all
 ENGLISH = {"accept-language": "en"}
 
 
+def told(admin: TestClient, path: str, form: dict[str, str] | None = None) -> tuple[str, str]:
+    """The page that follows on a form which makes a one-time password, and that password."""
+    answer = admin.post(path, data=form or {})
+    assert answer.status_code == 303
+    page = admin.get(answer.headers["location"], headers=ENGLISH).text
+    return page, page.split('class="secret">')[1].split("<")[0]
+
+
 def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     admin = app.client(Role.ADMIN)
     person = {"name": "Sato", "full_name": "佐藤", "role": "expert"}
-    page = admin.post("/admin/users", data=person, headers=ENGLISH)
-    assert page.status_code == 201 and "earlier logins" not in page.text
-    secret = page.text.split('class="secret">')[1].split("<")[0]
+    page, secret = told(admin, "/admin/users", person)
+    assert "earlier logins" not in page
     assert secret not in admin.get("/admin/users").text
     sato = app.client()
     assert sato.post("/login", data={"name": "sato", "password": secret}).status_code == 303
     assert sato.get("/").headers["location"] == "/account", "the one-time password is due"
-    assert admin.post("/admin/users", data=person).status_code == 422
+    refused = admin.post("/admin/users", data=person)
+    assert refused.status_code == 422
+    assert 'value="Sato"' in refused.text and 'value="佐藤"' in refused.text
+    assert '<option value="expert" selected>' in refused.text.split('id="new-person"')[1]
 
     with app.services.database.read() as session:
         user = users.find_user(session, "sato")
@@ -44,9 +55,8 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     assert sato.get("/").headers["location"].startswith("/login")
     assert app.client().post("/login", data={"name": "sato", "password": secret}).status_code == 401
     admin.post(f"/admin/users/{user.id}/lock", data={"active": "true"})
-    renewed = admin.post(f"/admin/users/{user.id}/password", headers=ENGLISH).text
+    renewed, second = told(admin, f"/admin/users/{user.id}/password")
     assert "earlier logins" in renewed
-    second = renewed.split('class="secret">')[1].split("<")[0]
     for password, status in ((secret, 401), (second, 303)):
         login = app.client().post("/login", data={"name": "sato", "password": password})
         assert login.status_code == status
@@ -55,6 +65,43 @@ def test_a_person_is_added_changes_the_password_and_is_locked(app: App) -> None:
     for action in ("User added", "Role changed", *locked, "Password reset"):
         assert action in log
     assert secret not in log and second not in log
+
+
+def test_a_one_time_password_is_shown_once_and_to_whoever_made_it(app: App) -> None:
+    admin, other = app.client(Role.ADMIN), app.client(Role.ADMIN)
+    with app.services.database.write() as session:
+        person = users.find_user(session, "newcomer")
+        assert person is not None
+        second = users.add_user(session, "boss", Role.ADMIN, PASSWORD)
+        other.cookies.set("mezoroi_session", users.start_login(session, second))
+    page = admin.post(f"/admin/users/{person.id}/password").headers["location"]
+    assert 'class="secret"' not in other.get(page).text
+    assert 'class="secret"' in admin.get(page).text
+    with app.services.database.read() as session:
+        before = users.get_user(session, person.id)
+    again = admin.get(page, headers=ENGLISH).text
+    assert 'class="secret"' not in again and "was shown before" in again
+    with app.services.database.read() as session:
+        after = users.get_user(session, person.id)
+    assert before is not None and after is not None
+    assert before.password_hash == after.password_hash, "a reload resets nothing"
+
+
+def test_administrators_change_their_own_password_in_their_settings(app: App) -> None:
+    admin = app.client(Role.ADMIN)
+    with app.services.database.read() as session:
+        user = users.find_user(session, "admin")
+    assert user is not None
+    answer = admin.post(f"/admin/users/{user.id}/password")
+    assert answer.headers["location"] == "/account"
+    assert admin.get("/admin/users").status_code == 200, "still logged in"
+    assert f"/admin/users/{user.id}/password" not in admin.get("/admin/users").text
+
+
+def test_a_refused_login_keeps_the_name_and_not_the_password(app: App) -> None:
+    page = app.client().post("/login", data={"name": "sato", "password": "melon-melon"})
+    assert page.status_code == 401
+    assert 'value="sato"' in page.text and "melon-melon" not in page.text
 
 
 @pytest.mark.parametrize("way", ["password", "lock"])
@@ -66,9 +113,11 @@ def test_who_failed_too_often_is_let_in_by_the_administrator(app: App, way: str)
     with app.services.database.read() as session:
         user = users.find_user(session, "expert")
     assert user is not None
-    page = app.client(Role.ADMIN).post(f"/admin/users/{user.id}/{way}", data={"active": "true"})
+    admin, path = app.client(Role.ADMIN), f"/admin/users/{user.id}/{way}"
     if way == "password":
-        right["password"] = page.text.split('class="secret">')[1].split("<")[0]
+        right["password"] = told(admin, path)[1]
+    else:
+        admin.post(path, data={"active": "true"})
     assert app.client().post("/login", data=right).status_code == 303
 
 
@@ -119,7 +168,7 @@ def test_the_language_can_be_chosen_after_every_form(app: App) -> None:
         user = users.find_user(session, "newcomer")
     assert user is not None
     for path, goal in (
-        (f"/admin/users/{user.id}/password", "/admin/users"),
+        (f"/admin/users/{user.id}/role", "/admin/users"),
         ("/admin/users", "/admin/users"),
         ("/fruits/1/verdict", "/fruits/1"),
         ("/language", "/"),
@@ -153,7 +202,7 @@ def test_the_log_is_in_the_users_language(app: App) -> None:
     admin = app.client(Role.ADMIN)
     admin.post("/admin/house", data={"performance": "30", "audit": "60", "language": "ja"})
     page = admin.get("/admin/audit", headers={"accept-language": "ja"}).text
-    for text in ("選果場の設定を変更", "言語: 日本語", "保存日数: (", "操作記録: 60"):
+    for text in ("全体の設定を変更", "言語: 日本語", "保存日数: (", "操作記録: 60"):
         assert text in page
 
 

@@ -248,6 +248,20 @@ def test_details_that_no_fruit_has_are_refused(app: App, photo: bytes, value: st
         "/fruits", files={"file": ("a.jpg", photo)}, data={"weight": value}
     )
     assert answer.status_code == 422
+    assert f"重さ「{value.replace('1e400', 'inf')}」" in answer.text
+
+
+def test_a_wrong_number_is_named_with_its_field_to_people_and_programs(
+    app: App, photo: bytes
+) -> None:
+    client, files = app.client(Role.NEWCOMER), {"file": ("a.jpg", photo)}
+    page = client.post("/fruits", files=files, data={"brix": "5%d"})
+    assert page.status_code == 422
+    assert "糖度「5%d」は数値ではありません" in page.text and "no number" not in page.text
+    headers = {"accept": "application/json", "accept-language": "en"}
+    told = client.post("/fruits", files=files, data={"brix": "51"}, headers=headers).json()
+    assert told["field"] == "brix"
+    assert told["error"] == "Sugar (Brix): “51” cannot be right. Please give 0 to 50."
 
 
 @pytest.mark.parametrize(

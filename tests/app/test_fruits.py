@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from datetime import datetime, timedelta
@@ -16,11 +17,11 @@ from pyarrow import parquet
 
 from mezoroi.app import exporting
 from mezoroi.app.roles import Role
-from mezoroi.app.store import finding, fruits
+from mezoroi.app.store import finding, fruits, jobs
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
-from tests.app.filled import add, judge
+from tests.app.filled import add, judge, user_of
 
 NOON = datetime(2026, 9, 1, 12).astimezone()
 
@@ -129,6 +130,29 @@ def test_htmx_gets_the_list_alone(filled: App) -> None:
     assert part.lstrip().startswith("<section") and "<html" not in part
     back = {"hx-request": "true", "hx-history-restore-request": "true"}
     assert "<html" in client.get("/fruits?grade=B", headers=back).text
+
+
+def test_a_list_asks_again_while_a_fruit_of_it_is_at_work_and_no_longer(filled: App) -> None:
+    client, part = filled.client(Role.NEWCOMER), {"hx-request": "true"}
+    asks = re.compile(r'hx-get="([^"]+)" hx-trigger="every 3s"')
+    assert asks.search(client.get("/fruits").text) is None
+    user = user_of(filled.services, Role.NEWCOMER)
+    with filled.services.database.write() as session:
+        job = jobs.add_job(session, jobs.GRADE, fruit_id=5, user_id=user.id)
+    assert asks.search(client.get("/fruits?grade=B").text) is None, "it is not listed"
+    found = asks.search(client.get("/fruits?start=2026-09-03&page=1").text)
+    assert found is not None
+    address = html.unescape(found[1])
+    assert address.startswith("/fruits?start=2026-09-03&page=1&known=")
+    assert client.get(address, headers=part).status_code == 204, "nothing is new"
+    with filled.services.database.write() as session:
+        jobs.claim(session, jobs.GRADE, "worker", 1, 60)
+    news = client.get(address, headers=part)
+    assert news.status_code == 200 and asks.search(news.text) is not None
+    with filled.services.database.write() as session:
+        jobs.fail(session, job.id, "unreadable")
+    news = client.get(address, headers=part)
+    assert news.status_code == 200 and asks.search(news.text) is None
 
 
 @pytest.mark.parametrize(
@@ -242,8 +266,33 @@ def test_details_are_corrected_and_what_stood_there_is_kept(filled: App) -> None
             "傷あり",
         )
     page = client.get("/fruits/1?saved=true").text
+    assert "<dd>13.5 °Bx</dd>" in page
     assert 'value="13.5"' in page and 'value="夕"' in page
-    assert client.post("/fruits/1/details", data={"brix": "99"}).status_code == 422
+    assert client.post("/fruits/77/details", data=form).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"brix": "abc"}, "糖度「abc」は数値ではありません"),
+        ({"weight": "5e9"}, "重さ「5000000000」は正しくありません。0 から 50000 まで"),
+    ],
+)
+def test_details_with_a_wrong_number_are_shown_again_as_they_were_written(
+    filled: App, given: dict[str, str], problem: str
+) -> None:
+    client = filled.client(Role.NEWCOMER)
+    form = {"weight": "1200", "lot": "夕", "note": "傷あり", **given}
+    page = client.post("/fruits/1/details", data=form)
+    assert page.status_code == 422 and problem in page.text
+    for value in form.values():
+        assert f'value="{value}"' in page.text
+    (name,) = given
+    assert re.findall(r'<input id="field-(\w+)"[^>]*aria-invalid', page.text) == [name]
+    with filled.services.database.read() as session:
+        fruit = fruits.get_fruit(session, 1)
+        assert fruit is not None and fruit.lot is not None
+        assert (fruit.lot.name, fruit.note) == ("朝", ""), "nothing was saved"
     assert client.post("/fruits/77/details", data=form).status_code == 404
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import datetime, timedelta
 
 import pytest
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import lots, tallies, users
+from mezoroi.app.store import fruits, lots, tallies, users, verdicts
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
-from tests.app.filled import add, judge
+from tests.app.filled import add, judge, user_of
 
 MORNING = datetime(2026, 9, 1, 8, 30).astimezone()
 
@@ -51,7 +53,7 @@ def test_a_day_is_counted_by_hand(packed: App) -> None:
 
 def test_the_count_leaves_out_what_an_expert_has_yet_to_grade_and_says_so(packed: App) -> None:
     client = packed.client(Role.EXPERT)
-    for address in ("/summary?day=2026-09-01", "/lots/1", "/summary/sheet?lot=1"):
+    for address in ("/summary?day=2026-09-01", "/lots/1"):
         page = client.get(address, headers={"accept-language": "en"}).text
         hidden = 3 if "day" in address else 2
         assert f"{hidden} fruits that you have yet to grade are not counted" in page
@@ -78,6 +80,28 @@ def test_the_sheet_says_what_was_counted(packed: App, query: str, numbers: tuple
     for number in numbers:
         assert f'<td class="right">{number}</td>' in page
     assert ("朝の畑" in page) == ("lot" in query)
+    assert ('<td class="right">14.0 °Bx</td>' in page) == ("lot" not in query)
+
+
+def test_there_is_no_sheet_until_a_blind_grader_has_graded_all_of_it(packed: App) -> None:
+    client = packed.client(Role.EXPERT)
+    for query, left, ids in [("lot=1", 2, [3, 1]), ("day=2026-09-01&lot=1", 2, [3, 1])]:
+        page = client.get(f"/summary/sheet?{query}", headers={"accept-language": "en"}).text
+        assert f"not graded yet: {left} are left" in page
+        for part in ("data-print", "<table", "<svg", 'class="sheet"'):
+            assert part not in page, part
+        goal = re.search(r'class="button main" href="([^"]+)"', page)
+        assert goal is not None
+        listed = client.get(html.unescape(goal[1])).text
+        assert [int(n) for n in re.findall(r'thumbnail" href="/fruits/(\d+)"', listed)] == ids
+    expert = user_of(packed.services, Role.EXPERT)
+    with packed.services.database.write() as session:
+        for fruit_id in (1, 3):
+            grading = fruits.newest_grading(session, fruit_id)
+            assert grading is not None
+            verdicts.grade_blind(session, grading, expert.id, "A")
+    page = client.get("/summary/sheet?lot=1").text
+    assert "data-print" in page and '<td class="right">3</td>' in page
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mezoroi.app.judging import validity
@@ -106,6 +108,18 @@ def test_costs_that_make_no_sense_are_refused(app: App, cost: str) -> None:
 )
 def test_the_page_answers(judged: App, query: str, status: int) -> None:
     assert judged.client(Role.EXPERT).get(f"/validity?{query}").status_code == status
+
+
+def test_the_page_opens_on_the_verdicts_on_all_fruits(judged: App) -> None:
+    client = judged.client(Role.ADMIN)
+    answers = {}
+    for query in ("", "charts=all", "charts=several"):
+        page = client.get(f"/validity?{query}", headers={"accept-language": "en"}).text
+        total = page.split("Fruits graded")[1].split('class="sum"')[1].split("</tr>")[0]
+        numbers = re.findall(r'class="right">(\d+)</td>', total)
+        answers[query] = [int(number) for number in numbers[1:4]]
+    assert answers[""] == answers["charts=all"] == [2, 2, 1]
+    assert answers["charts=several"] == [2, 1, 1]
 
 
 def test_without_verdicts_the_page_says_so(app: App) -> None:

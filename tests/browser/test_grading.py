@@ -30,6 +30,12 @@ _FIRST_ANSWER_IS_LOST = """
     }
   };
 """
+_MARGINS = """it => {
+  const text = document.createRange();
+  text.selectNodeContents(it);
+  const [inner, outer] = [text, it].map((each) => each.getBoundingClientRect());
+  return [inner.left - outer.left, outer.right - inner.right];
+}"""
 BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
 
 
@@ -85,6 +91,9 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
     tablet = visit(size, language)
     tablet.go("/")
     tablet.look("login")
+    card = tablet.page.locator("form.card").bounding_box()
+    assert card is not None
+    assert card["x"] == pytest.approx(size[0] - card["x"] - card["width"], abs=1), "in the middle"
     tablet.log_in("expert")
     page = tablet.page
     assert page.get_attribute("html", "lang") == language
@@ -106,6 +115,7 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
     expect(page.locator(".verdict .own-grade")).to_be_visible()
     page.tap(".verdict .own-grade .letter >> text='D'")
     expect(page.locator(".verdict .own-grade [aria-pressed=true]")).to_have_text("D")
+    assert min(page.locator(".bar > .main").evaluate(_MARGINS)) >= 16, "room around its words"
     tablet.look("verdict")
     page.tap(".undo")
     expect(page.locator(".answer.agree")).to_be_visible()

@@ -282,6 +282,24 @@ def test_a_waiting_page_asks_again_after_a_lost_answer(visit: Visits, server: Se
     forgive(tablet)
 
 
+def test_a_list_follows_its_fruits_and_leaves_the_filter_alone(
+    visit: Visits, server: Server
+) -> None:
+    tablet = visit(user="newcomer")
+    page, fruit_id = tablet.page, fruit_at_work(server)
+    tablet.go("/fruits")
+    row = page.locator("tbody tr", has=page.locator(f"a[href='/fruits/{fruit_id}']"))
+    expect(row).to_contain_text("判定しています")
+    page.focus("[name=start]")
+    with database_of(server) as database, database.write() as session:
+        job = jobs.newest_job(session, fruit_id)
+        assert job is not None
+        jobs.fail(session, job.id, "unreadable")
+    expect(row).to_contain_text("判定できませんでした", timeout=15_000)
+    expect(page.locator("[name=start]")).to_be_focused()
+    assert page.url.endswith("/fruits"), "the address stays"
+
+
 def test_refused_files_are_named_and_the_others_are_sent(
     visit: Visits, melons: Path, tmp_path: Path
 ) -> None:
@@ -304,6 +322,31 @@ def test_refused_files_are_named_and_the_others_are_sent(
     assert len(fruits_of(tablet)) == before + 1
     tablet.look("refused")
     forgive(tablet)
+
+
+def test_a_wrong_number_is_marked_in_its_field_and_the_photo_not_blamed(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    page.click("#send summary")
+    page.fill("[name=brix]", "abc")
+    page.click("#send summary")
+    photo = surfaces(melons)[5]
+    page.set_input_files("#file", photo)
+    told = page.locator("[data-problem] p")
+    expect(told).to_contain_text("糖度「abc」は数値ではありません")
+    expect(told).to_contain_text(f"もう一度 {photo.name} を選んでください")
+    field = page.locator("[name=brix]")
+    expect(field).to_be_visible()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    tablet.look("wrong-number")
+    assert len(fruits_of(tablet)) == before
+    page.fill("[name=brix]", "14,2")
+    expect(page.locator("[aria-invalid]")).to_have_count(0)
+    page.set_input_files("#file", photo)
+    page.wait_for_url(re.compile("/fruits/[0-9]+$"))
+    tablet.forgive("status of 422")
 
 
 def test_a_refusal_of_what_an_earlier_page_kept_can_be_read(

@@ -16,7 +16,7 @@ from mezoroi.app.access import ACCOUNT_PATH, Forbidden, NotLoggedIn, PasswordDue
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.intake import RETRY_SECONDS
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import N_, PROBLEMS, Refusal, UploadProblem
+from mezoroi.app.problems import N_, PROBLEMS, BadNumber, Refusal, UploadProblem
 from mezoroi.app.services import services_of
 from mezoroi.errors import MezoroiError
 
@@ -35,6 +35,7 @@ def add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(PasswordDue, _password_due)
     app.add_exception_handler(Forbidden, lambda request, error: answer(request, 403))
     app.add_exception_handler(UploadProblem, _upload_problem)
+    app.add_exception_handler(BadNumber, _bad_number)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(MezoroiError, _refused)
@@ -58,8 +59,9 @@ def answer(request: Request, status: int, detail: str = "", text: str | None = N
         shown = catalogue(language_of(request)).gettext(text)
         return JSONResponse({"error": shown, "detail": detail}, status)
     identify(request)
+    shown = catalogue(language_of(request)).gettext(text)
     return services_of(request).pages.render(
-        request, "error.html", status, text=text, detail=detail
+        request, "error.html", status, text=shown, detail=detail
     )
 
 
@@ -109,6 +111,16 @@ def _upload_problem(request: Request, error: Exception) -> Response:
         response.headers["retry-after"] = str(RETRY_SECONDS)
     services_of(request).metrics.uploads.labels(error.code).inc()
     return response
+
+
+def _bad_number(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BadNumber)
+    services_of(request).metrics.uploads.labels(error.code).inc()
+    text = error.told(catalogue(language_of(request)))
+    if wants_json(request):
+        content = {"error": text, "detail": error.detail, "field": error.field}
+        return JSONResponse(content, error.status)
+    return answer(request, error.status, text=text)
 
 
 def _http(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mezoroi.app.blobs import Blobs, digest_of
 from mezoroi.app.database import Database
-from mezoroi.app.problems import UploadProblem
+from mezoroi.app.problems import BadNumber, UploadProblem
 from mezoroi.app.settings import Limits
 from mezoroi.app.store import fruits, jobs, runs
 from mezoroi.app.store.fruits import Details
@@ -171,7 +171,7 @@ def check_details(details: Details) -> None:
     for name, largest in _LARGEST.items():
         value = getattr(details, name)
         if value is not None and not (math.isfinite(value) and 0 <= value <= largest):
-            raise UploadProblem("bad details", 422, f"{name} is {value}: give 0 to {largest:g}")
+            raise BadNumber(name, f"{value:.15g}", largest)
 
 
 def _sent_before(stream: BinaryIO, key: str, user: User, database: Database) -> Accepted | None:

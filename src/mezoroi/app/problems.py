@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mezoroi.app.i18n import Catalogue
 from mezoroi.errors import MezoroiError
 
 
@@ -64,6 +65,10 @@ PROBLEMS = {
 }
 """Code -> what is wrong and what to do."""
 
+_NUMBERS = {"weight": N_("Weight"), "diameter": N_("Diameter"), "brix": N_("Sugar (Brix)")}
+_NO_NUMBER = N_("%(field)s: “%(value)s” is no number.")
+_NO_SUCH = N_("%(field)s: “%(value)s” cannot be right. Please give 0 to %(most)s.")
+
 
 class Refusal(MezoroiError):  # noqa: N818
     """What a user asks for cannot be done now.
@@ -93,3 +98,27 @@ class UploadProblem(Exception):  # noqa: N818
         self.code = code
         self.status = status
         self.detail = detail
+
+
+class BadNumber(UploadProblem):
+    """A field of a form that holds no number, or one that no fruit has.
+
+    Attributes
+    ----------
+    field : its name
+    value : what stands there
+    most : the largest that it may hold; None where it holds no number
+    """
+
+    def __init__(self, field: str, value: str, most: float | None = None) -> None:
+        super().__init__("bad details", 422)
+        self.field = field
+        self.value = value
+        self.most = most
+
+    def told(self, words: Catalogue) -> str:
+        """What is wrong, in the language of the words."""
+        text = words.gettext(_NO_NUMBER if self.most is None else _NO_SUCH)
+        most = "" if self.most is None else f"{self.most:g}"
+        name = words.gettext(_NUMBERS[self.field])
+        return text % {"field": name, "value": self.value, "most": most}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +14,7 @@ from mezoroi.app.metrics import Metrics
 from mezoroi.app.pages import Pages
 from mezoroi.app.settings import Settings
 from mezoroi.app.supervisor import Supervisor
+from mezoroi.app.told_once import ToldOnce
 from mezoroi.app.training_data import TrainingData
 
 
@@ -29,6 +30,7 @@ class Services:
     background: Background
     metrics: Metrics
     training: TrainingData | None
+    told_once: ToldOnce = field(default_factory=ToldOnce)
 
 
 def services_of(request: Request) -> Services:

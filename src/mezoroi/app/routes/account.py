@@ -33,7 +33,9 @@ def login_page(request: Request, user: Anyone, here: Here, next: str = "/") -> R
     """The form."""
     if user is not None:
         return RedirectResponse(safe_path(next), 303)
-    return here.pages.render(request, "account/login.html", next=safe_path(next), problem=None)
+    return here.pages.render(
+        request, "account/login.html", next=safe_path(next), name="", problem=None
+    )
 
 
 @router.post("/login")
@@ -56,6 +58,7 @@ def log_in(
             "account/login.html",
             429 if locked else 401,
             next=safe_path(next),
+            name=name,
             problem=_LOCKED if locked else _WRONG,
         )
     with here.database.write() as session:

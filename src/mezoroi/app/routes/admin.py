@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.background import BackgroundTask
 
-from mezoroi.app.access import Admin
+from mezoroi.app.access import ACCOUNT_PATH, Admin
 from mezoroi.app.background import BACKUP_PREFIX
 from mezoroi.app.backup import write_backup
 from mezoroi.app.i18n import LANGUAGES
@@ -23,6 +24,7 @@ from mezoroi.app.roles import Role
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, fruits, house, runs, users
 from mezoroi.app.tables import User
+from mezoroi.app.told_once import NewSecret
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
@@ -30,6 +32,7 @@ router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Form(max_length=200)]
 PAGE = 50
 ROLES = {"newcomer": N_("Newcomer"), "expert": N_("Expert"), "admin": N_("Administrator")}
+_NOBODY = {"name": "", "full_name": "", "role": Role.NEWCOMER.value}
 _TAKEN = N_("This name is taken or cannot be used. Please choose another.")
 _LAST = N_("No administrator would be left. Please make another one first.")
 
@@ -41,9 +44,15 @@ def start(request: Request, user: Admin, here: Here) -> Response:
 
 
 @router.get("/admin/users")
-def people(request: Request, user: Admin, here: Here) -> Response:
-    """Everyone who may log in."""
-    return _people(request, here)
+def people(
+    request: Request,
+    user: Admin,
+    here: Here,
+    told: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """Everyone who may log in; and, this once, the password that was just made."""
+    secret = here.told_once.take(user.id, told)
+    return _people(request, here, secret=secret, was_told=bool(told) and secret is None)
 
 
 @router.post("/admin/users")
@@ -55,7 +64,7 @@ def add_person(
     role: Annotated[Role, Form()] = Role.NEWCOMER,
     full_name: Text = "",
 ) -> Response:
-    """Add a person, and show their one-time password."""
+    """Add a person; the page that follows shows their one-time password."""
     secret = new_password()
     try:
         with here.database.write() as session:
@@ -64,8 +73,9 @@ def add_person(
             )
             audit.record(session, user, "user added", made.name, role=role.value)
     except MezoroiError:
-        return _people(request, here, 422, problem=_TAKEN)
-    return _people(request, here, 201, secret=secret, secret_of=made.name)
+        given = {"name": name, "full_name": full_name, "role": role.value}
+        return _people(request, here, 422, problem=_TAKEN, given=given)
+    return _tell(here, user, NewSecret(secret, made.name, was_reset=False))
 
 
 @router.post("/admin/users/{user_id}/role")
@@ -84,15 +94,20 @@ def set_role(
 
 
 @router.post("/admin/users/{user_id}/password")
-def reset_password(request: Request, user_id: Id, user: Admin, here: Here) -> Response:
-    """Give a new one-time password, and end all logins and keys."""
+def reset_password(user_id: Id, user: Admin, here: Here) -> Response:
+    """Give a new one-time password, and end all logins and keys.
+
+    Nobody does so for themselves: their login would end before they could read it.
+    """
+    if user_id == user.id:
+        return RedirectResponse(ACCOUNT_PATH, 303)
     secret = new_password()
     with here.database.write() as session:
         person = _person(users.get_user(session, user_id))
         users.set_password(session, person, secret, must_change=True)
         users.revoke_tokens(session, person)
         audit.record(session, user, "password reset", person.name)
-    return _people(request, here, secret=secret, secret_of=person.name, was_reset=True)
+    return _tell(here, user, NewSecret(secret, person.name, was_reset=True))
 
 
 @router.post("/admin/users/{user_id}/lock")
@@ -252,10 +267,17 @@ def _people(
     status: int = 200,
     *,
     problem: str | None = None,
-    secret: str | None = None,
-    secret_of: str = "",
-    was_reset: bool = False,
+    given: Mapping[str, str] = _NOBODY,
+    secret: NewSecret | None = None,
+    was_told: bool = False,
 ) -> Response:
+    """The page of all people.
+
+    Parameters
+    ----------
+    given : what stands in the form of a new person
+    was_told : whether it was asked for a secret that it has shown before
+    """
     with here.database.read() as session:
         found = users.list_users(session)
     return here.pages.render(
@@ -265,10 +287,16 @@ def _people(
         people=found,
         role_names=ROLES,
         problem=problem,
+        given=given,
         secret=secret,
-        secret_of=secret_of,
-        was_reset=was_reset,
+        was_told=was_told,
     )
+
+
+def _tell(here: Services, reader: User, secret: NewSecret) -> Response:
+    """Go on to the page that shows a secret; loaded again it neither shows nor makes one."""
+    key = here.told_once.keep(reader.id, secret)
+    return RedirectResponse(f"/admin/users?told={key}", 303)
 
 
 def _person(found: User | None) -> User:

@@ -48,6 +48,7 @@ class Problem(BaseModel):
 
     error: str
     detail: str = ""
+    field: str = Field("", description="What was sent under this name is to blame.")
 
 
 class FruitOut(BaseModel):

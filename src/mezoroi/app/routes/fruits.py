@@ -16,10 +16,13 @@ from mezoroi.app import exporting, intake
 from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
+from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import Id
-from mezoroi.app.routes.grade import details_of, hidden_ids
+from mezoroi.app.pages import language_of
+from mezoroi.app.problems import BadNumber
+from mezoroi.app.routes.grade import details_of, hidden_ids, stage_of
 from mezoroi.app.services import Here, Services
-from mezoroi.app.store import audit, finding, fruits, lots, runs, verdicts
+from mezoroi.app.store import audit, finding, fruits, jobs, lots, runs, verdicts
 from mezoroi.app.store.finding import RELIABILITIES, VERDICTS, Filter
 from mezoroi.app.tables import User
 from mezoroi.app.views import is_blind
@@ -137,8 +140,13 @@ def list_page(
     here: Here,
     asked: Annotated[Asked, Depends(_asked)],
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    known: Short = "",
 ) -> Response:
-    """Fruits that the filter lets pass, newest first; htmx gets the list alone."""
+    """Fruits that the filter lets pass, newest first; htmx gets the list alone.
+
+    It gets nothing where the list is as `known`, since a list that is exchanged under a finger
+    hears no tap.
+    """
     with here.database.read() as session:
         chosen = asked.of(session, user)
         total = finding.count(session, chosen)
@@ -148,14 +156,20 @@ def list_page(
         seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
         run = runs.active_run(session)
         known_lots = lots.list_lots(session)
+    hidden = hidden_ids(user, listed, seen)
+    stage = stage_of(listed, hidden | chosen.secret, total)
+    if is_fragment(request) and stage == known:
+        return Response(status_code=204)
     restores = request.headers.get("hx-history-restore-request") == "true"
     return here.pages.render(
         request,
         "fruits/_found.html" if is_fragment(request) and not restores else "fruits/list.html",
         listed=listed,
         seen=seen,
-        hidden=hidden_ids(user, listed, seen),
+        hidden=hidden,
         secret=chosen.secret,
+        is_at_work=any(item.job is not None and item.job.state in jobs.OPEN for item in listed),
+        stage=stage,
         total=total,
         page=page,
         pages=pages,
@@ -226,6 +240,7 @@ def take_original(fruit_id: Id, user: Admin, here: Here) -> Response:
 
 @router.post("/fruits/{fruit_id}/details")
 def correct(
+    request: Request,
     fruit_id: Id,
     user: Newcomer,
     here: Here,
@@ -237,9 +252,13 @@ def correct(
     note: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
     """Correct what is said about a fruit; the audit log keeps what stood there before."""
-    form = {"weight": weight, "diameter": diameter, "brix": brix}
-    details = details_of({**form, "orchard": orchard, "lot": lot, "note": note})
-    intake.check_details(details)
+    said = {"weight": weight, "diameter": diameter, "brix": brix}
+    said |= {"orchard": orchard, "lot": lot, "note": note}
+    try:
+        details = details_of(said)
+        intake.check_details(details)
+    except BadNumber as problem:
+        return _to_correct(request, here, fruit_id, said, problem)
     with here.database.write() as session:
         fruit = fruits.get_fruit(session, fruit_id)
         if fruit is None:
@@ -248,3 +267,24 @@ def correct(
         if changed:
             audit.record(session, user, "fruit corrected", str(fruit_id), before=changed)
     return RedirectResponse(f"/fruits/{fruit_id}?saved=true", 303)
+
+
+def _to_correct(
+    request: Request, here: Services, fruit_id: int, said: dict[str, str], problem: BadNumber
+) -> Response:
+    """The form as it was filled in, and what is wrong with it."""
+    with here.database.read() as session:
+        fruit = fruits.get_fruit(session, fruit_id)
+        open_lots = lots.open_lots(session)
+    if fruit is None:
+        raise HTTPException(404)
+    return here.pages.render(
+        request,
+        "fruits/details.html",
+        problem.status,
+        fruit=fruit,
+        said=said,
+        wrong=problem.field,
+        problem=problem.told(catalogue(language_of(request))),
+        lots=open_lots,
+    )

@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from mezoroi.app.expert_tools import expert_tools
 from mezoroi.app.hiding import secret_fruits, shown_neighbours
 from mezoroi.app.ids import Id
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import PROBLEMS, UploadProblem
+from mezoroi.app.problems import PROBLEMS, BadNumber, UploadProblem
 from mezoroi.app.roles import Role
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import fruits, jobs, lots, runs, silhouettes, verdicts
@@ -101,19 +101,23 @@ def _recent(request: Request, user: User, session: Session) -> dict[str, Any]:
     seen = verdicts.answered(session, [r.grading.id for r in recent if r.grading], user.id)
     hidden = hidden_ids(user, recent, seen) | secret_fruits(session, user)
     refused = [] if watcher is None else list(watcher.refused)
-    shown = [
-        (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
-        for item in recent
-    ]
-    stage = hashlib.sha256(repr((shown, sorted(hidden), refused)).encode()).hexdigest()
     return {
         "recent": recent,
         "hidden": hidden,
         "refused": refused,
         "is_watched": watcher is not None,
-        "stage": stage,
+        "stage": stage_of(recent, hidden, refused),
         "problems": PROBLEMS,
     }
+
+
+def stage_of(listed: Sequence[fruits.Listed], hidden: Iterable[int], *more: object) -> str:
+    """What a list shows, in short: whoever knows it already needs no other."""
+    shown = [
+        (item.fruit.id, item.grading and item.grading.id, item.job and item.job.state)
+        for item in listed
+    ]
+    return hashlib.sha256(repr((shown, sorted(hidden), *more)).encode()).hexdigest()
 
 
 @router.post("/fruits")
@@ -305,15 +309,15 @@ def details_of(form: Mapping[str, str]) -> Details:
 
     Raises
     ------
-    UploadProblem
+    BadNumber
         If a number is none.
     """
-    numbers = {name: _number(form.get(name, "")) for name in NUMBERS}
+    numbers = {name: _number(name, form.get(name, "")) for name in NUMBERS}
     texts = {name: form.get(name, "").strip() for name in ("orchard", "note", "lot")}
     return Details(**numbers, **texts)  # type: ignore[arg-type]
 
 
-def _number(text: str) -> float | None:
+def _number(name: str, text: str) -> float | None:
     """A number as people write it, also full-width or with thousands apart; None for nothing."""
     clean = unicodedata.normalize("NFKC", text).strip()
     clean = clean.replace(",", "" if _THOUSANDS.fullmatch(clean) else ".")
@@ -322,4 +326,4 @@ def _number(text: str) -> float | None:
     try:
         return float(clean)
     except ValueError as error:
-        raise UploadProblem("bad details", 422, f"`{clean}` is no number") from error
+        raise BadNumber(name, text.strip()) from error

@@ -36,7 +36,7 @@ def page(
     run: Asked = "",
     start: Asked = "",
     end: Asked = "",
-    charts: Asked = "several",
+    charts: Asked = "all",
     saved: bool = False,
 ) -> Response:
     """Table 2 of the melon paper from real verdicts, acceptance, and what errors cost."""
@@ -71,7 +71,7 @@ def page(
             names,
             standard.grades,
             is_ordered=standard.ordered,
-            several_only=charts != "all",
+            several_only=charts == "several",
             costs=(over, under),
         )
     return here.pages.render(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from mezoroi.app.database import Database
@@ -15,7 +15,7 @@ from mezoroi.app.tables import Fruit, GradingRow, Verdict
 from mezoroi.report.sureness import FAIRLY_SURE, SURE
 
 RELIABILITIES = ("sure", "fairly", "unsure", "unknown")
-VERDICTS = ("agree", "plausible", "wrong", "none")
+VERDICTS = ("agree", "plausible", "wrong", "none", "awaited")
 _PIECE = 500
 _FRUITS = (
     select(Fruit).where(Fruit.id.in_(bindparam("ids", expanding=True))).order_by(Fruit.id.desc())
@@ -30,7 +30,7 @@ class Filter:
     ----------
     start, end : first and last day, in the house's time zone
     grade : of the newest grading
-    verdict : one of `VERDICTS`
+    verdict : one of `VERDICTS`; ``awaited`` are those that the reader is asked for the grade of
     reliability : one of `RELIABILITIES`
     lot : id
     blind_for : id of a user who grades blind; of fruits that they have yet to grade, the grade
@@ -78,13 +78,16 @@ class Filter:
             found.append(Fruit.lot_id == self.lot)
         if self.verdict == "none":  # that nobody judged a fruit tells no grade
             found.append(and_(Fruit.verdict.is_(None), Fruit.grade.is_not(None)))
+        elif self.verdict == "awaited":
+            asked = [~condition for condition in self.may_know()]
+            found.append(and_(Fruit.grade.is_not(None), or_(false(), *asked)))
         return found
 
     def _about_grade(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.grade is not None:
             found.append(Fruit.grade == self.grade)
-        if self.verdict not in (None, "none"):
+        if self.verdict not in (None, "none", "awaited"):
             found.append(Fruit.verdict == self.verdict)
         if self.reliability == "sure":
             found.append(Fruit.reliability >= SURE)

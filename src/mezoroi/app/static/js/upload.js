@@ -28,7 +28,10 @@ export function startUpload(form) {
     } else sending.hidden = true;
   });
   document.addEventListener("upload-refused", (event) => {
-    refuse(event.detail.name, event.detail.reason || text("failed")); // maybe of an earlier page
+    const { name, reason, field } = event.detail; // maybe of an earlier page
+    const input = field && form.elements[field];
+    if (input) blame(input, name, reason);
+    else refuse(`${name}: ${reason || text("failed")}`);
   });
 
   async function send(file) {
@@ -48,12 +51,20 @@ export function startUpload(form) {
   }
 
   // The page stays, to tell why.
-  function refuse(name, reason) {
+  function refuse(reason) {
     refused += 1;
     const line = document.createElement("p");
-    line.textContent = `${name}: ${reason}`;
+    line.textContent = reason;
     problem.append(line);
     problem.hidden = false;
+  }
+
+  // Not the picture is at fault, but what is written about it.
+  function blame(input, name, reason) {
+    refuse(`${reason} ${text("field").replace("{name}", () => name)}`);
+    input.setAttribute("aria-invalid", "true");
+    input.addEventListener("input", () => input.removeAttribute("aria-invalid"), { once: true });
+    input.closest("details").open = true;
   }
 
   function sendAll(files) {
@@ -64,7 +75,7 @@ export function startUpload(form) {
       problem.replaceChildren();
     }
     const tooLarge = files.filter((file) => file.size > form.dataset.most);
-    for (const file of tooLarge) refuse(file.name, text("large"));
+    for (const file of tooLarge) refuse(`${file.name}: ${text("large")}`);
     for (const file of files) if (!tooLarge.includes(file)) send(file);
   }
 

@@ -61,7 +61,7 @@ async function send() {
     if (number !== null) await work("readwrite", (store) => store.delete(number)).catch(() => null);
     unkept.delete(queue.shift());
     const isTaken = Boolean(content.location);
-    if (!isTaken) announce("upload-refused", { name: entry.file.name, reason: content.error });
+    if (!isTaken) announce("upload-refused", { name: entry.file.name, reason: content.error, field: content.field });
     senders.get(entry.key)?.(isTaken ? content.location : null);
     senders.delete(entry.key);
   }
