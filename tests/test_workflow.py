@@ -192,6 +192,47 @@ def test_a_fruit_that_was_trained_on_is_no_test(grader: mz.Grader, dataset: mz.D
         with_splits_of(grader, everything)
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_fruit_that_was_trained_on_is_no_test_under_another_name(
+    grader: mz.Grader, dataset: mz.Dataset, split: str
+) -> None:
+    splits = grader.bundle.data["splits"]
+    known = next(item for item in dataset if splits[item.id] == split)
+    own = next(item for item in dataset if splits[item.id] == "test")
+    rows = (replace(known, id="../elsewhere.png", specimen="s9", split="test"), own)
+    with pytest.raises(mz.MezoroiError, match=r"^\.\./elsewhere\.png is in the test split"):
+        with_splits_of(grader, replace(dataset, observations=rows))
+
+
+def test_of_a_picture_on_two_sides_what_was_learned_from_counts(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    data = dict(grader.bundle.data)
+    learned = next(name for name, split in data["splits"].items() if split == "train")
+    data["splits"] = {**data["splits"], "twin": "test"}
+    data["content"] = {**data["content"], "twin": data["content"][learned]}
+    twins = mz.Grader(replace(grader.bundle, data=data), device="cpu")
+    marked = with_splits_of(twins, dataset)
+    assert next(item for item in marked if item.id == learned).split == "train"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.backbone=resnet99", "resnet99"),
+        ("parts.skip_neighbours=true", "no order"),
+    ],
+)
+def test_a_refused_start_leaves_nothing_behind(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, setting: str, message: str
+) -> None:
+    standard = replace(dataset.standard, ordered=False)
+    config = tiny(setting, "augment=part-cutmix", "model.weights=none")
+    with pytest.raises(mz.MezoroiError, match=message):
+        mz.train(replace(dataset, standard=standard), config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_splits_can_leave_sessions_out(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
     sessions = {item.id: f"day {i % 5}" for i, item in enumerate(dataset)}
     rows = tuple(replace(item, session=sessions[item.id]) for item in dataset)
