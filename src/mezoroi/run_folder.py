@@ -13,7 +13,7 @@ from mezoroi.bundle import GRADER_JSON
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.files import read_json, write_json, write_text
+from mezoroi.files import read_json, require_folder, write_json, write_text
 from mezoroi.standard import GradingStandard
 
 RUN_JSON = "run.json"
@@ -40,8 +40,7 @@ def is_finished(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -
     # A start that was killed may have left a hidden temporary file.
     if run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
         raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
-    if run_dir.exists() and not run_dir.is_dir():
-        raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
+    require_folder(run_dir)
     return False
 
 
