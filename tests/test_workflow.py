@@ -18,6 +18,7 @@ from mezoroi.files import content_hash
 from mezoroi.new_references import NewReference
 from mezoroi.outputs import cross_validate
 from mezoroi.references import add_grade, add_references, gallery_of
+from mezoroi.training import GradingData
 from mezoroi.workflow import effective_standard, input_size, with_splits_of
 
 Make = Callable[..., Config]
@@ -126,6 +127,57 @@ def test_a_grade_that_cannot_be_learned_is_named(
     splits |= {dataset.observations[i].id: "test" for i in only}
     with pytest.raises(mz.MezoroiError, match="grade `B` has fewer than 2 training"):
         mz.train(dataset.with_splits(splits), tiny(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("brought", "kept", "message"),
+    [
+        (None, 3, "too few specimens (grade `B` has 3): at least 4 of every grade are needed, or "),
+        ("train", 2, "too few specimens in train (grade `B` has 2): at least 3 of every grade are"),
+    ],
+)
+def test_the_number_of_fruits_that_is_asked_for_is_enough(
+    dataset: mz.Dataset,
+    tiny: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    brought: str | None,
+    kept: int,
+    message: str,
+) -> None:
+    def with_few(number: int) -> mz.Dataset:
+        few = [item for item in dataset if item.grade == "B"][:number]
+        rows = [item for item in dataset if item.grade != "B"] + few
+        return replace(dataset, observations=tuple(replace(item, split=brought) for item in rows))
+
+    with pytest.raises(mz.MezoroiError) as caught:
+        mz.train(with_few(kept), tiny(), tmp_path / "run")
+    assert str(caught.value).startswith(message)
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(workflow, "fit", stop)
+    with pytest.raises(InterruptedError):
+        mz.train(with_few(kept + 1), tiny(), tmp_path / "run")
+
+
+def test_one_specimen_of_two_images_is_enough_to_learn_from(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [item for item in dataset if item.grade == "B"][:6]
+    pairs = [replace(item, specimen=f"pair {i // 2}") for i, item in enumerate(few)]
+    rows = (*(item for item in dataset if item.grade != "B"), *pairs)
+    learned: list[mz.Dataset] = []
+
+    def stop(module: object, data: GradingData, *_: object) -> None:
+        learned.append(data.train_images.dataset)
+        raise InterruptedError
+
+    monkeypatch.setattr(workflow, "fit", stop)
+    with pytest.raises(InterruptedError):
+        mz.train(replace(dataset, observations=rows), tiny(), tmp_path / "run")
+    assert learned[0].counts()["B"] == 2
 
 
 def test_evaluation_uses_the_splits_of_the_training(grader: mz.Grader, dataset: mz.Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from mezoroi.bundle import (
     no_limits,
     write_bundle,
 )
-from mezoroi.config import Config
+from mezoroi.config import Config, GroupBy
 from mezoroi.datasets import Dataset, Observation, complete_splits
 from mezoroi.datasets.dataset import SPLITS
 from mezoroi.errors import MezoroiError
@@ -76,6 +77,7 @@ def train(
     config = config or Config()
     run_dir = Path(run_dir)
     standard = effective_standard(dataset)
+    _require_enough(dataset, config.split.group)
     dataset = complete_splits(dataset, config.split.seed, config.split.group)
     dataset = replace(dataset, standard=standard)
     if is_finished(run_dir, dataset, config, resume):
@@ -272,6 +274,34 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
         return prototypes
     limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)
     return replace(prototypes, sign_limits=torch.from_numpy(limits))
+
+
+def _require_enough(dataset: Dataset, group: GroupBy) -> None:
+    """Refuse grades of too few specimens to make the splits and learn from two observations.
+
+    Of sessions this can be told only once they are dealt out.
+    """
+    brought = {item.split for item in dataset}
+    if group != "specimen":
+        return
+    if brought == {None}:
+        dealt, side, least, instead = dataset, "", 4, "splits of your own"
+    elif "train" in brought and not brought & {"val", None}:
+        dealt, side, least, instead = dataset.select("train"), " in train", 3, "a val of your own"
+    else:
+        return
+    scarce = []
+    for grade in dataset.standard.grades:
+        images = Counter(item.specimen for item in dealt if item.grade == grade)
+        # One specimen for training is enough where it has two images.
+        needed = least if min(images.values(), default=1) == 1 else least - 1
+        if len(images) < needed:
+            scarce.append(f"grade `{grade}` has {len(images)}")
+    if scarce:
+        raise MezoroiError(
+            f"too few specimens{side} ({', '.join(scarce)}): at least {least} of every grade are "
+            f"needed, or {instead}"
+        )
 
 
 def _require_every_grade(learning: Dataset) -> None:
