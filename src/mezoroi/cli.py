@@ -98,7 +98,7 @@ def train(
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
-    console.notes(dataset.notes)
+    console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
         grader = workflow.train(dataset, chosen, out, resume=resume, progress=report)
     outputs.draw_training_curve(out)
@@ -230,14 +230,14 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
-    from mezoroi import datasets, outputs
+    from mezoroi import datasets, outputs, workflow
     from mezoroi.presets import make_config
     from mezoroi.report.evaluation import evaluation_text
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
-    console.notes(dataset.notes)
+    console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
         scores = outputs.cross_validate(dataset, chosen, out, folds, group.value, report)
     console.result(scores, evaluation_text(scores["pooled"]) + f"\n{out / 'cross-validation.json'}")

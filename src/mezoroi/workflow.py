@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,10 @@ from mezoroi.bundle import (
     no_limits,
     write_bundle,
 )
-from mezoroi.config import Config, GroupBy
+from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, complete_splits
 from mezoroi.datasets.dataset import SPLITS
+from mezoroi.datasets.enough import require_enough, require_every_grade
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
@@ -74,16 +74,16 @@ def train(
         If the folder holds another run, the dataset cannot be split, the training diverges, or the
         disk is full.
     """
-    config = config or Config()
+    config = effective_config(dataset, config or Config())
     run_dir = Path(run_dir)
     standard = effective_standard(dataset)
-    _require_enough(dataset, config.split.group)
+    require_enough(dataset, config.split.group)
     dataset = complete_splits(dataset, config.split.seed, config.split.group)
     dataset = replace(dataset, standard=standard)
     if is_finished(run_dir, dataset, config, resume):
         return Grader.load(run_dir)
     learning, watching = dataset.select("train"), dataset.select("val")
-    _require_every_grade(learning)
+    require_every_grade(learning)
 
     size = input_size(dataset, config)
     outline_names = dataset.outline_names if dataset.has_outlines else ()
@@ -168,6 +168,26 @@ def effective_standard(dataset: Dataset) -> GradingStandard:
     if dataset.standard.outline_grades and not dataset.has_outlines:
         return dataset.standard.judged_on_surface()
     return dataset.standard
+
+
+def effective_config(dataset: Dataset, config: Config) -> Config:
+    """The settings, without class channels where a single grade is judged on the surface.
+
+    An activation map tells surface grades apart; with one it would be 1 everywhere, whatever is
+    there.
+    """
+    if len(effective_standard(dataset).surface_grades) > 1:
+        return config
+    model = config.model.model_copy(update={"channels_per_grade": 0})
+    return config.model_copy(update={"model": model})
+
+
+def notes_on_settings(dataset: Dataset, config: Config) -> tuple[str, ...]:
+    """One line where a training will not use the settings as they are."""
+    if effective_config(dataset, config) == config:
+        return ()
+    (only,) = effective_standard(dataset).surface_grades
+    return (f"{only} alone is judged on the surface: there will be no activation maps",)
 
 
 def input_size(dataset: Dataset, config: Config) -> InputSize:
@@ -274,40 +294,3 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
         return prototypes
     limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)
     return replace(prototypes, sign_limits=torch.from_numpy(limits))
-
-
-def _require_enough(dataset: Dataset, group: GroupBy) -> None:
-    """Refuse grades of too few specimens to make the splits and learn from two observations.
-
-    Of sessions this can be told only once they are dealt out.
-    """
-    brought = {item.split for item in dataset}
-    if group != "specimen":
-        return
-    if brought == {None}:
-        dealt, side, least, instead = dataset, "", 4, "splits of your own"
-    elif "train" in brought and not brought & {"val", None}:
-        dealt, side, least, instead = dataset.select("train"), " in train", 3, "a val of your own"
-    else:
-        return
-    scarce = []
-    for grade in dataset.standard.grades:
-        images = Counter(item.specimen for item in dealt if item.grade == grade)
-        # One specimen for training is enough where it has two images.
-        needed = least if min(images.values(), default=1) == 1 else least - 1
-        if len(images) < needed:
-            scarce.append(f"grade `{grade}` has {len(images)}")
-    if scarce:
-        raise MezoroiError(
-            f"too few specimens{side} ({', '.join(scarce)}): at least {least} of every grade are "
-            f"needed, or {instead}"
-        )
-
-
-def _require_every_grade(learning: Dataset) -> None:
-    missing = [grade for grade, count in learning.counts().items() if count < 2]
-    if missing:
-        raise MezoroiError(
-            f"grade `{missing[0]}` has fewer than 2 training observations: "
-            "add fruits of it or take it out of the standard"
-        )
