@@ -51,7 +51,7 @@ def test_fewer_than_two_specimens(run: Run, tmp_path: Path) -> None:
 def test_two_specimens_are_too_few_for_three_splits_and_said_so(run: Run, tmp_path: Path) -> None:
     data = make_photos(tmp_path / "data", {"A": 5, "B": 2})
     outcome = run("train", data, "-o", tmp_path / "run")
-    assert_refused(outcome, "grade `B` has 2 specimens, too few for 3 parts")
+    assert_refused(outcome, "too few specimens (grade `B` has 2): at least 4 of every grade")
 
 
 def test_all_bad_images_are_listed_at_once(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from mezoroi.models import GradingModel
 from mezoroi.training import finished_epochs
 from mezoroi.training.fit import AtomicCheckpointIO
 from tests.commands import TINY, Run, assert_refused
@@ -130,15 +131,29 @@ def test_a_damaged_checkpoint_to_resume(run: Run, copied: Path, melons: Path) ->
 
 
 def test_an_output_folder_that_cannot_be_written(
-    run: Run, run_dir: Path, melons: Path, photo: Path, tmp_path: Path
+    run: Run,
+    run_dir: Path,
+    melons: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wall = tmp_path / "wall"
     wall.write_text("a file")
-    assert_refused(run("grade", run_dir, photo, "-o", wall / "out"), "cannot write", str(wall))
-    assert_refused(run("grade", run_dir, photo, "-o", wall), "cannot write", str(wall))
-    assert_refused(run("train", melons, "-o", wall, *TINY), f"{wall} is a file")
-    assert_refused(run("train", melons, "-o", wall / "run", *TINY), str(wall))
-    assert_refused(run("evaluate", run_dir, melons, "-o", wall / "x"), "cannot write", str(wall))
+    # Before the network runs: what it found would be lost.
+    monkeypatch.setattr(GradingModel, "forward", None)
+    for arguments in (
+        ("grade", run_dir, photo),
+        ("train", melons, *TINY),
+        ("evaluate", run_dir, melons),
+        ("search", run_dir, photo),
+        ("explain", run_dir, photo),
+        ("demo",),
+        ("cross-validate", melons, *TINY),
+    ):
+        for out in (wall, wall / "out"):
+            refused = f"{wall} is a file: give a folder with -o"
+            assert_refused(run(*arguments, "-o", out), refused)
     assert_refused(run("make-melons", wall / "melons", "--per-grade", 1), str(wall))
     assert wall.read_text() == "a file"
 

@@ -80,6 +80,32 @@ def test_bad_usage_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("group", ["", "bench", "reliability", "study"])
+def test_without_a_verb_the_help_is_printed_as_it_is(run: Run, group: str) -> None:
+    status, out, err = run(*group.split())
+    assert (status, out) == (2, "")
+    assert err == run(*group.split(), "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("train",), "Missing argument 'data': see mezoroi train --help"),
+        (("fly",), "No such command 'fly': see mezoroi --help"),
+        (
+            ("grade", "run", "photo", "-o", "out", "--language", "fr"),
+            "Invalid value for '--language': 'fr' is not one of 'ja', 'en': "
+            "see mezoroi grade --help",
+        ),
+        (("reliability", "fit"), "Missing argument 'run': see mezoroi reliability fit --help"),
+    ],
+)
+def test_bad_usage_points_at_the_help_of_its_verb(
+    run: Run, arguments: tuple[str, ...], line: str
+) -> None:
+    assert run(*arguments) == (2, "", f"error: {line}\n")
+
+
 def test_make_melons_is_repeatable(run: Run, tmp_path: Path) -> None:
     arguments = ("--per-grade", 1, "--seed", 3, "--json")
     status, out, _ = run("make-melons", tmp_path / "melons", *arguments)
@@ -104,11 +130,13 @@ def test_train_then_resume(run: Run, melons: Path, tmp_path: Path) -> None:
     assert json.loads(out) == {
         "run": str(folder),
         "observations": 28,
+        "splits": {"train": 20, "val": 4, "test": 4},
         "grades": ["A", "B", "C", "D"],
     }
     assert_refused(run("train", melons, "-o", folder, *TINY))
     status, out, _ = run("train", melons, "-o", folder, *TINY, "--resume")
-    assert status == 0 and "28 observations" in out
+    assert status == 0
+    assert "learned from 20 of 28 observations (4 val, 4 test) of grades A, B, C, D" in out
 
 
 def test_an_interruption_is_told_and_keeps_what_was_done(
@@ -126,7 +154,9 @@ def test_an_interruption_is_told_and_keeps_what_was_done(
         patch.setattr(GradingModule, "training_step", interrupted)
         status, out, err = run(*arguments)
     assert (status, out) == (130, "")
-    assert err == "interrupted: what was finished is kept; run again to continue\n"
+    assert err == (
+        "interrupted: what was finished is kept; run the same command with --resume to continue\n"
+    )
     assert run("grade", tmp_path / "run", melons, "-o", tmp_path / "out")[0] == 2  # not finished
     assert run(*arguments, "--resume")[0] == 0
 

@@ -64,8 +64,10 @@ def test_a_setting_may_stand_outside_the_sections(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epoch=3", "setting `train.epoch`: no such setting"),
-        ("trian.epochs=3", "setting `trian`: no such setting"),
+        ("train.epoch=3", "setting `train.epoch`: no such setting, perhaps `train.epochs`: see "),
+        ("trian.epochs=3", "setting `trian`: no such setting, perhaps `train`: see "),
+        ("lr=3", "setting `lr`: no such setting, perhaps `train.lr`: see "),
+        ("qqqqqq=3", "setting `qqqqqq`: no such setting: see docs/config.md"),
         ("train.epochs.x=3", "setting `train.epochs`: "),
         ("train.epochs=0", "setting `train.epochs`: input should be greater than or equal to 1"),
         ("train.epochs=many", "setting `train.epochs`: "),
@@ -79,7 +81,8 @@ def test_a_setting_may_stand_outside_the_sections(tmp_path: Path) -> None:
         ("loss.head=svm", "setting `loss.head`: "),
         ("model.stride=17", "setting `model.stride`: "),
         ("train.seed=99999999999999999999", "setting `train.seed`: "),
-        ("train=3", "setting `train`: "),
+        ("train=3", "`train` is a section: write train.NAME=value"),
+        ("loss.kept_channels=6", "loss.kept_channels is 6, but there are model.channels_per_"),
         ("augment=cutout", "setting `augment`: input should be 'none', "),
         ("augment.kind=cutmix", "setting `augment`: "),
         ("loss.pairwise=adaptive", "set augment=part-cutmix too"),
@@ -105,6 +108,7 @@ def test_a_wrong_override_is_named_in_one_line(override: str, message: str) -> N
         (b"train: [\n", "is not readable YAML"),
         (b"\xff\xfe\x00", "is not readable YAML"),
         (b"1: 2\n", "setting `1`"),
+        (b"train: 5\n", "is a section: write its settings below it"),
     ],
 )
 def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -116,10 +120,28 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, content: bytes, messa
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_is_not_blamed_for_what_it_does_not_say(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("train:\n  epochs: 2\n", encoding="utf-8")
+    for override in ("train.epohcs=3", "train.epochs=many", "train=5", "model.stride=17"):
+        with pytest.raises(MezoroiError) as caught:
+            make_config("tiny", file, [override])
+        assert "my.yaml" not in str(caught.value)
+    file.write_text("train: 5\n", encoding="utf-8")
+    with pytest.raises(MezoroiError, match=r"^setting `train.epohcs`: no such setting"):
+        make_config("tiny", file, ["train.epohcs=3"])
+
+
+def test_as_many_channels_are_kept_as_there_are() -> None:
+    assert make_config(overrides=["loss.kept_channels=5"]).loss.kept_channels == 5
+    plain = make_config(overrides=["loss.kept_channels=6", "model.channels_per_grade=0"])
+    assert plain.model.channels_per_grade == 0
+
+
 def test_a_missing_file_and_preset_are_named(tmp_path: Path) -> None:
     with pytest.raises(MezoroiError, match="does not exist"):
         make_config(file=tmp_path / "none.yaml")
-    with pytest.raises(MezoroiError, match="is not readable YAML"):
+    with pytest.raises(MezoroiError, match="is a folder: give the path of a settings file"):
         make_config(file=tmp_path)
     with pytest.raises(MezoroiError, match="unknown preset `fast`: use one of quick, paper, tiny"):
         make_config("fast")

@@ -18,6 +18,7 @@ from mezoroi.files import content_hash
 from mezoroi.new_references import NewReference
 from mezoroi.outputs import cross_validate
 from mezoroi.references import add_grade, add_references, gallery_of
+from mezoroi.training import GradingData
 from mezoroi.workflow import effective_standard, input_size, with_splits_of
 
 Make = Callable[..., Config]
@@ -128,6 +129,57 @@ def test_a_grade_that_cannot_be_learned_is_named(
         mz.train(dataset.with_splits(splits), tiny(), tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("brought", "kept", "message"),
+    [
+        (None, 3, "too few specimens (grade `B` has 3): at least 4 of every grade are needed, or "),
+        ("train", 2, "too few specimens in train (grade `B` has 2): at least 3 of every grade are"),
+    ],
+)
+def test_the_number_of_fruits_that_is_asked_for_is_enough(
+    dataset: mz.Dataset,
+    tiny: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    brought: str | None,
+    kept: int,
+    message: str,
+) -> None:
+    def with_few(number: int) -> mz.Dataset:
+        few = [item for item in dataset if item.grade == "B"][:number]
+        rows = [item for item in dataset if item.grade != "B"] + few
+        return replace(dataset, observations=tuple(replace(item, split=brought) for item in rows))
+
+    with pytest.raises(mz.MezoroiError) as caught:
+        mz.train(with_few(kept), tiny(), tmp_path / "run")
+    assert str(caught.value).startswith(message)
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(workflow, "fit", stop)
+    with pytest.raises(InterruptedError):
+        mz.train(with_few(kept + 1), tiny(), tmp_path / "run")
+
+
+def test_one_specimen_of_two_images_is_enough_to_learn_from(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [item for item in dataset if item.grade == "B"][:6]
+    pairs = [replace(item, specimen=f"pair {i // 2}") for i, item in enumerate(few)]
+    rows = (*(item for item in dataset if item.grade != "B"), *pairs)
+    learned: list[mz.Dataset] = []
+
+    def stop(module: object, data: GradingData, *_: object) -> None:
+        learned.append(data.train_images.dataset)
+        raise InterruptedError
+
+    monkeypatch.setattr(workflow, "fit", stop)
+    with pytest.raises(InterruptedError):
+        mz.train(replace(dataset, observations=rows), tiny(), tmp_path / "run")
+    assert learned[0].counts()["B"] == 2
+
+
 def test_evaluation_uses_the_splits_of_the_training(grader: mz.Grader, dataset: mz.Dataset) -> None:
     marked = with_splits_of(grader, dataset)
     assert {item.id: item.split for item in marked} == grader.bundle.data["splits"]
@@ -190,6 +242,47 @@ def test_a_fruit_that_was_trained_on_is_no_test(grader: mz.Grader, dataset: mz.D
     everything = dataset.with_splits({item.id: "test" for item in dataset})
     with pytest.raises(mz.MezoroiError, match="in the test split, but the grader was trained"):
         with_splits_of(grader, everything)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_fruit_that_was_trained_on_is_no_test_under_another_name(
+    grader: mz.Grader, dataset: mz.Dataset, split: str
+) -> None:
+    splits = grader.bundle.data["splits"]
+    known = next(item for item in dataset if splits[item.id] == split)
+    own = next(item for item in dataset if splits[item.id] == "test")
+    rows = (replace(known, id="../elsewhere.png", specimen="s9", split="test"), own)
+    with pytest.raises(mz.MezoroiError, match=r"^\.\./elsewhere\.png is in the test split"):
+        with_splits_of(grader, replace(dataset, observations=rows))
+
+
+def test_of_a_picture_on_two_sides_what_was_learned_from_counts(
+    grader: mz.Grader, dataset: mz.Dataset
+) -> None:
+    data = dict(grader.bundle.data)
+    learned = next(name for name, split in data["splits"].items() if split == "train")
+    data["splits"] = {**data["splits"], "twin": "test"}
+    data["content"] = {**data["content"], "twin": data["content"][learned]}
+    twins = mz.Grader(replace(grader.bundle, data=data), device="cpu")
+    marked = with_splits_of(twins, dataset)
+    assert next(item for item in marked if item.id == learned).split == "train"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.backbone=resnet99", "resnet99"),
+        ("parts.skip_neighbours=true", "no order"),
+    ],
+)
+def test_a_refused_start_leaves_nothing_behind(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, setting: str, message: str
+) -> None:
+    standard = replace(dataset.standard, ordered=False)
+    config = tiny(setting, "augment=part-cutmix", "model.weights=none")
+    with pytest.raises(mz.MezoroiError, match=message):
+        mz.train(replace(dataset, standard=standard), config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_splits_can_leave_sessions_out(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,19 +92,27 @@ def train(
 ) -> None:
     """Learn the grading standard of a dataset."""
     from mezoroi import datasets, outputs, workflow
+    from mezoroi.datasets.dataset import SPLITS
     from mezoroi.presets import make_config
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
-    console.notes(dataset.notes)
+    console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
         grader = workflow.train(dataset, chosen, out, resume=resume, progress=report)
     outputs.draw_training_curve(out)
-    grades = ", ".join(grader.standard.grades)
+    splits = Counter(grader.bundle.data["splits"].values())
+    others = ", ".join(f"{splits[name]} {name}" for name in SPLITS[1:] if splits[name])
     console.result(
-        {"run": str(out), "observations": len(dataset), "grades": list(grader.standard.grades)},
-        f"trained on {len(dataset)} observations of grades {grades}; run folder: {out}",
+        {
+            "run": str(out),
+            "observations": len(dataset),
+            "splits": dict(splits),
+            "grades": list(grader.standard.grades),
+        },
+        f"learned from {splits['train']} of {len(dataset)} observations ({others}) of grades "
+        f"{', '.join(grader.standard.grades)}; run folder: {out}",
     )
 
 
@@ -221,14 +230,14 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
-    from mezoroi import datasets, outputs
+    from mezoroi import datasets, outputs, workflow
     from mezoroi.presets import make_config
     from mezoroi.report.evaluation import evaluation_text
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
-    console.notes(dataset.notes)
+    console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
         scores = outputs.cross_validate(dataset, chosen, out, folds, group.value, report)
     console.result(scores, evaluation_text(scores["pooled"]) + f"\n{out / 'cross-validation.json'}")
@@ -266,11 +275,11 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot write Japanese
             stream.reconfigure(errors="backslashreplace")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        status: Any = app(args=arguments, standalone_mode=False)
+        status: Any = app(args=given, prog_name="mezoroi", standalone_mode=False)
     except TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _fail(f"{' '.join(message.split()).rstrip('.')}: see mezoroi --help")
+        _fail_as_used(error)
     except MezoroiError as error:
         problems = getattr(error, "problems", ())
         for problem in problems[:50] if len(problems) > 1 else ():
@@ -285,8 +294,23 @@ def main(arguments: list[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}: check free space and permissions")
     if status == _INTERRUPTED:  # also how Typer answers Ctrl-C
-        print("interrupted: what was finished is kept; run again to continue", file=sys.stderr)
+        again = "run the same command with --resume" if given[:1] == ["train"] else "run again"
+        print(f"interrupted: what was finished is kept; {again} to continue", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail_as_used(error: TyperException) -> None:
+    """Say what was wrong with the arguments, and where to read about them.
+
+    Without any where some are needed, the message of the error is the help.
+    """
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    if context is not None and message == context.get_help():
+        print(message, file=sys.stderr)
+        sys.exit(2)
+    line = " ".join(message.split()).rstrip(".").replace(": Value error, ", ": ")
+    _fail(f"{line}: see {'mezoroi' if context is None else context.command_path} --help")
 
 
 def _fail(reason: str) -> None:

@@ -37,6 +37,7 @@ _USED: dict[Action, frozenset[str]] = {
     Action.add_grade: frozenset({"items", "orchard", "date"}),
 }
 """What each action takes besides the run and the place of its references."""
+_MOST_FOUND = 100
 
 
 Index = Annotated[
@@ -54,7 +55,7 @@ def search(
     sources: Annotated[list[Path], typer.Argument(help="Photos, videos, captures, or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets.")],
     k: Annotated[
-        int, typer.Option("-k", min=1, max=100, clamp=True, help="Fruits to find, at most 100.")
+        int, typer.Option("-k", min=1, help=f"Fruits to find, at most {_MOST_FOUND}.")
     ] = 8,
     grade: Grade = None,
     orchard: Orchard = None,
@@ -77,7 +78,13 @@ def search(
         where["date"] = (since, until)
     with console.progress() as report:
         results = search_to_folder(
-            grader, sources, out, k=k, where=where, language=language.value, progress=report
+            grader,
+            sources,
+            out,
+            k=min(k, _MOST_FOUND),
+            where=where,
+            language=language.value,
+            progress=report,
         )
     lines = []
     for item in results:

@@ -250,6 +250,12 @@ class Config(_Section):
                 f"loss.pairwise_margin is {margin}, but embeddings of length 1 are at most 2 "
                 "apart: set a smaller one, or loss.pairwise_distance=raw"
             )
+        kept, channels = self.loss.kept_channels, self.model.channels_per_grade
+        if kept is not None and channels and kept > channels:
+            raise ValueError(
+                f"loss.kept_channels is {kept}, but there are model.channels_per_grade={channels}: "
+                "keep fewer, or set more channels"
+            )
         if self.augment == "part-cutmix" and self.parts.start >= self.train.epochs:
             raise ValueError(
                 f"part-cutmix starts after parts.start={self.parts.start} epochs of "

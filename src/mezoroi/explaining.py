@@ -20,7 +20,14 @@ from mezoroi.datasets.manifest import MANIFEST_NAMES, TABLE_SUFFIXES
 from mezoroi.errors import MezoroiError
 from mezoroi.explain import Explainer, PassExplainer, explain_together
 from mezoroi.explainers import grade_target, untaught
-from mezoroi.files import content_hash, folder_names, write_arrays, write_bytes, write_json
+from mezoroi.files import (
+    content_hash,
+    folder_names,
+    require_folder,
+    write_arrays,
+    write_bytes,
+    write_json,
+)
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
@@ -98,6 +105,7 @@ def explain_to_folder(
         raise MezoroiError(
             f"grade `{grade}` has no place on the surface: explain one of {', '.join(surface)}"
         )
+    require_folder(out)
     fruits = _fruits(sources, grader)
     out, size = Path(out), grader.bundle.size
     names = folder_names([path for path, _, _ in fruits])

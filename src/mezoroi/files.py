@@ -68,6 +68,13 @@ def _umask() -> int:
     return mask
 
 
+def require_folder(path: str | Path) -> None:
+    """Refuse, before there is work to lose, a folder that cannot be made for a file in its way."""
+    existing = next((place for place in (Path(path), *Path(path).parents) if place.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise MezoroiError(f"{existing} is a file: give a folder with -o")
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     with atomic_path(path) as temporary:

@@ -17,7 +17,7 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, folds, load_dataset
 from mezoroi.datasets.melons import GRADES, write_melons
 from mezoroi.evaluation import evaluate, true_grades
-from mezoroi.files import folder_names, write_bytes, write_json, write_text
+from mezoroi.files import folder_names, require_folder, write_bytes, write_json, write_text
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.metrics.grading import grading_report
@@ -58,8 +58,9 @@ def grade_to_folder(
     One result per fruit in order; a fruit that cannot be read is a `GradingFailure`. The images in
     the gradings are reduced to what the report shows.
     """
-    paths = find_sources(sources, grader.bundle.input_kind)
     out = Path(out)
+    require_folder(out)
+    paths = find_sources(sources, grader.bundle.input_kind)
     results: list[Grading | GradingFailure] = []
     names = folder_names(paths)
     for index, result in enumerate(grader.grade_many(paths, batch_size)):
@@ -108,10 +109,11 @@ def evaluate_to_folder(
 
     With `adjust` also `reliability_scores`, as ``reliability``.
     """
+    folder = Path(folder)
+    require_folder(folder)
     scores = evaluate(grader, dataset, progress)
     if adjust:
         scores["reliability"] = reliability_scores(grader, dataset, progress)
-    folder = Path(folder)
     write_bytes(
         folder / "confusion.png",
         confusion_matrix_png(
@@ -150,6 +152,7 @@ def cross_validate(
     grader that did not see it, with intervals by specimen); written as ``cross-validation.json``.
     """
     out = Path(out)
+    require_folder(out)
     evaluations = []
     truth, given = [], []
     specimens: list[str] = []
@@ -197,6 +200,7 @@ def run_demo(
     dict with ``accuracy`` on the test melons, and the paths ``report`` and ``run``
     """
     out = Path(out)
+    require_folder(out)
     melons, run = out / "melons", out / "run"
     write_melons(
         melons,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from mezoroi.config import Config
+from mezoroi.config import Config, settings_by_name
 from mezoroi.errors import MezoroiError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -58,26 +60,53 @@ def make_config(
     """
     if preset not in PRESETS:
         raise MezoroiError(f"unknown preset `{preset}`: use one of {', '.join(PRESETS)}")
-    settings = PRESETS[preset]
-    if file is not None:
-        settings = _merge(settings, _read_settings(Path(file)))
+    from_file = {} if file is None else _read_settings(Path(file))
+    overriding: dict[str, Any] = {}
     for override in overrides or []:
-        settings = _merge(settings, _parse_override(override))
+        overriding = _merge(overriding, _parse_override(override))
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(_merge(_merge(PRESETS[preset], from_file), overriding))
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "value_error":
             raise MezoroiError(str(first["ctx"]["error"])) from error
-        name = ".".join(str(part) for part in first["loc"])
-        where = f" in {file}" if file is not None else ""
+        parts = [str(part) for part in first["loc"]]
+        name = ".".join(parts)
+        of_file = _holds(from_file, parts) and not _holds(overriding, parts)
+        where = f" in {file}" if of_file else ""
+        if first["type"] == "model_type":
+            instead = "its settings below it" if of_file else f"{name}.NAME=value"
+            raise MezoroiError(f"`{name}`{where} is a section: write {instead}") from error
         reason = first["msg"].lower()
         if first["type"] == "extra_forbidden":
-            reason = "no such setting"
+            reason = f"no such setting{_meant_instead_of(name)}"
         raise MezoroiError(f"setting `{name}`{where}: {reason}: see docs/config.md") from error
 
 
+def _holds(settings: Any, parts: Iterable[str]) -> bool:
+    """True where `settings` give a value to the setting with these parts of a name."""
+    for part in parts:
+        if not isinstance(settings, dict):
+            return False
+        # YAML reads a key such as 1 as a number.
+        inner = {str(key): value for key, value in settings.items()}
+        if part not in inner:
+            return False
+        settings = inner[part]
+    return True
+
+
+def _meant_instead_of(name: str) -> str:
+    """The known setting that an unknown name is most like, as a hint; empty where there is none."""
+    known = [*Config.model_fields, *settings_by_name()]
+    within = [each for each in known if each.endswith(f".{name}")]
+    alike = within or get_close_matches(name, known, 1)
+    return f", perhaps `{alike[0]}`" if alike else ""
+
+
 def _read_settings(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise MezoroiError(f"{path} is a folder: give the path of a settings file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -13,29 +13,20 @@ from mezoroi.bundle import GRADER_JSON
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
-from mezoroi.files import read_json, write_json, write_text
+from mezoroi.files import read_json, require_folder, write_json, write_text
 from mezoroi.standard import GradingStandard
 
 RUN_JSON = "run.json"
 
 
-def claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> bool:
-    """Make the run folder this training's, or refuse to mix two trainings in it.
-
-    Returns
-    -------
-    whether the training is finished already; then nothing in the folder was changed
+def is_finished(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> bool:
+    """Whether the run folder holds this training, finished; it is only looked at.
 
     Raises
     ------
     MezoroiError
         If the folder holds another run or other things, or a run is there and not to be resumed.
     """
-    record = {
-        "fingerprint": dataset.fingerprint,
-        "config": config.model_dump(mode="json"),
-        "standard": dataset.standard.to_dict(),
-    }
     path = run_dir / RUN_JSON
     if path.exists():
         if not resume:
@@ -43,18 +34,30 @@ def claim(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> bool
                 f"{run_dir} already holds a training: continue it with --resume, "
                 "or give another folder with -o"
             )
-        _require_same(run_dir, read_json(path, "give another folder with -o"), record)
-        if (run_dir / GRADER_JSON).exists():
-            return True
+        earlier = read_json(path, "give another folder with -o")
+        _require_same(run_dir, earlier, _record(dataset, config))
+        return (run_dir / GRADER_JSON).exists()
     # A start that was killed may have left a hidden temporary file.
-    elif run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
+    if run_dir.is_dir() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
         raise MezoroiError(f"{run_dir} is not empty: give another folder with -o")
-    elif run_dir.exists() and not run_dir.is_dir():
-        raise MezoroiError(f"{run_dir} is a file: give a folder with -o")
-    write_json(path, record)
+    require_folder(run_dir)
+    return False
+
+
+def claim(run_dir: Path, dataset: Dataset, config: Config) -> None:
+    """Make the run folder this training's, once `is_finished` refused nothing."""
+    record = _record(dataset, config)
+    write_json(run_dir / RUN_JSON, record)
     text = yaml.safe_dump(record["config"], sort_keys=False)
     write_text(run_dir / "config.yaml", text)
-    return False
+
+
+def _record(dataset: Dataset, config: Config) -> dict[str, Any]:
+    return {
+        "fingerprint": dataset.fingerprint,
+        "config": config.model_dump(mode="json"),
+        "standard": dataset.standard.to_dict(),
+    }
 
 
 def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import torch
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
 from mezoroi.errors import MezoroiError
-from mezoroi.files import folder_names, write_bytes, write_json
+from mezoroi.files import folder_names, require_folder, write_bytes, write_json
 from mezoroi.grader import Embedded, Grader
 from mezoroi.grading import GradingFailure
 from mezoroi.maps import distance_weights, upsample_maps, weighted_map
@@ -80,6 +80,7 @@ def search_to_folder(
         raise MezoroiError(
             f"{gallery.index.place} holds no fruits: add some with `mezoroi references RUN add`"
         )
+    require_folder(out)
     paths = find_sources(sources, grader.bundle.input_kind)
     results: list[Found | GradingFailure] = []
     for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
@@ -91,7 +92,10 @@ def search_to_folder(
         else:
             (found,) = gallery.neighbours(seen.embeddings.numpy(), k, where)
             if not found:
-                raise MezoroiError(f"no reference fruit passes the filter {dict(where or {})}")
+                raise MezoroiError(
+                    f"no reference fruit has {_wording(where or {})}: "
+                    "`mezoroi references RUN list` shows what there is"
+                )
             views = _views(grader, seen, found)
             sheet = Path(out) / f"{name}.png"
             photo = shown_part(seen.fitted[0])
@@ -100,6 +104,16 @@ def search_to_folder(
         progress("searching", number, len(paths))
     write_json(Path(out) / SEARCH_JSON, [item.to_dict() for item in results])
     return results
+
+
+def _wording(where: Mapping[str, Any]) -> str:
+    """A filter in words, such as ``grade A and date from 2026-07-01``."""
+    words = []
+    for name, value in where.items():
+        since, until = value if isinstance(value, tuple) else (None, None)
+        parts = [f"from {since}"] * (since is not None) + [f"to {until}"] * (until is not None)
+        words.append(f"{name} {' '.join(parts) or value}")
+    return " and ".join(words)
 
 
 def _views(grader: Grader, seen: Embedded, found: Sequence[Neighbour]) -> list[NeighbourView]:

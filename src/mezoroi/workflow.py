@@ -21,6 +21,7 @@ from mezoroi.bundle import (
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, complete_splits
 from mezoroi.datasets.dataset import SPLITS
+from mezoroi.datasets.enough import require_enough, require_every_grade
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
@@ -28,7 +29,7 @@ from mezoroi.models import SecondReader
 from mezoroi.models.probing import check_feature_map
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
-from mezoroi.run_folder import claim
+from mezoroi.run_folder import claim, is_finished
 from mezoroi.signs import sign_limits
 from mezoroi.standard import GradingStandard
 from mezoroi.training import (
@@ -38,6 +39,7 @@ from mezoroi.training import (
     InputSize,
     fit,
 )
+from mezoroi.training.parts import require_parts
 from mezoroi.trusting import fit_in_training
 
 LIKENESS_PERCENTILE = 5
@@ -69,17 +71,19 @@ def train(
     Raises
     ------
     MezoroiError
-        If the folder holds another run, the dataset cannot be split, or the disk is full.
+        If the folder holds another run, the dataset cannot be split, the training diverges, or the
+        disk is full.
     """
-    config = config or Config()
+    config = effective_config(dataset, config or Config())
     run_dir = Path(run_dir)
     standard = effective_standard(dataset)
+    require_enough(dataset, config.split.group)
     dataset = complete_splits(dataset, config.split.seed, config.split.group)
     dataset = replace(dataset, standard=standard)
-    if claim(run_dir, dataset, config, resume):
+    if is_finished(run_dir, dataset, config, resume):
         return Grader.load(run_dir)
     learning, watching = dataset.select("train"), dataset.select("val")
-    _require_every_grade(learning)
+    require_every_grade(learning)
 
     size = input_size(dataset, config)
     outline_names = dataset.outline_names if dataset.has_outlines else ()
@@ -92,6 +96,10 @@ def train(
     module = GradingModule(network, head, standard, config, size)
     masks = _teaching_masks(learning, standard, size, config)
     data = GradingData(learning, watching, network, size, config, progress, masks)
+    if config.augment == "part-cutmix":
+        require_parts(module, data)
+    # Not before all is checked: a start that was refused leaves nothing in the way of the next.
+    claim(run_dir, dataset, config)
     fit(module, data, config.train, run_dir, resume)
 
     network.eval().requires_grad_(False)
@@ -162,6 +170,26 @@ def effective_standard(dataset: Dataset) -> GradingStandard:
     return dataset.standard
 
 
+def effective_config(dataset: Dataset, config: Config) -> Config:
+    """The settings, without class channels where a single grade is judged on the surface.
+
+    An activation map tells surface grades apart; with one it would be 1 everywhere, whatever is
+    there.
+    """
+    if len(effective_standard(dataset).surface_grades) > 1:
+        return config
+    model = config.model.model_copy(update={"channels_per_grade": 0})
+    return config.model_copy(update={"model": model})
+
+
+def notes_on_settings(dataset: Dataset, config: Config) -> tuple[str, ...]:
+    """One line where a training will not use the settings as they are."""
+    if effective_config(dataset, config) == config:
+        return ()
+    (only,) = effective_standard(dataset).surface_grades
+    return (f"{only} alone is judged on the surface: there will be no activation maps",)
+
+
 def input_size(dataset: Dataset, config: Config) -> InputSize:
     """The network's input size, and whether the images are panoramas."""
     wraps = dataset.is_panorama
@@ -181,11 +209,21 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
     Raises
     ------
     MezoroiError
-        If the dataset calls an image test that the grader was trained on.
+        If the dataset calls an image test that the grader was trained on, by whatever name.
     """
     data = grader.bundle.data
-    trained = {data["content"][name]: split for name, split in data["splits"].items()}
+    trained: dict[str, str] = {}
+    for name, split in data["splits"].items():
+        # The same picture may be of two fruits, on two sides: what was learned from counts.
+        content = data["content"][name]
+        trained[content] = min(trained.get(content, split), split, key=SPLITS.index)
     known = {item.id: trained.get(content_hash(item.image)) for item in dataset}
+    for item in dataset:
+        if item.split == "test" and known[item.id] in ("train", "val"):
+            raise MezoroiError(
+                f"{item.id} is in the test split, but the grader was trained with this picture: "
+                "take it out of test, or train again without it"
+            )
     alike = _splits_by_specimen(data, [item for item in dataset if known[item.id] is None])
     notes = dataset.notes
     if any(known.values()):
@@ -197,14 +235,6 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
             f"first {first.id} of {first.specimen}, but no picture is the training's: "
             "taken as new fruits",
         )
-    for item in dataset:
-        # Two fruits may have the same picture in a dataset; that is not for this check to settle.
-        same = content_hash(item.image) == data["content"].get(item.id)
-        if item.split == "test" and same and data["splits"][item.id] in ("train", "val"):
-            raise MezoroiError(
-                f"{item.id} is in the test split, but the grader was trained with it: "
-                "train again with these splits, or evaluate with those of the training"
-            )
     splits = {item.id: item.split or known[item.id] or "test" for item in dataset}
     return replace(dataset.with_splits(splits), notes=notes)
 
@@ -264,12 +294,3 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
         return prototypes
     limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)
     return replace(prototypes, sign_limits=torch.from_numpy(limits))
-
-
-def _require_every_grade(learning: Dataset) -> None:
-    missing = [grade for grade, count in learning.counts().items() if count < 2]
-    if missing:
-        raise MezoroiError(
-            f"grade `{missing[0]}` has fewer than 2 training observations: "
-            "add fruits of it or take it out of the standard"
-        )

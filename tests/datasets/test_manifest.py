@@ -15,6 +15,7 @@ from mezoroi.datasets import (
     DatasetError,
     consensus,
     load_dataset,
+    load_usable,
     same_pictures,
     without_same_pictures,
     write_mask,
@@ -234,7 +235,7 @@ def test_the_summary_is_one_line_and_survives_pickling(root: Path) -> None:
         ([], "image,grade", "no rows"),
         (["photos/0.png,A,B"], "image,grade", "3 cells under 2 columns"),
         (["photos/0.png,A", "photos/1.png,A"], "image,grade", "only one grade (`A`)"),
-        (["photos/0.png,A", "photos/1.png,B"], "image,grade", "`A` has 1 specimen: at least 2"),
+        (["photos/0.png,A", "photos/1.png,B"], "image,grade", "`A` has 1 specimen: at least 4"),
         (["photos/0.png,", "photos/1.png,"], "image,grade", "no grade"),
     ],
 )
@@ -323,11 +324,68 @@ def test_an_image_listed_twice_counts_once_or_not_at_all(root: Path) -> None:
     write_manifest(root, *two_each("photos/0.png,A", "photos/4.png,A", "photos/4.png,B"))
     dataset = load_dataset(root)
     assert [o.id for o in dataset] == [f"photos/{i}.png" for i in range(4)]
-    assert [("counted once" in note, "left out" in note) for note in dataset.notes] == [
+    assert [("counted once" in note, "left out" in note) for note in dataset.notes[1:]] == [
         (True, False),
         (False, True),
     ]
-    assert "row 7" in dataset.notes[1]
+    assert "row 7" in dataset.notes[2]
+
+
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        ("A,s9,train,,", "specimen s0 and s9: keep the right row"),
+        ("A,s0,test,,", "split test and train: keep"),
+        ("A,s9,test,,", "specimen s0 and s9, split test and train: keep"),
+        ("A,,train,,", "specimen no specimen and s0: keep"),
+        ("A,s0,train,monday,", "session monday and no session: keep"),
+        ("A,s0,train,,m.png", "m.png and no mask: keep"),
+        (",s0,train,,", "grade A and no grade: keep"),
+    ],
+)
+def test_an_image_listed_twice_differently_is_a_problem(root: Path, again: str, words: str) -> None:
+    write_mask(root / "m.png", {"A": np.ones((12, 16), bool)})
+    rows = [f"photos/{i}.png,{'AB'[i % 2]},s{i},train,," for i in range(4)]
+    path = write_manifest(
+        root, *rows, f"photos/0.png,{again}", header="image,grade,specimen,split,session,mask"
+    )
+    problem = next(problem for problem in problems_of(path) if "is listed with" in problem)
+    assert problem.startswith("manifest.csv row 2 and manifest.csv row 6: photos/0.png is listed ")
+    assert words in problem
+    usable, unusable = load_usable(path, GradingStandard.from_grades("AB"))
+    assert len(usable) == 4 and [item.problem for item in unusable] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("優 可 良 特秀 秀", "特秀 秀 優 良 可"),
+        ("優 秀 良", "秀 優 良"),
+        ("bad Good", "Good bad"),
+        ("bad good medium", "bad good medium"),
+        ("B a C", "a B C"),
+        ("10 2 1", "1 2 10"),
+        ("優 B", "B 優"),
+    ],
+)
+def test_the_order_of_grades_without_a_standard_is_told(
+    root: Path, named: str, expected: str
+) -> None:
+    path = write_manifest(
+        root,
+        *[f"photos/{2 * i + k}.png,{g}" for i, g in enumerate(named.split()) for k in (0, 1)],
+    )
+    for number in range(12):
+        photo(root / "photos" / f"{number}.png", seed=number)
+    dataset = load_dataset(path)
+    assert " ".join(dataset.standard.grades) == expected
+    order = expected.replace(" ", " > ")
+    assert dataset.notes == (
+        f"grades from best to worst are taken as {order}: write standard.yaml if that is not so",
+    )
+    assert load_dataset(path, trainable=False).notes == ()
+    dataset.standard.to_yaml(root / "standard.yaml")
+    assert load_dataset(path).notes == ()
 
 
 def test_the_same_picture_under_two_specimens_is_named(root: Path) -> None:
@@ -336,7 +394,7 @@ def test_the_same_picture_under_two_specimens_is_named(root: Path) -> None:
     write_manifest(root, *two_each("photos/twin.png,A"))
     dataset = load_dataset(root)
     assert len(dataset) == 5
-    [note] = dataset.notes
+    _, note = dataset.notes
     assert "photos/0.png" in note and "photos/twin.png" in note and "same picture" in note
     assert {o.id for group in same_pictures(dataset) for o in group} == {
         "photos/0.png",
@@ -351,7 +409,7 @@ def test_views_of_one_specimen_may_be_the_same_picture(root: Path) -> None:
     rows = ["photos/0.png,A,one", "photos/twin.png,A,one", "photos/1.png,A,two"]
     rows += ["photos/2.png,B,three", "photos/3.png,B,four"]
     (root / "manifest.csv").write_text("\n".join(["image,grade,specimen", *rows]), encoding="utf-8")
-    assert load_dataset(root).notes == ()
+    assert not any("same picture" in note for note in load_dataset(root).notes)
 
 
 def test_tomatoes() -> None:
@@ -360,9 +418,9 @@ def test_tomatoes() -> None:
         pytest.skip("the tomato photos (fgrade4) are not beside the repository")
     dataset = load_dataset(path)
     # One photo is listed with two grades there, and one under two tomatoes.
-    assert len(dataset) == 2291 and len(dataset.notes) == 2
-    assert "059_041.jpg" in dataset.notes[0]
-    assert "tomato029 and tomato051, in test and train" in dataset.notes[1]
+    assert len(dataset) == 2291 and len(dataset.notes) == 3
+    assert "059_041.jpg" in dataset.notes[1]
+    assert "tomato029 and tomato051, in test and train" in dataset.notes[2]
     assert len(without_same_pictures(dataset)) == 2289
     assert dataset.splits == ("train", "val", "test")
     assert dataset.standard.grades == tuple("ABCD")

@@ -30,7 +30,8 @@ def test_a_dataset_of_one_kind_says_nothing(melons: Path, tmp_path: Path) -> Non
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (40, 40), (ord(name[-5]), 0, 0)).save(path)
-    assert mz.load_dataset(tmp_path).notes == ()  # no outline, no panorama
+    standard = mz.GradingStandard.from_grades("AB")
+    assert mz.load_dataset(tmp_path, standard).notes == ()  # no outline, no panorama
 
 
 def test_missing_outlines_are_counted(copied: Path) -> None:

@@ -411,8 +411,14 @@ def test_search_draws_a_sheet(grader: mz.Grader, photos: Path, tmp_path: Path) -
     assert content[1].keys() == {"source", "error"}
     only = search_to_folder(grader, [photos / "n1.png"], tmp_path, k=50, where={"grade": "D"})[0]
     assert {item.grade for item in only.neighbours} == {"D"}  # type: ignore[union-attr]
-    with pytest.raises(mz.MezoroiError, match="passes the filter"):
-        search_to_folder(grader, [photos / "n1.png"], tmp_path, where={"orchard": "none"})
+    for where, words in (
+        ({"orchard": "none"}, "orchard none"),
+        ({"grade": "A", "date": ("2001-07-01", None)}, "grade A and date from 2001-07-01"),
+    ):
+        with pytest.raises(mz.MezoroiError) as caught:
+            search_to_folder(grader, [photos / "n1.png"], tmp_path, where=where)
+        remedy = "`mezoroi references RUN list` shows what there is"
+        assert str(caught.value) == f"no reference fruit has {words}: {remedy}"
 
 
 @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
@@ -495,6 +501,7 @@ def test_the_command_line(
         ("references", run, "burn"),
         ("references", tmp_path, "list"),
         ("search", run, photos / "n1.png", "-o", tmp_path, "--since", "soon"),
+        ("search", run, photos / "n1.png", "-o", tmp_path, "-k", "0"),
     ):
         capsys.readouterr()
         assert command(*words) == 2

@@ -279,6 +279,22 @@ def test_training_stops_early_and_keeps_the_best_epoch(
     assert_same_weights(tmp_path / "long", tmp_path / "one")
 
 
+def test_a_diverged_training_is_told(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = GradingModule.training_step
+
+    def diverging(self, batch, index):  # type: ignore[no-untyped-def]
+        return step(self, batch, index) * (float("nan") if self.current_epoch == 1 else 1)
+
+    monkeypatch.setattr(GradingModule, "training_step", diverging)
+    folder = tmp_path / "run"
+    for resume in (False, True):
+        with pytest.raises(mz.MezoroiError, match=r"diverged \(loss nan from epoch 1\): lower"):
+            mz.train(dataset, tiny("train.epochs=3"), folder, resume=resume)
+    assert not (folder / "grader.json").exists()
+
+
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_a_training_that_had_stopped_early_is_not_trained_on(
     dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str

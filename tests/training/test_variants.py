@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from mezoroi.config import Config
 from mezoroi.models import Encoder
 from mezoroi.training import GradingModule, InputSize, SoftmaxHead, make_head
 from mezoroi.training.data import frozen_stages
+from mezoroi.workflow import effective_config
+from tests.commands import TINY, Run
 
 Make = Callable[..., Config]
 
@@ -132,6 +135,36 @@ def test_an_unordered_standard_is_kept(dataset: mz.Dataset, tiny: Make, tmp_path
     assert scores["quadratic_weighted_kappa"]["value"] is None
     assert "order" in scores["quadratic_weighted_kappa"]["reason"]
     assert scores["accuracy"]["value"] is not None
+
+
+def test_a_single_grade_on_the_surface_has_no_map(
+    run: Run, dataset: mz.Dataset, melons: Path, tiny: Make, tmp_path: Path
+) -> None:
+    rows = [item for item in dataset if item.grade in "AC"]
+    melon = dataset.standard
+    standard = mz.GradingStandard(
+        grades=("A", "C"),
+        precedence=("C", "A"),
+        descriptions={name: melon.descriptions[name] for name in ("A", "C")},
+    )
+    data = tmp_path / "data"
+    for item in rows:
+        shutil.copytree(item.image.parent, data / item.grade / item.image.parent.name)
+    for mask in data.rglob("mask.png"):
+        mask.unlink()
+    standard.to_yaml(data / "standard.yaml")
+    folder = tmp_path / "run"
+    status, _, err = run("train", data, "-o", folder, *TINY)
+    note = "note: A alone is judged on the surface: there will be no activation maps\n"
+    assert (status, err) == (0, note)
+    assert run("train", data, "-o", folder, *TINY, "--resume")[0] == 0
+    grading = mz.Grader.load(folder).grade(rows[0].image.parent)
+    assert grading.activation_maps == {} and grading.map_grade is None
+    # Without outlines both are judged on the surface.
+    bare = replace(
+        dataset, observations=tuple(replace(item, outline=None) for item in rows), standard=standard
+    )
+    assert effective_config(bare, tiny()) == tiny()
 
 
 def module_for(standard: mz.GradingStandard, config: Config, outlines: int = 0) -> GradingModule:

@@ -26,10 +26,10 @@ from mezoroi.datasets.manifest import (
     manifest_rows,
 )
 from mezoroi.datasets.odd import notes_on_odd_images
+from mezoroi.datasets.order import best_first, note_on_order
 from mezoroi.datasets.repeats import notes_on_same_pictures, settle_repeated_rows
 from mezoroi.datasets.rows import Row, Rows, observation_id
 from mezoroi.errors import MezoroiError
-from mezoroi.files import natural_key
 from mezoroi.standard import GradingStandard
 
 STANDARD_NAME = "standard.yaml"
@@ -51,7 +51,7 @@ def load_dataset(
         ``manifest.csv`` or ``manifest.parquet``, or a folder of grade folders (see
         `mezoroi.datasets.folders`)
     standard : the grading standard; default ``standard.yaml`` in the same folder, else the grades
-        found, in natural order (1, 2, 10)
+        found, in the order of `best_first`
     verify : decode every image rather than only its header (and its end, for JPEG and PNG)
     trainable : also require two grades and two specimens in every grade of the standard; set it
         False for images that are only graded or evaluated
@@ -72,7 +72,7 @@ def load_dataset(
         Listing every problem found, in its `problems`.
     """
     path = Path(path)
-    found = _find_rows(path)
+    found, notes = settle_repeated_rows(_find_rows(path))
     if standard is None:
         beside = found.root / STANDARD_NAME
         if beside.is_file():
@@ -88,12 +88,13 @@ def load_dataset(
                 else problems,
             )
         try:
-            standard = GradingStandard.from_grades(sorted(found.grades, key=natural_key))
+            standard = GradingStandard.from_grades(best_first(found.grades))
         except MezoroiError as error:
             raise DatasetError(found.name, [*problems, str(error)]) from error
+        if trainable:
+            notes = (note_on_order(standard.grades), *notes)
 
     coco = _coco_file(found.root)
-    found, notes = settle_repeated_rows(found)
     observations: list[Observation] = []
     for row in found.rows:
         observation = _observation(row, found.root, standard, coco, verify, problems)
@@ -153,11 +154,9 @@ def load_usable(
         If the manifest cannot be read at all.
     """
     path = Path(path)
-    found = _find_rows(path)
+    found, notes = settle_repeated_rows(_find_rows(path))
     coco = _coco_file(found.root)
-    unusable = [Unusable(path, problem) for problem in found.problems]
-    found, notes = settle_repeated_rows(found)
-    unusable += [Unusable(path, note) for note in notes]
+    unusable = [Unusable(path, line) for line in (*found.problems, *notes)]
     observations = []
     for row in found.rows:
         problems: list[str] = []
@@ -334,8 +333,8 @@ def _scarce_grades(
     if len(present) == 1:
         return [f"only one grade (`{present[0]}`) is present: add fruits of another grade"]
     return [
-        f"grade `{grade}` has {counts[grade]} specimen{'s' * (counts[grade] != 1)}: "
-        "at least 2 are needed"
+        f"grade `{grade}` has {counts[grade]} specimen{'s' * (counts[grade] != 1)}: at least "
+        "4 of every grade are needed, or 2 and splits of your own"
         for grade in standard.grades
         if counts[grade] < 2
     ]

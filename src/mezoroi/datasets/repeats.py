@@ -16,21 +16,43 @@ def settle_repeated_rows(found: Rows) -> tuple[Rows, tuple[str, ...]]:
     """Rows without repetitions, and a note on each image that was listed twice.
 
     An image listed twice alike counts once. One listed with two grades teaches nothing: it is left
-    out, since no one here can say which grade is right.
+    out, since no one here can say which grade is right. Rows that differ in anything else, or of
+    which some have no grade, are problems: to drop one could put a fruit on two sides of a split.
     """
     by_name: dict[str, list[Row]] = {}
     for row in found.rows:
         by_name.setdefault(observation_id(row.image, found.root), []).append(row)
-    kept, notes = [], []
+    kept, notes, problems = [], [], list(found.problems)
     for name, rows in by_name.items():
-        grades = sorted({row.grade for row in rows})
-        if len(grades) == 1:
-            kept.append(rows[0])
-        if len(rows) > 1:
-            where = " and ".join(row.where for row in rows)
-            outcome = "counted once" if len(grades) == 1 else "left out: correct its grade"
-            notes.append(f"{where}: {name} is listed with grade {' and '.join(grades)}, {outcome}")
-    return replace(found, rows=tuple(kept)), tuple(notes)
+        grades = sorted({row.grade for row in rows if row.grade})
+        where = " and ".join(row.where for row in rows)
+        differences = _differences(rows)
+        if len(grades) > 1:
+            listed = " and ".join(grades)
+            notes.append(
+                f"{where}: {name} is listed with grade {listed}, left out: correct its grade"
+            )
+            continue
+        kept.append(rows[0])
+        if differences:
+            problems.append(f"{where}: {name} is listed with {differences}: keep the right row")
+        elif len(rows) > 1:
+            listed = f" with grade {grades[0]}" if grades else ""
+            notes.append(f"{where}: {name} is listed{listed}, counted once")
+    return replace(found, rows=tuple(kept), problems=tuple(problems)), tuple(notes)
+
+
+def _differences(rows: Iterable[Row]) -> str:
+    """What rows of one image say differently, such as ``specimen s0 and s9``; else empty."""
+    given = {
+        name: {str(getattr(row, name) or f"no {name}") for row in rows}
+        for name in ("grade", "specimen", "split", "session", "mask")
+    }
+    return ", ".join(
+        f"{name} {' and '.join(sorted(values))}"
+        for name, values in given.items()
+        if len(values) > 1
+    )
 
 
 def same_pictures(observations: Iterable[Observation]) -> list[tuple[Observation, ...]]:

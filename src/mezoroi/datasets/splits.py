@@ -229,7 +229,7 @@ def _deal(
         if number < len(shares):
             raise MezoroiError(
                 f"grade `{grade}` has {number} {grouping}{'s' * (number != 1)}, too few for "
-                f"{len(shares)} parts: add fruits of this grade or make fewer parts"
+                f"{len(shares)} parts: add {grouping}s of this grade"
             )
     holds = np.array([[grade in g.grades for grade in present] for g in groups])
     for attempt in range(_ATTEMPTS):
@@ -240,7 +240,7 @@ def _deal(
     grade = present[int(np.flatnonzero(~reached.all(axis=0))[0])]
     raise MezoroiError(
         f"no way was found to put grade `{grade}` into each of {len(shares)} parts: "
-        f"add {grouping}s of this grade or make fewer parts"
+        f"add {grouping}s of this grade"
     )
 
 

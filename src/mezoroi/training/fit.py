@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 import signal
 import sys
 import warnings
@@ -23,7 +24,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, write_text
 from mezoroi.training.data import GradingData
 from mezoroi.training.module import GradingModule
-from mezoroi.training.parts import PartLocalization, require_parts
+from mezoroi.training.parts import PartLocalization
 
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last", "best"
@@ -90,8 +91,8 @@ def fit(
     Raises
     ------
     MezoroiError
-        If there is nothing to resume, a checkpoint is damaged, the disk is full, or no parts can be
-        exchanged as the settings ask for.
+        If there is nothing to resume, a checkpoint is damaged, the disk is full, or the training
+        diverged.
     """
     folder = run_dir / CHECKPOINTS
     resumes = resume and (folder / f"{LAST}.ckpt").exists()
@@ -108,7 +109,6 @@ def fit(
     )
     callbacks: list[Callback] = [EpochLog(run_dir / EPOCHS_CSV), keeper, latest]
     if module.config.augment == "part-cutmix":
-        require_parts(module, data)
         callbacks.append(PartLocalization(run_dir))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience, mode="min"))
@@ -120,6 +120,7 @@ def fit(
     if config.keep == "best":
         best = read_checkpoint(folder / f"{BEST}.ckpt", module.device)
         module.load_state_dict(best["state_dict"])
+    _require_finite(module, run_dir / EPOCHS_CSV)
     module.eval()
 
 
@@ -154,6 +155,20 @@ def _run(
         except SystemExit:  # how Lightning answers Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
+
+
+def _require_finite(module: GradingModule, log: Path) -> None:
+    if all(value.isfinite().all() for value in module.state_dict().values()):
+        return
+    with log.open(newline="", encoding="utf-8") as stream:
+        lost = [
+            f" (loss {row['train_loss']} from epoch {row['epoch']})"
+            for row in csv.DictReader(stream)
+            if not math.isfinite(float(row["train_loss"]))
+        ]
+    raise MezoroiError(
+        f"the training diverged{lost[0] if lost else ''}: lower train.lr, in another folder with -o"
+    )
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
