@@ -266,6 +266,13 @@ def test_of_a_picture_on_two_sides_what_was_learned_from_counts(
     twins = mz.Grader(replace(grader.bundle, data=data), device="cpu")
     marked = with_splits_of(twins, dataset)
     assert next(item for item in marked if item.id == learned).split == "train"
+    # The training's own test fruit is one, although it looks the same; under another id it is not.
+    tested = replace(next(item for item in dataset if item.id == learned), id="twin", split="test")
+    again = with_splits_of(twins, replace(dataset, observations=(tested,)))
+    assert again.observations[0].split == "test"
+    other = replace(dataset, observations=(replace(tested, id="other"),))
+    with pytest.raises(mz.MezoroiError, match="other is in the test split"):
+        with_splits_of(twins, other)
 
 
 @pytest.mark.parametrize(
