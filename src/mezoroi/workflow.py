@@ -219,7 +219,7 @@ def with_splits_of(grader: Grader, dataset: Dataset) -> Dataset:
         trained[content] = min(trained.get(content, split), split, key=SPLITS.index)
     known = {item.id: trained.get(content_hash(item.image)) for item in dataset}
     for item in dataset:
-        # The training's own test fruit may share its picture with one learned from: loading says so.
+        # The training's own test fruit may share a picture with one learned from: loading tells.
         is_its_test = data["splits"].get(item.id) == "test"
         if item.split == "test" and known[item.id] in ("train", "val") and not is_its_test:
             raise MezoroiError(
