@@ -13,6 +13,8 @@ import pytest
 
 import mezoroi as mz
 from mezoroi import capture_folders, cli
+from mezoroi.app.reading import read_upload
+from mezoroi.app.settings import Limits
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import find_sources, read_fruit
 from mezoroi.captures import capture_dataset, capture_sources, find_turns
@@ -158,6 +160,14 @@ def test_a_saved_capture_is_read_as_its_source(small: Path, tmp_path: Path) -> N
     (tmp_path / "photo/capture.json").write_text("[]")
     with pytest.raises(MezoroiError, match="capture the fruit again"):
         read_fruit(tmp_path / "photo", "surface")
+
+
+def test_an_uploaded_video_is_read_as_by_the_grader(small: Path) -> None:
+    film = small / "a/melon.mp4"
+    fruit, direct = read_upload(film, True, "surface", Limits()).fruit, read_fruit(film, "surface")
+    assert fruit.coverage is not None and direct.coverage is not None
+    np.testing.assert_array_equal(fruit.coverage, direct.coverage)
+    assert fruit.outline == direct.outline and fruit.notes == direct.notes
 
 
 def test_graded_videos_become_a_dataset(films: Path, tmp_path: Path) -> None:
