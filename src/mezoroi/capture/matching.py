@@ -11,12 +11,11 @@ from mezoroi.capture.disks import Disks
 from mezoroi.capture.geometry import Floats
 from mezoroi.capture.registration import Match, Prior, match_frames
 
-LOST = 0.35
-"""Agreement relative to the usual, under which a match is not believed."""
 _WIDE, _NARROW = 58.0, 10.0  # degrees that a search reaches
 _SURE = 0.75  # agreement from which a narrow search needs no wide one
 _DOUBTFUL = 0.4  # agreement under which a step may be wrong
 _SIGMA = 12.0  # degrees, how much a step may differ from its neighbours
+_LOST = 0.35  # agreement relative to the usual, under which a match is not believed
 _AROUND = 5  # steps before and after that say what is usual
 _GAPS = (2, 3, 5)
 _FARTHEST = 50.0  # degrees between frames that still share enough of the surface
@@ -46,7 +45,7 @@ def _steadied(pyramid: Sequence[Disks], chain: Sequence[Match]) -> list[Match]:
     chain = list(chain)
     vectors = Rotation.from_matrix(np.stack([found.rotation for found in chain])).as_rotvec()
     agreed = np.array([max(0.05, found.agreement) for found in chain])
-    lost = LOST * float(np.median(agreed))
+    lost = _LOST * float(np.median(agreed))
     for index, found in enumerate(chain):
         near = np.arange(max(0, index - _AROUND), min(len(chain), index + _AROUND + 1))
         near = near[near != index]
@@ -75,7 +74,7 @@ def _middle(vectors: Floats, weights: Floats) -> Floats:
 def match_further(pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Match]) -> list[Match]:
     """Frames a few steps apart, so that one bad step cannot break the chain."""
     matches = []
-    lost = LOST * float(np.median([found.agreement for found in chain])) if chain else 0.0
+    lost = _LOST * float(np.median([found.agreement for found in chain])) if chain else 0.0
     for gap in _GAPS:
         for first in range(len(poses) - gap):
             guess = poses[first + gap] @ poses[first].T

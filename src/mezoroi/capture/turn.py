@@ -14,12 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.disks import Disks
 from mezoroi.capture.geometry import Floats
-from mezoroi.capture.matching import LOST, match_closures, match_further, match_neighbours
+from mezoroi.capture.matching import match_closures, match_further, match_neighbours
 from mezoroi.capture.poses import chained, fit_poses, loose_frames
 from mezoroi.capture.registration import SCALES, Match, match_frames
 
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
 _ROUND = np.pi  # radians between frames of which the later one came round again
+_TIED = 0.3  # agreement relative to the usual, above which a match ties two frames together
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
 _NEARNESS_PAIRS = 8  # of each distance, on which nearness is told
 _NEARNESS_DEGREES = (24.0, 36.0)
@@ -87,7 +88,7 @@ def estimate_motion(disks: Disks) -> Motion:
     matches = [*matches, *closing]
     poses = fit_poses(matches, poses)
     agreement = np.array([found.agreement for found in chain])
-    least = LOST * float(np.median(agreement)) if chain else 0.0
+    least = _TIED * float(np.median(agreement)) if chain else 0.0
     loose = loose_frames(matches, poses, least)
     return Motion(poses, agreement, nearness, tuple(loose.tolist()))
 
