@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import mezoroi as mz
-from mezoroi import cli
+from mezoroi import capture_folders, cli
+from mezoroi.app.reading import read_upload
+from mezoroi.app.settings import Limits
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import find_sources, read_fruit
 from mezoroi.captures import capture_dataset, capture_sources, find_turns
@@ -160,6 +162,14 @@ def test_a_saved_capture_is_read_as_its_source(small: Path, tmp_path: Path) -> N
         read_fruit(tmp_path / "photo", "surface")
 
 
+def test_an_uploaded_video_is_read_as_by_the_grader(small: Path) -> None:
+    film = small / "a/melon.mp4"
+    fruit, direct = read_upload(film, True, "surface", Limits()).fruit, read_fruit(film, "surface")
+    assert fruit.coverage is not None and direct.coverage is not None
+    np.testing.assert_array_equal(fruit.coverage, direct.coverage)
+    assert fruit.outline == direct.outline and fruit.notes == direct.notes
+
+
 def test_graded_videos_become_a_dataset(films: Path, tmp_path: Path) -> None:
     for name in "ab":
         shutil.copy(films / "果/melon.mp4", tmp_path / f"{name}.mp4")
@@ -204,8 +214,8 @@ def test_a_photo_without_a_fruit_is_graded_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_lies_in_folders(films: Path, tmp_path: Path) -> None:
-    assert find_turns([films]) == [films]  # a photo in it makes it a folder of frames
-    assert find_turns([films / "果"]) == [films / "果/melon.mp4"]
+    assert find_turns([films / "frames"]).sources == [films / "frames"]
+    assert find_turns([films / "果"]).sources == [films / "果/melon.mp4"]
     assert find_sources([films / "果"], "surface") == [films / "果/melon.mp4"]
     assert find_sources([films / "frames"], "surface") == [films / "frames"]
     assert len(find_sources([films / "frames"], "photo")) == 18
@@ -213,6 +223,112 @@ def test_what_lies_in_folders(films: Path, tmp_path: Path) -> None:
         find_turns([tmp_path])
     with pytest.raises(MezoroiError, match="learned from photos"):
         read_fruit(films / "果/melon.mp4", "photo")
+
+
+def test_a_stray_photo_hides_neither_videos_nor_folders(
+    capsys: pytest.CaptureFixture[str], films: Path, small: Path, tmp_path: Path
+) -> None:
+    turns = find_turns([films])
+    assert turns.sources == [films / "frames", films / "果/melon.mp4"]
+    assert list(turns.left_out) == [films] and "holds one photo beside" in turns.left_out[films]
+    shutil.copytree(small / "a", tmp_path / "dcim")
+    shutil.copy(small / "photo.png", tmp_path / "dcim/thumb.png")
+    assert find_turns([tmp_path / "dcim"]).sources == [tmp_path / "dcim/melon.mp4"]
+    # Nothing failed, but the line is there.
+    words = ["capture", str(tmp_path / "dcim"), "-o", str(tmp_path / "out"), "--json"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words, "--height", "32"])
+    assert not stop.value.code
+    shown = capsys.readouterr()
+    first, second = json.loads(shown.out)["results"]
+    assert first["folder"] and second["folder"] is None and second["error"] is None
+    assert f"note: {tmp_path / 'dcim'} holds one photo beside videos" in shown.err
+    # A photo alone is one fruit.
+    (tmp_path / "one").mkdir()
+    shutil.copy(small / "photo.png", tmp_path / "one/photo.png")
+    assert find_turns([tmp_path / "one"]).sources == [tmp_path / "one/photo.png"]
+
+
+def test_captures_are_no_sources(films: Path, tmp_path: Path) -> None:
+    for name in ("done", "film"):
+        (tmp_path / name).mkdir()
+        for picture in ("surface.png", "mask.png"):
+            shutil.copy(films / "photo.png", tmp_path / name / picture)
+    shutil.copy(films / "果/melon.mp4", tmp_path / "film/video.mp4")
+    turns = find_turns([tmp_path])
+    assert turns.sources == [tmp_path / "film/video.mp4"]
+    assert turns.left_out == {tmp_path / "done": "is a capture already: give what it was made from"}
+    with pytest.raises(MezoroiError, match="done is a capture already: give"):
+        find_turns([tmp_path / "done"])
+
+
+def test_a_folder_is_visited_once(films: Path, tmp_path: Path) -> None:
+    shutil.copy(films / "果/melon.mp4", tmp_path / "a.mp4")
+    (tmp_path / "self").symlink_to(tmp_path, target_is_directory=True)
+    assert find_turns([tmp_path]).sources == [tmp_path / "a.mp4"]
+    assert find_sources([tmp_path], "surface") == [tmp_path / "a.mp4"]
+
+
+def test_what_may_not_be_read_fails_alone(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = tmp_path / "films"
+    shutil.copytree(small / "a", films)
+    shutil.copy(small / "b/melon.mp4", films / "locked.mp4")
+    shutil.copytree(small / "b", films / "shut")
+    hashed, listed = capture_folders.content_hash, Path.iterdir
+
+    def refuse(path: Path) -> None:
+        if path.name in ("locked.mp4", "shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(capture_folders, "content_hash", lambda path: refuse(path) or hashed(path))
+    monkeypatch.setattr(Path, "iterdir", lambda path: refuse(path) or listed(path))
+    results = capture_sources([films], tmp_path / "out", height=32)
+    assert [Path(item.source).name for item in results] == ["locked.mp4", "melon.mp4", "shut"]
+    for item in (results[0], results[2]):
+        assert item.error is not None and item.error.endswith(
+            f"{item.source} cannot be read (Permission denied): check its permissions"
+        )
+    assert results[1].error is None
+    table = "video,grade\nfilms/locked.mp4,A\nfilms/melon.mp4,B\n"
+    (tmp_path / "manifest.csv").write_text(table, "utf-8")
+    capture_dataset(tmp_path / "manifest.csv", tmp_path / "set", height=32)
+    with (tmp_path / "set/manifest.csv").open(encoding="utf-8") as stream:
+        assert [row["grade"] for row in csv.DictReader(stream)] == ["B"]
+
+
+def test_two_captures_at_once_take_folders_of_their_own(tmp_path: Path) -> None:
+    first = capture_folders.CaptureFolders(tmp_path / "out", shared=True)
+    second = capture_folders.CaptureFolders(tmp_path / "out", shared=True)
+    assert first.claim("one", "melon") == tmp_path / "out/melon"
+    assert second.claim("two", "melon") == tmp_path / "out/melon-2"
+    assert first.known("one", "melon") == tmp_path / "out/melon"
+    assert first.known("two", "melon") is None
+
+
+def test_a_measured_share_counts_more_than_the_manifests(small: Path, tmp_path: Path) -> None:
+    shutil.copy(small / "a/melon.mp4", tmp_path / "melon.mp4")
+    (tmp_path / "manifest.csv").write_text("video,grade,covered\nmelon.mp4,A,0.11\n", "utf-8")
+    [result] = capture_dataset(tmp_path / "manifest.csv", tmp_path / "out", height=32)
+    with (tmp_path / "out/manifest.csv").open(encoding="utf-8") as stream:
+        [row] = csv.DictReader(stream)
+    assert float(row["covered"]) == pytest.approx(result.covered, abs=1e-3)
+    assert float(row["covered"]) > 0.5
+
+
+def test_notes_hold_whatever_the_source_is_called_later(small: Path, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for name in ("im0.png", "im1.png"):
+        shutil.copy(small / "photo.png", frames / name)
+    (frames / "im1.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    [made] = capture_sources([frames], tmp_path / "out", height=32)
+    assert made.notes[0].startswith("a photo is left out: im1.png is ")
+    assert not [note for note in made.notes if str(tmp_path) in note]
+    frames.rename(tmp_path / "later")
+    [known] = capture_sources([tmp_path / "later"], tmp_path / "out", height=32)
+    assert known.folder == made.folder and known.notes == made.notes
 
 
 def verb(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:

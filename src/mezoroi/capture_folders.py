@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mezoroi.capture.images import IMAGE_SUFFIXES, OUTLINE_NAME, SURFACE_NAME
+from mezoroi.capture.folders import photos_among
+from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.unrolling import CAPTURE_NAME, COVERAGE_NAME
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash, read_json
@@ -37,26 +38,39 @@ class CaptureFolders:
             if isinstance(content, str):
                 self._by_content.setdefault(content, []).append(folder.name)
 
-    def folder_for(self, content: str, name: str) -> Path:
-        """The folder of a source of this content, or else a new one called like `name`.
-
-        What stands there already and was made from something else, or by someone else, is left
-        alone: a new folder has a free name.
-        """
-        known = self._by_content.setdefault(content, [])
+    def known(self, content: str, name: str) -> Path | None:
+        """The folder of a source of this content, that called `name` first; None without any."""
+        known = self._by_content.get(content, [])
         if not known:
-            known.append(self._free(name))
+            return None
         found = name if name in known else known[0]
         if not self.shared:
             known.remove(found)
         return self.out / found
 
-    def _free(self, base: str) -> str:
-        name, number = base, 2
-        while name.casefold() in self._taken:
-            name, number = f"{base}-{number}", number + 1
-        self._taken.add(name.casefold())
-        return name
+    def claim(self, content: str, name: str) -> Path:
+        """A new folder for a source of this content, called like `name`.
+
+        What stands there already and was made from something else, or by someone else, is left
+        alone. The folder is made here, so that nobody else who captures at the same time takes it.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        found, number = name, 2
+        while found.casefold() in self._taken or not _is_made(self.out / found):
+            found, number = f"{name}-{number}", number + 1
+        self._taken.add(found.casefold())
+        if self.shared:
+            self._by_content.setdefault(content, []).append(found)
+        return self.out / found
+
+
+def _is_made(folder: Path) -> bool:
+    """Make a folder, unless there is something of this name."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def made_from(folder: Path) -> dict[str, Any]:
@@ -76,13 +90,26 @@ def is_whole(folder: Path) -> bool:
 
 
 def content_of(source: Path) -> str:
-    """Hash of a file, or of the photos in a folder with their names."""
+    """Hash of a file, or of the photos in a folder with their names.
+
+    Raises
+    ------
+    MezoroiError
+        If it does not exist or cannot be read.
+    """
+    try:
+        return _content_of(source)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MezoroiError(f"{source} cannot be read ({reason}): check its permissions") from error
+
+
+def _content_of(source: Path) -> str:
     if not source.is_dir():
         if not source.is_file():
             raise MezoroiError(f"{source} does not exist: check the path")
         return content_hash(source)
     digest = hashlib.sha256()
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-            digest.update(f"{path.name}\0{content_hash(path)}\0".encode())
+    for path in photos_among(sorted(source.iterdir())):
+        digest.update(f"{path.name}\0{content_hash(path)}\0".encode())
     return digest.hexdigest()

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mezoroi.capture.frames import VIDEO_SUFFIXES
-from mezoroi.capture.images import IMAGE_SUFFIXES, OUTLINE_NAME, SURFACE_NAME
+from mezoroi.capture.folders import is_capture, is_grading, photos_among, videos_among, visible
+from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.unrolling import CAPTURE_VERSION, SURFACE_HEIGHT, Capture, unroll
 from mezoroi.capture_folders import (
     PREVIEW_NAME,
@@ -37,7 +37,7 @@ class CaptureResult:
     Attributes
     ----------
     source : its path
-    folder : the capture folder, or None after an error
+    folder : the capture folder; None after an error, or where `notes` say what was left out
     covered : share of the surface that was seen, in [0, 1]
     degrees_turned : along the turn axis
     notes : what a user should know
@@ -56,24 +56,40 @@ class CaptureResult:
         return asdict(self) | {"notes": list(self.notes)}
 
 
-def find_turns(paths: Iterable[str | Path]) -> list[Path]:
-    """Videos, photos and folders of frames below `paths`, sorted within each folder.
+@dataclass(frozen=True)
+class Turns:
+    """What there is to unroll.
 
-    A folder that holds photos is one fruit's frames; one that holds videos or such folders is
-    gone into. A path that is no folder is kept, so that reading it gives its own error.
+    Attributes
+    ----------
+    sources : videos, photos and folders of frames, sorted within each folder
+    left_out : what else lies in folders, by folder, one line each
+    """
+
+    sources: list[Path]
+    left_out: dict[Path, str]
+
+
+def find_turns(paths: Iterable[str | Path]) -> Turns:
+    """Videos, photos and folders of frames below `paths`.
+
+    A folder of several photos with neither videos nor other fruit in it is one fruit's frames. Any
+    other is gone into; photos beside videos or other fruit are left out, and so are captures, but
+    for a video in one. A path that is no folder is kept, so that reading it gives its own error.
 
     Raises
     ------
     MezoroiError
         If a folder holds none of them.
     """
-    found: list[Path] = []
+    turns = Turns([], {})
     for path in map(Path, paths):
-        inside = _turns_below(path) if path.is_dir() else [path]
+        inside = _turns_below(path, set(), turns.left_out)
         if not inside:
-            raise MezoroiError(f"{path} holds no video and no frames: give another folder")
-        found += inside
-    return found
+            why = turns.left_out.get(path, "holds no video and no frames: give another folder")
+            raise MezoroiError(f"{path} {why}")
+        turns.sources.extend(inside)
+    return turns
 
 
 def capture_sources(
@@ -89,11 +105,18 @@ def capture_sources(
     A folder holds ``surface.png``, ``coverage.png``, ``outline.json``, ``capture.json``,
     ``preview.png`` and ``source.json``. A source whose content was captured before, in the same
     way, is not unrolled again, whatever it is called now; a new one goes to a folder that does not
-    exist yet. A source that fails is reported; the others go on.
+    exist yet. A source that fails is reported; the others go on. What `find_turns` leaves out
+    comes last.
     """
-    paths = find_turns(sources)
+    turns = find_turns(sources)
     folders = CaptureFolders(Path(out), shared=True)
-    return _capture_each(paths, folder_names(paths), folders, height, language, progress)
+    names = folder_names(turns.sources)
+    results = _capture_each(turns.sources, names, folders, height, language, progress)
+    left_out = [
+        CaptureResult(str(path), None, notes=(f"{path} {why}",))
+        for path, why in turns.left_out.items()
+    ]
+    return results + left_out
 
 
 def capture_dataset(
@@ -150,17 +173,32 @@ def capture_dataset(
     return results
 
 
-def _turns_below(folder: Path) -> list[Path]:
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if any(path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES for path in inside):
+def _turns_below(folder: Path, seen: set[Path], left_out: dict[Path, str]) -> list[Path]:
+    try:
+        if not folder.is_dir():
+            return [folder]
+        if is_grading(folder):
+            return []
+        inside = visible(folder, seen)
+        photos, found = photos_among(inside), videos_among(inside)
+        below = [path for path in inside if path.is_dir()]
+        if is_capture(folder):
+            photos = []
+            if not found:
+                left_out[folder] = "is a capture already: give what it was made from"
+    except OSError:
+        # Reading it says what is wrong with it; the others go on.
         return [folder]
-    found: list[Path] = []
-    for path in inside:
-        if path.is_dir():
-            found += _turns_below(path)
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            found.append(path)
-    return found
+    for path in below:
+        found += _turns_below(path, seen, left_out)
+    if photos and found:
+        count = "one photo" if len(photos) == 1 else f"{len(photos)} photos"
+        left_out[folder] = (
+            f"holds {count} beside videos or other fruit, left out: give photos of a fruit a "
+            "folder of their own"
+        )
+        return sorted(found)
+    return [folder] if len(photos) > 1 else photos or sorted(found)
 
 
 def _capture_each(
@@ -191,17 +229,18 @@ def _capture_once(
         "language": language,
         "capture_version": CAPTURE_VERSION,
     }
-    folder = folders.folder_for(content, name)
-    earlier = made_from(folder)
-    if is_whole(folder) and {key: earlier.get(key) for key in made} == made:
+    known = folders.known(content, name)
+    earlier = made_from(known) if known else {}
+    if known and is_whole(known) and {key: earlier.get(key) for key in made} == made:
         return CaptureResult(
             str(source),
-            str(folder),
+            str(known),
             earlier["covered"],
             earlier["degrees_turned"],
             tuple(earlier["notes"]),
         )
     capture = unroll(source, height=height)
+    folder = known or folders.claim(content, name)
     # The folder is this source's from here on, also where it is not finished.
     write_json(folder / SOURCE_NAME, {"source": source.name} | made)
     capture.save(folder)
@@ -247,6 +286,6 @@ def _manifest_row(row: Row, result: CaptureResult) -> dict[str, object]:
         "split": row.split,
         "session": row.session,
         "outline": f"{folder}/{OUTLINE_NAME}",
-        "covered": round(result.covered or 0.0, 4),
         **{key: value for key, value in row.extra.items() if key != VIDEO_COLUMN},
+        "covered": round(result.covered or 0.0, 4),
     }

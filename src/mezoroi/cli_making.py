@@ -77,16 +77,17 @@ def capture(
                 sources, out, height=height, language=language.value, progress=report
             )
         )
-    failed = [item for item in results if item.error is not None]
+    tried = [item for item in results if item.folder or item.error]
+    failed = [item for item in tried if item.error is not None]
     lines = [
         item.error
         or f"{item.source}: {item.covered:.0%} seen, turned by {item.degrees_turned:.0f} degrees"
-        for item in results
+        for item in tried
     ]
     for item in results:
         console.notes_on(item.source, item.notes)
-    lines.append(f"{len(results) - len(failed)} captured, {len(failed)} failed; folder: {out}")
+    lines.append(f"{len(tried) - len(failed)} captured, {len(failed)} failed; folder: {out}")
     console.result(
         {"folder": str(out), "results": [item.to_dict() for item in results]}, "\n".join(lines)
     )
-    leave_with([item.error for item in failed if item.error], len(results), "captured")
+    leave_with([item.error for item in failed if item.error], len(tried), "captured")

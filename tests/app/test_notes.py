@@ -16,7 +16,7 @@ import mezoroi
 from mezoroi.app import reading
 from mezoroi.app.i18n import LOCALE, NOTES, catalogue
 from mezoroi.app.trainer import _epoch_text
-from mezoroi.capture import frames, images, silhouette, sources, unrolling, video
+from mezoroi.capture import following, frames, images, silhouette, sources, unrolling, video
 
 SOURCES = (
     "capture",
@@ -123,7 +123,7 @@ def test_every_note_is_still_written_by_some_room() -> None:
                 assert part.strip(" ,") in code, note
 
 
-READING = (images, video, frames, silhouette, unrolling, sources, reading)
+READING = (images, video, frames, silhouette, following, unrolling, sources, reading)
 UNREACHED = {
     "as_image",
     "find_sources",

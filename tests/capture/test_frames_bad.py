@@ -42,7 +42,7 @@ def test_a_truncated_video_gives_what_decodes(tmp_path: Path, name: str, codec: 
     path.write_bytes(content[: len(content) // 2])
     clip = read_clip(path)
     assert 10 < clip.count < 50
-    assert clip.notes == (f"{path} is cut short: the first {clip.count} frames are used",)
+    assert clip.notes == (f"the video is cut short: the first {clip.count} frames are used",)
     assert numbers(clip) == list(range(clip.count))
     for frame, expected in zip(clip.frames, whole.frames, strict=False):
         np.testing.assert_array_equal(frame.image, expected.image)
@@ -54,7 +54,7 @@ def test_damage_in_the_middle_is_noted(tmp_path: Path) -> None:
     path.write_bytes(PNG.join(pieces[:6]) + b"\0" * len(PNG) + PNG.join(pieces[6:]))
     clip = read_clip(path)
     (note,) = clip.notes
-    assert "damaged" in note and str(path) in note and clip.count == 11
+    assert "damaged" in note and str(path) not in note and clip.count == 11
     for frame in clip.frames:
         np.testing.assert_array_equal(corners(frame.image), CORNERS > 127)
 

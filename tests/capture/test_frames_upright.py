@@ -167,7 +167,7 @@ def test_hdr_is_noted(tmp_path: Path) -> None:
         tmp_path / "clip.mov", ramp(2), "libx264", pixels="yuv420p10le", options=options
     )
     (note,) = read_clip(path).notes
-    assert str(path) in note and "HDR" in note and "\n" not in note
+    assert str(path) not in note and "HDR" in note and "\n" not in note
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from mezoroi.capture import frames
 from mezoroi.capture.frames import read_clip
+from mezoroi.capture.pace import frames_to_use
 from mezoroi.datasets.melons import write_video
 
 COUNT = 50
@@ -40,3 +41,38 @@ def test_what_a_video_states_of_its_length_need_not_be_true(video, monkeypatch, 
     monkeypatch.setattr(frames, "stated_frames", lambda *_: stated)
     found = [frame.number for frame in read_clip(video, max_frames=12).frames]
     assert found == list(range(0, COUNT, 8))
+
+
+def test_a_still_stretch_does_not_take_the_frames_of_the_turn(tmp_path):
+    """A square that moves for 30 of 430 frames, in noise, slower at first."""
+    rng = np.random.default_rng(0)
+    place = np.interp(np.arange(430), [199, 214, 229], [0, 60, 150]).astype(int)
+    images = []
+    for left in place:
+        image = np.full((120, 200, 3), 40.0)
+        image[30:70, left : left + 40] = 200
+        images.append(np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8))
+    write_video(tmp_path / "film.mp4", images, 25)
+    clip = read_clip(tmp_path / "film.mp4", max_frames=24)
+    found = np.array([frame.number for frame in clip.frames])
+    assert len(found) <= 24 and found[0] == 0 and found[-1] == 429
+    assert ((found >= 199) & (found <= 230)).sum() >= 10
+    # What stands still is still seen now and then, and no step of the turn is a long one.
+    assert ((found > 0) & (found < 199)).sum() >= 1
+    assert np.diff(place[found]).max() <= 36
+
+
+def test_an_even_turn_is_thinned_evenly(tmp_path):
+    assert frames_to_use_of(tmp_path, np.arange(100)) == list(range(0, 100, 8))
+    # A film of nothing at all, too.
+    assert frames_to_use_of(tmp_path, np.zeros(100, int)) == list(range(0, 100, 8))
+
+
+def frames_to_use_of(folder, place):
+    images = []
+    for left in place:
+        image = np.full((120, 200, 3), 40, np.uint8)
+        image[30:70, left : left + 40] = 200
+        images.append(image)
+    write_video(folder / "film.mp4", images, 25)
+    return frames_to_use(folder / "film.mp4", 16)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.body import fit_body
 from mezoroi.capture.disks import make_disks
-from mezoroi.capture.poses import fit_poses
+from mezoroi.capture.poses import fit_poses, loose_frames
 from mezoroi.capture.registration import SCALES, Match, match_frames
 from mezoroi.capture.silhouette import find_silhouettes
 from mezoroi.capture.turn import estimate_motion, find_axis
@@ -88,6 +88,20 @@ def test_a_closure_to_the_wrong_side_is_not_believed():
     matches = [match(i, i + g, truth[i + g] @ truth[i].T) for g in (1, 2) for i in range(37 - g)]
     wrong = match(0, 36, about((1, 0, 0), 70.0), agreement=0.9)
     assert apart(fit_poses([*matches, wrong], truth), truth).max() < 0.5
+
+
+def test_frames_that_no_believable_match_ties_to_the_others_are_loose():
+    truth = chain_of([about((0, 1, 0), 10.0)] * 9)
+    chain = [match(i, i + 1, truth[i + 1] @ truth[i].T) for i in range(9)]
+    assert loose_frames(chain, truth, 0.3).tolist() == []
+    # A step that is not believed, and one that the poses contradict.
+    chain[5] = replace(chain[5], agreement=0.3)
+    assert loose_frames(chain, truth, 0.3).tolist() == [6, 7, 8, 9]
+    chain[0] = replace(chain[0], rotation=about((0, 1, 0), 19.0))
+    assert loose_frames(chain, truth, 0.3).tolist() == [0, 6, 7, 8, 9]
+    over = match(4, 7, truth[7] @ truth[4].T)
+    assert loose_frames([*chain, over], truth, 0.3).tolist() == [0]
+    assert loose_frames([], truth[:1], 0.0).tolist() == []
 
 
 # --- the axis -----------------------------------------------------------------------------------

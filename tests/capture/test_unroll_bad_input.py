@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from mezoroi.capture.unrolling import unroll
+from mezoroi.capture.frames import Clip, Frame
+from mezoroi.capture.unrolling import _finer_side, unroll
 from mezoroi.datasets.melons import Turn, make_melon, write_video
 from mezoroi.errors import MezoroiError
 from tests.capture.films import film
@@ -168,6 +170,40 @@ def test_noise_and_stripes_are_no_traceback(tmp_path):
         complaint(folder, height=32)
 
 
+def test_frames_that_do_not_hang_together_are_no_turn(views, tmp_path):
+    as_text = [views[number] for number in sorted(range(12), key=str)]
+    line = complaint(write_frames(tmp_path / "text", as_text), height=32)
+    assert "the turn cannot be followed at frame 4: " in line
+    turned = [np.ascontiguousarray(np.rot90(view)) for view in views[6:]]
+    line = complaint(write_frames(tmp_path / "turned", [*views[:6], *turned]), height=32)
+    assert "the turn cannot be followed at frame 6: " in line
+
+
+def test_a_step_that_cannot_be_followed_is_noted(tmp_path):
+    melon = make_melon("A", np.random.default_rng(5), height=64)
+    frames = film(melon, Turn(degrees=276, frames=24, size=(160, 200), nearness=0.0))[0]
+    whole = unroll(write_frames(tmp_path / "whole", frames), height=32)
+    assert not [note for note in whole.notes if "followed" in note]
+    skipped = unroll(write_frames(tmp_path / "skipped", [*frames[:15], *frames[21:]]), height=32)
+    note = "the turn could not be followed at frame 15: the unrolled picture and the degrees "
+    assert [found for found in skipped.notes if found.startswith(note)]
+
+
+def around(folder, count, seed):
+    """Photos spread evenly around a melon."""
+    melon = make_melon("A", np.random.default_rng(seed), height=128)
+    turn = Turn(degrees=360 - 360 / count, frames=count, size=(160, 200), nearness=0.1)
+    return write_frames(folder, film(melon, turn)[0])
+
+
+def test_photos_far_apart_say_so(tmp_path):
+    closer = "take them at most 50 degrees apart"
+    assert closer in unroll(around(tmp_path / "four", 4, 5), height=32).notes[-1]
+    assert closer in complaint(around(tmp_path / "five", 5, 6), height=32)
+    notes = unroll(around(tmp_path / "eight", 8, 5), height=32).notes
+    assert not [note for note in notes if closer in note or "followed" in note]
+
+
 @pytest.mark.parametrize("count", [2, 5, 6])
 def test_a_fruit_that_does_not_turn(views, tmp_path, count):
     folder = write_frames(tmp_path / "still", [views[0]] * count)
@@ -198,7 +234,7 @@ def glared(image, radius=75):
     return cv2.circle(image.copy(), (100, 80), radius, (255, 255, 255), -1)
 
 
-@pytest.mark.parametrize("lost", [[0], [3], [11], [5, 6]])
+@pytest.mark.parametrize("lost", [[0], [3], [11]])
 @pytest.mark.parametrize("radius", [50, 60, 75])
 def test_a_frame_under_glare_all_over_is_left_out(views, plain, tmp_path, lost, radius):
     images = [glared(view, radius) if n in lost else view for n, view in enumerate(views)]
@@ -211,6 +247,12 @@ def test_a_frame_under_glare_all_over_is_left_out(views, plain, tmp_path, lost, 
         assert not [note for note in found.notes if "leaves the frame" in note]
 
 
+def test_a_gap_of_a_quarter_turn_is_not_guessed(views, tmp_path):
+    images = [glared(view) if n in (5, 6) else view for n, view in enumerate(views)]
+    line = complaint(write_frames(tmp_path / "gap", images), height=32)
+    assert "the turn cannot be followed at frame 7: " in line
+
+
 def test_an_overexposed_fruit_is_one_line(views, tmp_path):
     photo = next(write_frames(tmp_path / "one", [glared(views[0], 60)]).iterdir())
     assert "the fruit is overexposed" in complaint(photo, height=32)
@@ -221,6 +263,9 @@ def test_an_overexposed_fruit_is_one_line(views, tmp_path):
     assert "overexposed" in complaint(
         write_frames(tmp_path / "all", [glared(view, 60) for view in views]), height=32
     )
+    # One frame of a turn is no photo of one side.
+    most = [view if number == 3 else glared(view, 60) for number, view in enumerate(views)]
+    assert "overexposed" in complaint(write_frames(tmp_path / "most", most), height=32)
 
 
 def test_one_bad_photo_among_several_sizes_is_noted(views, tmp_path):
@@ -240,6 +285,17 @@ def test_a_hidden_fruit_does_not_leave_the_frame(views, tmp_path):
     images[4] = np.full_like(images[4], 25)
     found = unroll(write_frames(tmp_path / "gone", images), height=32)
     assert "the fruit is hidden or gone in 1 of 12 frames used (number 4)" in found.notes
+
+
+def test_memory_bounds_how_finely_a_small_fruit_is_read():
+    frames = tuple(Frame(n, 0.0, np.zeros((54, 96, 3), np.uint8), 0.25) for n in range(48))
+    clip = Clip(frames, 48, (2160, 3840))
+    found = [SimpleNamespace(ellipse=SimpleNamespace(radius=9.0))] * 48
+    side = _finer_side(clip, found)
+    assert side > 960 and 3 * 48 * side * side * 2160 / 3840 <= 300e6
+    # A few frames are read as finely as the fruit needs it.
+    few = Clip(frames[:6], 6, (2160, 3840))
+    assert _finer_side(few, found[:6]) == 3840
 
 
 @pytest.mark.parametrize("noise", [2.0, 5.0])

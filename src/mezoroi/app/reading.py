@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mezoroi.app.settings import Limits
 from mezoroi.capture import Capture, unroll
 from mezoroi.capture.images import read_image, read_size
-from mezoroi.capture.sources import PHOTO_SIDE, FruitInput, InputKind, read_fruit
+from mezoroi.capture.sources import PHOTO_SIDE, FruitInput, InputKind, as_input, read_fruit
 from mezoroi.capture.video import open_video
 from mezoroi.errors import MezoroiError
 
@@ -60,11 +60,9 @@ def read_upload(path: Path, is_video: bool, kind: InputKind, limits: Limits) -> 
     if is_video:
         _check_video(path, limits)
         capture = unroll(path)
-        # One view says little about the shape over a turn.
-        outline = capture.outline if len(capture.views) > 1 else None
-        fruit = FruitInput(str(path), capture.surface, outline, capture.notes)
+        fruit = as_input(path, capture)
         middle = capture.views[len(capture.views) // 2].image
-        return Upload(fruit, middle, _silhouette(capture) if outline is not None else None)
+        return Upload(fruit, middle, _silhouette(capture) if fruit.outline is not None else None)
     height, width = read_size(path)
     _check_pixels(path, height, width, limits.photo_pixels)
     fruit = read_fruit(path, kind)

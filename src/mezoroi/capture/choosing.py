@@ -47,10 +47,10 @@ def lit_frames(disks: Disks, numbers: Sequence[int]) -> tuple[list[int], list[st
     Raises
     ------
     MezoroiError
-        If none does.
+        If fewer than half of them do.
     """
     lit = disks.shown >= _LIT
-    if not lit.any():
+    if 2 * lit.sum() < len(lit):
         raise MezoroiError(_OVEREXPOSED)
     lost = [number for number, is_lit in zip(numbers, lit, strict=True) if not is_lit]
     notes = [_note(_OVEREXPOSED, lost, len(lit))] if lost else []

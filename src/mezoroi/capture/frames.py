@@ -1,8 +1,7 @@
-"""A fruit filmed or photographed from many sides, as a few evenly spaced RGB frames.
+"""A fruit filmed or photographed from many sides, as a few RGB frames.
 
 Videos are decoded by FFmpeg (through PyAV) one frame at a time, so memory does not grow with their
-length: every stride-th frame is kept, and where the video does not state how many it has, the
-stride doubles whenever more than `max_frames` are.
+length: which frames are used is decided on small pictures, and only these are converted.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from mezoroi.capture.images import (
     read_image,
     read_size,
 )
+from mezoroi.capture.pace import frames_to_use, stride_for
 from mezoroi.capture.video import (
     CONVERT,
     decoded,
@@ -70,7 +70,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of one source, evenly spaced, in its order.
+    """Frames of one source, in its order.
 
     Attributes
     ----------
@@ -112,7 +112,8 @@ def read_clip(source: str | Path, *, max_frames: int = 96, max_side: int = MAX_S
     ----------
     source : the path; a file is taken for what its content is, whatever its suffix
     max_frames : the most frames to keep, at least 1; of more, every 2nd, 4th, 8th ... is kept, so
-        that more than half as many remain
+        that more than half as many remain; of a video that stands still in places, and not in
+        others, more where more changes
     max_side : longest side of a kept frame in pixels, at least `MIN_SIDE`; larger ones are reduced
 
     Raises
@@ -152,53 +153,44 @@ def _read_folder(folder: Path, max_frames: int, max_side: int) -> Clip:
     )
     if not paths:
         raise MezoroiError(f"{folder} holds no photo: give a folder of photos, or a video")
-    stride = _stride(len(paths), max_frames)
+    stride = stride_for(len(paths), max_frames)
     frames, notes = [], []
     for number in range(0, len(paths), stride):
         try:
             frames.append(_read_photo(paths[number], number, max_side))
         except MezoroiError as error:
-            notes.append(f"a photo is left out: {error}")
+            # A capture is kept for its content: its notes hold whatever the folder is called.
+            reason = str(error).replace(str(paths[number]), paths[number].name)
+            notes.append(f"a photo is left out: {reason}")
     if not frames:
-        raise MezoroiError(
-            f"{folder} holds no photo that can be read: copy it from the camera again"
-        )
+        first = notes[0].removeprefix("a photo is left out: ")
+        raise MezoroiError(f"{folder} holds no photo that can be read, the first: {first}")
     return Clip(tuple(frames), len(paths), read_size(paths[frames[0].number]), tuple(notes))
 
 
 def _read_video(path: Path, max_frames: int, max_side: int) -> Clip:
-    """Of a video that states its length, only the frames to be kept are converted."""
+    """Of a video that is longer, it is looked through first for the frames to be used."""
     with open_video(path) as (container, stream):
-        stride = _stride(stated_frames(container, stream), max_frames)
-    clip = _decode_every(stride, path, max_frames, max_side)
-    # A video that is cut short has fewer frames than it states.
-    if _stride(clip.count, max_frames) < stride:
-        clip = _decode_every(1, path, max_frames, max_side)
+        stated = stated_frames(container, stream)
+    wanted = None if 0 < stated <= max_frames else frames_to_use(path, max_frames)
+    clip = _decode(path, wanted, max_frames, max_side)
     if not clip.frames:
         raise MezoroiError(f"{path} is a video without any frame that can be read: {CONVERT}")
     return clip
 
 
-def _stride(count: int, max_frames: int) -> int:
-    """The smallest power of 2 at which no more than `max_frames` of `count` frames are kept."""
-    stride = 1
-    while count > stride * max_frames:
-        stride *= 2
-    return stride
-
-
-def _decode_every(stride: int, path: Path, max_frames: int, max_side: int) -> Clip:
-    """Every stride-th frame, or every 2nd, 4th ... of these where they are too many; or none."""
+def _decode(path: Path, wanted: list[int] | None, max_frames: int, max_side: int) -> Clip:
+    """The wanted frames, or all, or every 2nd, 4th ... where they are too many; or none."""
     kept: list[Frame] = []
     troubles: set[str] = set()
-    count, start, size = 0, float("nan"), (0, 0)
+    count, stride, start, size = 0, 1, float("nan"), (0, 0)
     with open_video(path) as (container, stream):
         for number, raw in enumerate(progressive(decoded(container, stream, troubles))):
             if raw.is_corrupt:
                 troubles.add("damaged")
                 continue
             count = number + 1
-            if number % stride:
+            if number % stride or (wanted is not None and number not in wanted):
                 continue
             time = float("nan") if raw.time is None else float(raw.time)
             height, width = source_size(raw, stream.sample_aspect_ratio)
@@ -213,16 +205,16 @@ def _decode_every(stride: int, path: Path, max_frames: int, max_side: int) -> Cl
             if len(kept) > max_frames:
                 stride *= 2
                 kept = [frame for frame in kept if frame.number % stride == 0]
-    return Clip(tuple(kept), count, size, _notes(path, count, troubles))
+    return Clip(tuple(kept), count, size, _notes(count, troubles))
 
 
-def _notes(path: Path, count: int, troubles: set[str]) -> tuple[str, ...]:
+def _notes(count: int, troubles: set[str]) -> tuple[str, ...]:
     notes = []
     if "short" in troubles:
         frames = "first frame is" if count == 1 else f"first {count} frames are"
-        notes.append(f"{path} is cut short: the {frames} used")
+        notes.append(f"the video is cut short: the {frames} used")
     elif "damaged" in troubles:
-        notes.append(f"{path} is damaged in places: only the frames that can be read are used")
+        notes.append("the video is damaged in places: only the frames that can be read are used")
     if "HDR" in troubles:
-        notes.append(f"{path} is an HDR video, its colours look pale: film with HDR switched off")
+        notes.append("the video is HDR, its colours look pale: film with HDR switched off")
     return tuple(notes)

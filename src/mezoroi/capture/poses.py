@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.geometry import Floats
 from mezoroi.capture.registration import Match
 
 _TOLERANCE = np.radians(4.0)  # disagreement from which a match counts as wrong
+_KEPT = np.radians(8.0)  # disagreement under which the poses still keep to a match
 
 
 def chained(chain: Sequence[Match]) -> Floats:
@@ -66,3 +70,23 @@ def fit_poses(matches: Sequence[Match], poses: Floats, rounds: int = 20) -> Floa
         if tolerance == _TOLERANCE and np.abs(step).max() < 1e-5:
             break
     return poses
+
+
+def loose_frames(matches: Sequence[Match], poses: Floats, least: float) -> NDArray[np.intp]:
+    """Positions of the frames that no match ties to the largest piece of the turn.
+
+    Parameters
+    ----------
+    poses : (N, 3, 3) as fitted to the matches; those that they contradict tie nothing
+    least : agreement above which a match is believed
+    """
+    ties = []
+    for found in matches:
+        between = poses[found.second] @ poses[found.first].T
+        error = Rotation.from_matrix(between @ found.rotation.T).magnitude()
+        if found.agreement > least and error < _KEPT:
+            ties.append((found.first, found.second))
+    first, second = np.array(ties, dtype=int).reshape(-1, 2).T
+    table = coo_array((np.ones(len(ties)), (first, second)), shape=(len(poses), len(poses)))
+    piece = connected_components(table, directed=False)[1]
+    return np.flatnonzero(piece != np.bincount(piece).argmax())

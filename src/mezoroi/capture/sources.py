@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from mezoroi.capture.frames import VIDEO_SUFFIXES, is_video
+from mezoroi.capture.folders import is_capture, is_grading, photos_among, videos_among, visible
+from mezoroi.capture.frames import is_video
 from mezoroi.capture.images import (
-    IMAGE_SUFFIXES,
     OUTLINE_NAME,
     SURFACE_NAME,
     as_image,
@@ -20,14 +20,19 @@ from mezoroi.capture.images import (
     read_outline,
     read_size,
 )
-from mezoroi.capture.unrolling import CAPTURE_NAME, COVERAGE_NAME, read_capture, unroll
+from mezoroi.capture.unrolling import (
+    CAPTURE_NAME,
+    COVERAGE_NAME,
+    Capture,
+    read_capture,
+    unroll,
+)
 from mezoroi.errors import MezoroiError
 
 IN_MEMORY = "image"
 PHOTO_SIDE = 1600
 """Longest side, in pixels, at which a photo is graded and shown; a larger one is reduced."""
 InputKind = Literal["surface", "photo"]
-_GRADING_NAME = "grading.json"
 
 
 @dataclass(frozen=True)
@@ -102,18 +107,22 @@ def find_sources(paths: Iterable[str | Path], kind: InputKind = "photo") -> list
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = list(_below(path, kind)) if path.is_dir() else [path]
+        inside = _below(path, kind, set()) if path.is_dir() else [path]
         if not inside:
             raise MezoroiError(f"{path} holds no photo and no capture: give another folder")
         found += inside
     return found
 
 
-def _unrolled(path: Path) -> FruitInput:
-    capture = unroll(path)
+def as_input(path: Path, capture: Capture) -> FruitInput:
+    """What a grader of surfaces takes of the capture of a path."""
     # One view says little about the shape over a turn.
     outline = capture.outline if len(capture.views) > 1 else None
     return FruitInput(str(path), capture.surface, outline, capture.notes, capture.coverage)
+
+
+def _unrolled(path: Path) -> FruitInput:
+    return as_input(path, unroll(path))
 
 
 def _saved(path: Path, image: Path) -> FruitInput:
@@ -139,22 +148,21 @@ def _one_side(photo: Path) -> FruitInput:
         return FruitInput(str(photo), read_image(photo, PHOTO_SIDE), notes=notes)
 
 
-def _below(folder: Path, kind: InputKind) -> list[Path]:
-    if (folder / SURFACE_NAME).is_file():
+def _below(folder: Path, kind: InputKind, seen: set[Path]) -> list[Path]:
+    if is_capture(folder):
         return [folder]
-    if (folder / _GRADING_NAME).is_file():
+    if is_grading(folder):
         return []
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    photos = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    inside = visible(folder, seen)
+    photos = photos_among(inside)
+    taken = photos + (videos_among(inside) if kind == "surface" else [])
+    found: list[Path] = []
     if kind == "surface" and len(photos) > 1 and not any(map(_is_panorama_file, photos)):
-        photos, frames = [], [folder]
-    else:
-        frames = []
-    found = list(frames)
+        taken, found = taken[len(photos) :], [folder]
     for path in inside:
         if path.is_dir():
-            found += _below(path, kind)
-        elif path in photos or (kind == "surface" and path.suffix.lower() in VIDEO_SUFFIXES):
+            found += _below(path, kind, seen)
+        elif path in taken:
             found.append(path)
     return found
 

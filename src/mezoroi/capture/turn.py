@@ -15,11 +15,12 @@ from scipy.spatial.transform import Rotation
 from mezoroi.capture.disks import Disks
 from mezoroi.capture.geometry import Floats
 from mezoroi.capture.matching import match_closures, match_further, match_neighbours
-from mezoroi.capture.poses import chained, fit_poses
+from mezoroi.capture.poses import chained, fit_poses, loose_frames
 from mezoroi.capture.registration import SCALES, Match, match_frames
 
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
 _ROUND = np.pi  # radians between frames of which the later one came round again
+_TIED = 0.3  # agreement relative to the usual, above which a match ties two frames together
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
 _NEARNESS_PAIRS = 8  # of each distance, on which nearness is told
 _NEARNESS_DEGREES = (24.0, 36.0)
@@ -35,11 +36,13 @@ class Motion:
     poses : (N, 3, 3) sphere to camera
     agreement : (N - 1,) correlation of neighbouring frames
     nearness : radius of the fruit over the camera's distance, 0 for far away
+    loose : positions of the frames whose poses no match ties to those of most others
     """
 
     poses: Floats
     agreement: Floats
     nearness: float
+    loose: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,12 @@ def estimate_motion(disks: Disks) -> Motion:
         closing = match_closures(level, poses, chain, 4, 40.0)
     poses = fit_poses([*matches, *closing], poses)
     closing = match_closures(level, poses, chain, 24, 8.0)
-    poses = fit_poses([*matches, *closing], poses)
-    return Motion(poses, np.array([found.agreement for found in chain]), nearness)
+    matches = [*matches, *closing]
+    poses = fit_poses(matches, poses)
+    agreement = np.array([found.agreement for found in chain])
+    least = _TIED * float(np.median(agreement)) if chain else 0.0
+    loose = loose_frames(matches, poses, least)
+    return Motion(poses, agreement, nearness, tuple(loose.tolist()))
 
 
 def _follow(

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from mezoroi.capture.body import fit_body
 from mezoroi.capture.choosing import lit_frames, whole_frames
 from mezoroi.capture.disks import make_disks
+from mezoroi.capture.following import following_notes
 from mezoroi.capture.frames import MAX_SIDE, Clip, read_clip
 from mezoroi.capture.geometry import Ellipse, Floats
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
@@ -32,15 +33,14 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 7
+CAPTURE_VERSION = 8
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
 _FINE = 96.0  # pixels that a fruit is wide at least, where its source has them
+_MOST_BYTES = 300e6  # that the frames of a capture take
 _STILL = 6.0  # degrees under which a fruit counts as not turning
 _LEAST, _ENOUGH = 0.5, 0.9  # of the surface
-_PLAIN = 0.2  # agreement of neighbouring frames under which poses are unsure
-_CHANCE = 0.12  # under which they are as if by chance: noise on a plain ball agrees by 0.08
 
 
 @dataclass(frozen=True)
@@ -234,10 +234,15 @@ def _silhouettes_in(clip: Clip) -> list[Silhouette]:
 
 
 def _finer_side(clip: Clip, silhouettes: Sequence[Silhouette]) -> int:
-    """The longest side at which a small fruit in a large picture is wide enough, in pixels."""
+    """The longest side at which a small fruit in a large picture is wide enough, in pixels.
+
+    No more than what memory holds of all frames.
+    """
     wide = float(np.median([2 * found.ellipse.radius for found in silhouettes]))
     reduced = min(frame.scale for frame in clip.frames)
-    return int(np.ceil(MAX_SIDE * min(_FINE / wide, 1 / reduced)))
+    wished = int(np.ceil(MAX_SIDE * min(_FINE / wide, 1 / reduced)))
+    shape = min(clip.size) / max(clip.size)
+    return min(wished, int(np.sqrt(_MOST_BYTES / (3 * len(clip.frames) * shape))))
 
 
 def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> Capture:
@@ -247,6 +252,7 @@ def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> 
     lit, dazzled = lit_frames(disks, [clip.frames[index].number for index in usable])
     notes = [*clip.notes, *lost, *dazzled]
     usable = [usable[index] for index in lit]
+    numbers = tuple(clip.frames[index].number for index in usable)
     images = [clip.frames[index].image for index in usable]
     found = [silhouettes[index] for index in usable]
     ellipses = [silhouette.ellipse for silhouette in found]
@@ -256,13 +262,9 @@ def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> 
     poses = turned @ axis.basis.T
     squeezes = motion.poses @ np.linalg.inv(body) @ axis.basis.T
     views = tuple(map(View, images, ellipses, poses, squeezes))
-    agreed = float(np.median(motion.agreement)) if len(views) > 1 else 1.0
     if len(views) > 1 and axis.swing < _STILL:
         raise MezoroiError("the fruit does not turn: turn it once around while filming")
-    if agreed < _CHANCE:
-        raise MezoroiError(
-            "the fruit is too plain to tell whether it turns: film it larger, sharp and well lit"
-        )
+    doubts = following_notes(motion, numbers)
     surface, coverage = unroll_views(views, height, motion.nearness)
     share = covered_share(coverage)
     shown = f"{share:.0%} of the surface was seen, over a turn of {axis.swing:.0f} degrees"
@@ -272,11 +274,7 @@ def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> 
         notes.append("a single photo shows one side only: film the whole turn to judge the rest")
     elif share < _ENOUGH:
         notes.append(f"only {shown}: the rest is filled in and uncertain")
-    if agreed < _PLAIN:
-        notes.append(
-            "the surface is too plain to follow well: the unrolled picture and the degrees turned "
-            "may be off"
-        )
+    notes += doubts
     outlines = upright_outlines(found, poses)
     return Capture(
         surface=surface,
@@ -285,7 +283,7 @@ def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> 
         degrees_turned=axis.degrees,
         direction=axis.direction,
         count=clip.count,
-        numbers=tuple(clip.frames[index].number for index in usable),
+        numbers=numbers,
         views=views,
         scales=tuple(clip.frames[index].scale for index in usable),
         contours=tuple(silhouette.contour for silhouette in found),

@@ -209,6 +209,12 @@ def upright_rgb(frame: VideoFrame, size: tuple[int, int], max_side: int) -> np.n
     return np.ascontiguousarray(rgb, dtype=np.uint8)
 
 
+def small_grey(frame: VideoFrame, side: int) -> np.ndarray:
+    """The frame as it is stored, as a grey picture (side, side) uint8."""
+    grey = frame.reformat(width=side, height=side, format="gray", interpolation="AREA")
+    return np.ascontiguousarray(grey.to_ndarray(), dtype=np.uint8)
+
+
 def _display(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """How to turn a stored frame upright: transpose it, then flip it along x, along y.
 

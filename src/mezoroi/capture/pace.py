@@ -1,0 +1,92 @@
+"""Which frames of a long video are used: evenly many, or more of them where more changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezoroi.capture.video import decoded, open_video, progressive, small_grey
+
+_SIDE = 64  # pixels of the pictures in which changes are seen
+_MOST = 2048  # of these that are held
+_CHANGING = 0.1  # share of the pixels, those that change most, in which changes are seen
+_LEARNED = 24  # pictures from which it is told which these are
+_STEP = 0.25  # of what two sides of a fruit differ by: a change that counts
+_NOISE = 2.0  # grey levels, under which a change never counts
+_IN_TIME = 0.2  # share of the frames that is spread evenly in time, for what changes slowly
+_UNEVEN = 2.0  # times the usual change, from which a step is too long
+
+
+def stride_for(count: int, most: int) -> int:
+    """The smallest power of 2 at which no more than `most` of `count` frames are kept."""
+    stride = 1
+    while count > stride * most:
+        stride *= 2
+    return stride
+
+
+def frames_to_use(path: Path, most: int) -> list[int]:
+    """Positions of at most `most` frames of a video, in order.
+
+    They lie a power of 2 apart, unless much more happens between some of these than between others.
+    """
+    numbers, looks, count = _look_through(path)
+    even = list(range(0, count, stride_for(count, most)))
+    if len(even) == count or len(numbers) < 2:
+        return even
+    along = _changed(looks)
+    if along[-1] == 0 or most < 2:
+        return even
+    steps = np.diff(np.interp(even, numbers, along))
+    if len(steps) < 1 or steps.max() <= _UNEVEN * steps.mean():
+        return even
+    time = np.linspace(0, 1, len(numbers))
+    along = (1 - _IN_TIME) * along / along[-1] + _IN_TIME * time
+    nearest = np.interp(np.linspace(0, 1, most), along, np.arange(len(numbers)))
+    return sorted({numbers[index] for index in np.rint(nearest).astype(int)})
+
+
+def _look_through(path: Path) -> tuple[list[int], NDArray[np.uint8], int]:
+    """Positions and small grey pictures (N, h, w) of evenly spaced frames, and how many there are.
+
+    Memory does not grow with the length: every stride-th frame is held, and the stride doubles.
+    """
+    numbers: list[int] = []
+    looks: list[NDArray[np.uint8]] = []
+    count, stride = 0, 1
+    with open_video(path) as (container, stream):
+        for number, raw in enumerate(progressive(decoded(container, stream, set()))):
+            if raw.is_corrupt:
+                continue
+            count = number + 1
+            if number % stride:
+                continue
+            numbers.append(number)
+            looks.append(small_grey(raw, _SIDE))
+            if len(looks) > _MOST:
+                numbers, looks, stride = numbers[::2], looks[::2], 2 * stride
+    return numbers, np.stack(looks) if looks else np.zeros((0, 1, 1), np.uint8), count
+
+
+def _changed(looks: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How much has changed until each of N pictures (N, h, w), from 0 on.
+
+    A picture is compared with the last that was clearly different, so that noise does not add up
+    in a still stretch and what turns slowly is not lost.
+    """
+    flat = looks.reshape(len(looks), -1)
+    some = flat[:: -(-len(flat) // _LEARNED)].astype(np.float32)
+    changing = np.argsort(some.std(axis=0))[-int(_CHANGING * flat.shape[1]) :]
+    flat, some = flat[:, changing].astype(np.float32), some[:, changing]
+    apart = [np.abs(some - one).mean(axis=1) for one in some]
+    step = max(_NOISE, _STEP * float(np.quantile(apart, 0.9)))
+    last, places, sums = 0, [0], [0.0]
+    for index in range(1, len(flat)):
+        change = float(np.abs(flat[index] - flat[last]).mean())
+        if change > step:
+            last = index
+            places.append(index)
+            sums.append(sums[-1] + change)
+    return np.interp(np.arange(len(flat)), places, sums)
