@@ -7,7 +7,6 @@ import pytest
 
 from mezoroi.capture import frames
 from mezoroi.capture.frames import read_clip
-from mezoroi.capture.pace import frames_to_use
 from mezoroi.datasets.melons import write_video
 
 COUNT = 50
@@ -63,16 +62,24 @@ def test_a_still_stretch_does_not_take_the_frames_of_the_turn(tmp_path):
 
 
 def test_an_even_turn_is_thinned_evenly(tmp_path):
-    assert frames_to_use_of(tmp_path, np.arange(100)) == list(range(0, 100, 8))
+    assert frames_used_of(tmp_path, np.arange(100)) == list(range(0, 100, 8))
     # A film of nothing at all, too.
-    assert frames_to_use_of(tmp_path, np.zeros(100, int)) == list(range(0, 100, 8))
+    assert frames_used_of(tmp_path, np.zeros(100, int)) == list(range(0, 100, 8))
 
 
-def frames_to_use_of(folder, place):
+def test_an_even_turn_is_read_once(video, monkeypatch):
+    opened, read = [], frames.decoded
+    monkeypatch.setattr(frames, "decoded", lambda *a: (opened.append(1), read(*a))[1])
+    read_clip(video, max_frames=12)
+    assert len(opened) == 1
+
+
+def frames_used_of(folder, place):
     images = []
     for left in place:
         image = np.full((120, 200, 3), 40, np.uint8)
         image[30:70, left : left + 40] = 200
         images.append(image)
     write_video(folder / "film.mp4", images, 25)
-    return frames_to_use(folder / "film.mp4", 16)
+    clip = read_clip(folder / "film.mp4", max_frames=16)
+    return [frame.number for frame in clip.frames]

@@ -1,11 +1,13 @@
 """A fruit filmed or photographed from many sides, as a few RGB frames.
 
 Videos are decoded by FFmpeg (through PyAV) one frame at a time, so memory does not grow with their
-length: which frames are used is decided on small pictures, and only these are converted.
+length: which frames are used is decided on small pictures, and few others are converted.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from mezoroi.capture.images import (
     read_image,
     read_size,
 )
-from mezoroi.capture.pace import frames_to_use, stride_for
+from mezoroi.capture.pace import Looks, frames_to_use, stride_for
 from mezoroi.capture.video import (
     CONVERT,
     decoded,
@@ -169,18 +171,28 @@ def _read_folder(folder: Path, max_frames: int, max_side: int) -> Clip:
 
 
 def _read_video(path: Path, max_frames: int, max_side: int) -> Clip:
-    """Of a video that is longer, it is looked through first for the frames to be used."""
+    """Evenly spaced frames; where these turn out not to suit the video, it is read again."""
     with open_video(path) as (container, stream):
         stated = stated_frames(container, stream)
-    wanted = None if 0 < stated <= max_frames else frames_to_use(path, max_frames)
-    clip = _decode(path, wanted, max_frames, max_side)
+    looks = Looks()
+    every = range(0, sys.maxsize, stride_for(stated, max_frames))
+    clip = _decode(path, every, max_frames, max_side, looks)
+    wanted = frames_to_use(looks, clip.count, max_frames)
+    if wanted != [frame.number for frame in clip.frames]:
+        clip = _decode(path, wanted, max_frames, max_side)
     if not clip.frames:
         raise MezoroiError(f"{path} is a video without any frame that can be read: {CONVERT}")
     return clip
 
 
-def _decode(path: Path, wanted: list[int] | None, max_frames: int, max_side: int) -> Clip:
-    """The wanted frames, or all, or every 2nd, 4th ... where they are too many; or none."""
+def _decode(
+    path: Path,
+    wanted: Container[int],
+    max_frames: int,
+    max_side: int,
+    looks: Looks | None = None,
+) -> Clip:
+    """The wanted frames, or every 2nd, 4th ... of them where they are too many; or none."""
     kept: list[Frame] = []
     troubles: set[str] = set()
     count, stride, start, size = 0, 1, float("nan"), (0, 0)
@@ -190,7 +202,9 @@ def _decode(path: Path, wanted: list[int] | None, max_frames: int, max_side: int
                 troubles.add("damaged")
                 continue
             count = number + 1
-            if number % stride or (wanted is not None and number not in wanted):
+            if looks is not None:
+                looks.add(number, raw)
+            if number % stride or number not in wanted:
                 continue
             time = float("nan") if raw.time is None else float(raw.time)
             height, width = source_size(raw, stream.sample_aspect_ratio)

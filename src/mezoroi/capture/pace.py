@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mezoroi.capture.video import decoded, open_video, progressive, small_grey
+from mezoroi.capture.video import small_grey
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 _SIDE = 64  # pixels of the pictures in which changes are seen
 _MOST = 2048  # of these that are held
@@ -27,16 +30,42 @@ def stride_for(count: int, most: int) -> int:
     return stride
 
 
-def frames_to_use(path: Path, most: int) -> list[int]:
-    """Positions of at most `most` frames of a video, in order.
+class Looks:
+    """Small grey pictures of evenly spaced frames of a video.
+
+    Memory does not grow with the length: every stride-th frame is held, and the stride doubles.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._pictures: list[NDArray[np.uint8]] = []
+        self._stride = 1
+
+    def add(self, number: int, frame: VideoFrame) -> None:
+        """Look at a frame, after all before it."""
+        if number % self._stride:
+            return
+        self.numbers.append(number)
+        self._pictures.append(small_grey(frame, _SIDE))
+        if len(self.numbers) > _MOST:
+            self.numbers, self._pictures = self.numbers[::2], self._pictures[::2]
+            self._stride *= 2
+
+    def pictures(self) -> NDArray[np.uint8]:
+        """(N, h, w), in the order of `numbers`; at least one."""
+        return np.stack(self._pictures)
+
+
+def frames_to_use(looks: Looks, count: int, most: int) -> list[int]:
+    """Positions of at most `most` of a video's frames, in order.
 
     They lie a power of 2 apart, unless much more happens between some of these than between others.
     """
-    numbers, looks, count = _look_through(path)
+    numbers = looks.numbers
     even = list(range(0, count, stride_for(count, most)))
     if len(even) == count or len(numbers) < 2:
         return even
-    along = _changed(looks)
+    along = _changed(looks.pictures())
     if along[-1] == 0 or most < 2:
         return even
     steps = np.diff(np.interp(even, numbers, along))
@@ -46,28 +75,6 @@ def frames_to_use(path: Path, most: int) -> list[int]:
     along = (1 - _IN_TIME) * along / along[-1] + _IN_TIME * time
     nearest = np.interp(np.linspace(0, 1, most), along, np.arange(len(numbers)))
     return sorted({numbers[index] for index in np.rint(nearest).astype(int)})
-
-
-def _look_through(path: Path) -> tuple[list[int], NDArray[np.uint8], int]:
-    """Positions and small grey pictures (N, h, w) of evenly spaced frames, and how many there are.
-
-    Memory does not grow with the length: every stride-th frame is held, and the stride doubles.
-    """
-    numbers: list[int] = []
-    looks: list[NDArray[np.uint8]] = []
-    count, stride = 0, 1
-    with open_video(path) as (container, stream):
-        for number, raw in enumerate(progressive(decoded(container, stream, set()))):
-            if raw.is_corrupt:
-                continue
-            count = number + 1
-            if number % stride:
-                continue
-            numbers.append(number)
-            looks.append(small_grey(raw, _SIDE))
-            if len(looks) > _MOST:
-                numbers, looks, stride = numbers[::2], looks[::2], 2 * stride
-    return numbers, np.stack(looks) if looks else np.zeros((0, 1, 1), np.uint8), count
 
 
 def _changed(looks: NDArray[np.uint8]) -> NDArray[np.float64]:
