@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import mezoroi as mz
+from mezoroi.capture.images import read_image
 from mezoroi.explain import create
 from mezoroi.maps import Grid
 from mezoroi.models import Encoder
@@ -102,3 +104,17 @@ def test_explainers_draw_a_cell_where_it_looks() -> None:
     middle = [(plane.sum(dim=1 - a) * torch.arange(64)).sum() / plane.sum() for a in (0, 1)]
     assert [float(one) for one in middle] == pytest.approx([23.5, 39.5], abs=1e-4)
     assert network.training
+
+
+def test_gradings_draw_cells_where_the_encoder_looks(
+    grader: mz.Grader, dataset: mz.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surface = read_image(dataset.observations[0].image)
+    before = grader.grade(surface).activation_maps
+    step = grader.network.encoder.grid.step
+    moved = Grid(step, (8.0, 0.0))
+    monkeypatch.setattr(grader.network.encoder, "grid", moved)
+    after = grader.grade(surface).activation_maps
+    for grade, plane in before.items():
+        assert abs(after[grade][8:] - plane[:-8]).max() < 1e-6
+        assert abs(after[grade] - plane).max() > 1e-3

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.roles import Role
+from mezoroi.app.sketching import outline_path
 from mezoroi.app.store.silhouettes import MeanSilhouette
 from mezoroi.app.tables import GradingRow, User, Verdict
 from mezoroi.report.radar import radar_svg, similarity_table_html
@@ -139,7 +140,7 @@ def result_view(
         neighbours=neighbours[:NEIGHBOURS_SHOWN],
         outline=result["outline"],
         silhouette=_paths(result["silhouette"]),
-        typical=_path(typical.radii) if typical is not None else None,
+        typical=outline_path(typical.radii) if typical is not None else None,
         typical_count=typical.count if typical is not None else 0,
         radar=Markup(radar_svg(*chart, grade=row.grade, language=language, size=_RADAR_SIZE)),
         table=Markup(similarity_table_html(*chart, grade=row.grade, language=language)),
@@ -171,15 +172,5 @@ def _maps(result: Mapping[str, Any], standard: GradingStandard, grade: str) -> l
 def _paths(silhouette: Mapping[str, Sequence[float]] | None) -> dict[str, str] | None:
     if silhouette is None:
         return None
-    low, high = _path(silhouette["low"]), _path(silhouette["high"])
-    return {"mean": _path(silhouette["mean"]), "band": f"{high} {low}"}
-
-
-def _path(radii: Sequence[float]) -> str:
-    """A closed SVG path through radii at even angles, counterclockwise from the right, y up."""
-    step = 2 * math.pi / len(radii)
-    points = (
-        f"{radius * math.cos(place * step):.3f} {-radius * math.sin(place * step):.3f}"
-        for place, radius in enumerate(radii)
-    )
-    return f"M{'L'.join(points)}Z"
+    low, high = outline_path(silhouette["low"]), outline_path(silhouette["high"])
+    return {"mean": outline_path(silhouette["mean"]), "band": f"{high} {low}"}
