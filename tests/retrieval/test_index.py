@@ -56,6 +56,18 @@ def test_similarity_is_the_cosine_whatever_the_length(
     np.testing.assert_allclose(similarity, expected, atol=2e-6)
 
 
+def test_rounding_makes_no_similarity_beyond_one(path: Path, vectors: np.ndarray) -> None:
+    both = np.concatenate([vectors, -vectors])
+    with ReferenceIndex.create(path, DIM, MODEL) as index:
+        index.add([str(number) for number in range(len(both))], both)
+        alone = np.concatenate([index.search(row[None], len(both))[1] for row in vectors])
+        together = index.search(vectors, len(both))[1]
+        products = index._store.search(vectors, np.linalg.norm(vectors, axis=1) ** -1, 1, None)[1]
+    assert products.max() > 1  # what it would be without the bound
+    assert alone.max() == together.max() == 1
+    assert alone.min() == together.min() == -1
+
+
 def test_vectors_may_lie_in_memory_as_they_like(place: str, ids: list[str]) -> None:
     vectors = np.random.default_rng(5).normal(size=(40, 2 * DIM))
     columns = np.asfortranarray(vectors[:, ::2])
