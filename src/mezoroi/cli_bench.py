@@ -122,7 +122,7 @@ def bench_explain(
 def bench_retrieval(
     fruit: Annotated[Path, typer.Argument(help="Folder fruit_rotation.")],
     part: Annotated[
-        str, typer.Option(help="all, tables, trained, grocery, speed, million or page.")
+        str, typer.Option(help="all, tables, trained, short, grocery, speed, million or page.")
     ] = "all",
     work: Annotated[Path, typer.Option(help="Folder of features; an earlier one resumes.")] = Path(
         "bench-work"

@@ -78,6 +78,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
     monkeypatch.setitem(feature_tuner.SCHEDULES, "quick", Schedule(2, (1,)))
     monkeypatch.setattr(retrieval_trained, "BUDGET", Schedule(1, ()))
+    monkeypatch.setattr(retrieval_trained, "SHORT", Schedule(1, (), batch_size=16))
     monkeypatch.setattr(retrieval_speed, "SIZES", (50,))
     monkeypatch.setattr(retrieval_speed, "_ROUNDS", 2)
     monkeypatch.setattr(retrieval_speed, "_SINGLES", 3)
@@ -100,7 +101,7 @@ def test_tables_run_once_and_fill_the_page(shared: Path, tmp_path: Path, small: 
     page = run("grocery")
     sections = page.split("\n## ")
     assert ["not run yet" in section for section in sections] == [
-        *(False, False, True, False, False, False),
+        *(False, False, True, True, False, False, False),
         *(True, True),
     ]
     before = [path.read_bytes() for path in sorted(tmp_path.glob("ledger/*.jsonl"))]
@@ -108,7 +109,7 @@ def test_tables_run_once_and_fill_the_page(shared: Path, tmp_path: Path, small: 
     assert [path.read_bytes() for path in sorted(tmp_path.glob("ledger/*.jsonl"))] == before
     with pytest.raises(MezoroiError, match="unknown part"):
         run("half")
-    assert set(PARTS) == {"tables", "trained", "grocery", "speed", "million"}
+    assert set(PARTS) == {"tables", "trained", "short", "grocery", "speed", "million"}
 
 
 def test_another_backbone_has_features_and_cells_of_its_own(
@@ -148,6 +149,19 @@ def test_trained_backbones_fill_their_section(
     assert section.startswith("Feature kinds, backbone trained")
     assert "not run yet" not in section.split("### Single layers")[0]
     assert section.count("| mean colour | - |") == 1
+
+
+def test_briefly_trained_backbones_have_cells_of_their_own(
+    shared: Path, tmp_path: Path, small: None
+) -> None:
+    fruit, page = shared / "fruit_rotation", tmp_path / "page.md"
+    for _ in range(2):
+        count = run_retrieval_bench("short", fruit, shared / "grocery_produce20", tmp_path, page)
+        assert count == 2 * 2 * 5  # seeds, losses, kinds of features
+    sections = page.read_text(encoding="utf-8").split("\n## ")
+    assert "not run yet" in sections[2]
+    assert sections[3].startswith("Feature kinds, backbone briefly trained")
+    assert "not run yet" not in sections[3]
 
 
 def test_mean_colours_are_scored_as_they_are(shared: Path, tmp_path: Path, small: None) -> None:

@@ -11,11 +11,11 @@ from mezoroi.bench.retrieval_million import run_million
 from mezoroi.bench.retrieval_page import retrieval_page
 from mezoroi.bench.retrieval_speed import run_speed
 from mezoroi.bench.retrieval_tables import run_grocery, run_tables
-from mezoroi.bench.retrieval_trained import run_trained
+from mezoroi.bench.retrieval_trained import run_short, run_trained
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
-PARTS = ("tables", "trained", "grocery", "speed", "million")
+PARTS = ("tables", "trained", "short", "grocery", "speed", "million")
 
 
 def run_retrieval_bench(
@@ -49,6 +49,8 @@ def run_retrieval_bench(
         run_tables(fruit, produce, made, ledgers["tables"], backbone, progress)
     if part in ("all", "trained"):
         run_trained(fruit, ledgers["trained"], backbone, progress)
+    if part in ("all", "short"):
+        run_short(fruit, ledgers["short"], backbone, progress)
     if part in ("all", "grocery"):
         run_grocery(produce, made, ledgers["grocery"], backbone, progress)
     if part in ("all", "speed"):

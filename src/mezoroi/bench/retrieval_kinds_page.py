@@ -68,6 +68,25 @@ def _trained_or_colour(
     return trained.trained_settings(kind, protocol, loss, seed, backbone)
 
 
+def short_section(ledger: Ledger, backbone: Backbone) -> str:
+    """Tables 2 and 3 as published where the backbone has not learned all there is to learn."""
+
+    def settings(kind: str, protocol: str, loss: str, seed: int, one: Backbone) -> dict[str, Any]:
+        return trained.trained_settings(kind, protocol, loss, seed, one, trained.SHORT)
+
+    find = _finder(ledger, settings, backbone)
+    epochs = trained.SHORT.epochs
+    arms = [(kind, loss) for loss in tables.LOSSES for kind in trained.KINDS]
+    text = [
+        "## Feature kinds, backbone briefly trained\n",
+        f"As the section before, with {epochs} epochs for the backbone instead of "
+        f"{trained.BUDGET.epochs}: the losses are compared as published where neither leaves all "
+        "kinds of features without an error.\n",
+        *_protocol(find, tables.PUBLISHED, arms),
+    ]
+    return "\n".join(text)
+
+
 def kind_section(ledger: Ledger, backbone: Backbone) -> str:
     """The same kinds of features on a backbone that has not seen the fruits."""
     find = _finder(ledger, tables.table_settings, backbone)

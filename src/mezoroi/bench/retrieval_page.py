@@ -20,6 +20,7 @@ from mezoroi.bench.retrieval_kinds_page import (
     cells_by_seed,
     kind_section,
     mean_by_seed,
+    short_section,
     trained_section,
 )
 from mezoroi.bench.tables import MISSING, table
@@ -40,6 +41,7 @@ def retrieval_page(ledgers: Mapping[str, Ledger], backbone: Backbone) -> str:
         "Differences are paired, with a 95 % bootstrap interval by instance.\n",
         _layer_section(ledgers["tables"], backbone),
         trained_section(ledgers["trained"], backbone),
+        short_section(ledgers["short"], backbone),
         kind_section(ledgers["tables"], backbone),
         _clutter_section(ledgers["tables"], backbone),
         _grocery_section(ledgers["grocery"], backbone),

@@ -26,17 +26,24 @@ COLOUR = "mean colour"
 """What needs no network: the mean of the picture's red, green and blue."""
 BUDGET = Schedule(20, (10, 15, 18), batch_size=32)
 """Of the backbone: a sixth of the paper's epochs, which suits a CPU."""
+SHORT = Schedule(2, (1,), batch_size=32)
+"""Of the backbone where, as published, `BUDGET` leaves nothing to gain."""
 _FROZEN_STRIDE = 8
 _BATCH = 64
 
 
 def trained_settings(
-    kind: str, protocol: str, loss: str, seed: int, backbone: Backbone
+    kind: str,
+    protocol: str,
+    loss: str,
+    seed: int,
+    backbone: Backbone,
+    budget: Schedule | None = None,
 ) -> dict[str, Any]:
-    """What identifies a cell of a trained backbone."""
+    """What identifies a cell of a backbone trained by `budget`, or else by `BUDGET`."""
     return {
         **tables.table_settings(kind, protocol, loss, seed, backbone),
-        "backbone trained": asdict(BUDGET),
+        "backbone trained": asdict(budget or BUDGET),
     }
 
 
@@ -50,27 +57,54 @@ def run_trained(
 ) -> None:
     """Train a backbone for every protocol, loss and seed; compare its layers and feature kinds."""
     pictures = fruit_rotation(folder)
-    pixels = _pixels(pictures.paths)
-    run_colours(pictures, pixels, ledger)
+    run_colours(pictures, _pixels(pictures.paths), ledger)
     plan = [(p, loss, s) for s in tables.SEEDS for p in tables.PROTOCOLS for loss in tables.LOSSES]
+    kinds = (*LAYERS, *KINDS)
     for number, (protocol, loss, seed) in enumerate(plan, 1):
-        settings = {
-            kind: trained_settings(kind, protocol, loss, seed, backbone)
-            for kind in (*LAYERS, *KINDS)
-        }
-        if any(ledger.find(one) is None for one in settings.values()):
-            learning, testing = tables.split_of(pictures, protocol, seed)
-            labels, extractor = pictures.labels, backbone.extractor()
-            own = torch.from_numpy(learning)
-            train_backbone(extractor, pixels[own], labels[learning], loss, seed)
-            features = _features(extractor, pixels)
-            for kind, one in settings.items():
-                vectors = partial(
-                    tables.index_vectors,
-                    *(kind, loss, seed, features, extractor.dims, labels, learning),
-                )
-                ledger.compute(one, partial(_scored, vectors, pictures, testing))
+        _train_and_compare(pictures, kinds, protocol, loss, seed, backbone, BUDGET, ledger)
         progress("trained backbones", number, len(plan))
+
+
+def run_short(
+    folder: Path, ledger: Ledger, backbone: Backbone, progress: Progress = silent
+) -> None:
+    """The feature kinds as published, of backbones that learned for `SHORT` only."""
+    pictures = fruit_rotation(folder)
+    plan = [(loss, seed) for seed in tables.SEEDS for loss in tables.LOSSES]
+    for number, (loss, seed) in enumerate(plan, 1):
+        protocol = tables.PUBLISHED
+        _train_and_compare(pictures, KINDS, protocol, loss, seed, backbone, SHORT, ledger)
+        progress("briefly trained backbones", number, len(plan))
+
+
+def _train_and_compare(
+    pictures: Pictures,
+    kinds: Sequence[str],
+    protocol: str,
+    loss: Loss,
+    seed: int,
+    backbone: Backbone,
+    budget: Schedule,
+    ledger: Ledger,
+) -> None:
+    settings = {
+        kind: trained_settings(kind, protocol, loss, seed, backbone, budget) for kind in kinds
+    }
+    if all(ledger.find(one) is not None for one in settings.values()):
+        return
+    pixels = _pixels(pictures.paths)
+    learning, testing = tables.split_of(pictures, protocol, seed)
+    labels, extractor = pictures.labels, backbone.extractor()
+    train_backbone(
+        extractor, pixels[torch.from_numpy(learning)], labels[learning], loss, seed, budget
+    )
+    features = _features(extractor, pixels)
+    for kind, one in settings.items():
+        vectors = partial(
+            tables.index_vectors,
+            *(kind, loss, seed, features, extractor.dims, labels, learning),
+        )
+        ledger.compute(one, partial(_scored, vectors, pictures, testing))
 
 
 def run_colours(pictures: Pictures, pixels: Tensor, ledger: Ledger) -> None:
