@@ -359,8 +359,12 @@ def test_what_is_older_than_the_house_keeps_it_goes(app: App) -> None:
 def test_keys_for_programs_are_shown_once_and_revoked(make_app: Callable[..., App]) -> None:
     app = make_app()
     newcomer = app.client(Role.NEWCOMER)
-    page = newcomer.post("/account/tokens", data={"name": "camera"}).text
-    key = page.split('class="secret">')[1].split("<")[0]
+    made = newcomer.post("/account/tokens", data={"name": "camera"}).headers["location"]
+    assert 'class="secret"' not in app.client(Role.ADMIN).get(made).text, "not theirs"
+    key = newcomer.get(made).text.split('class="secret">')[1].split("<")[0]
+    again = newcomer.get(made, headers=ENGLISH).text
+    assert key not in again and "was shown before" in again
+    assert again.count("/revoke") == 1, "loaded again it makes no other key"
     program = {"authorization": f"Bearer {key}"}
     assert app.client().get("/api/v1/fruits", headers=program).status_code == 200
     listed = newcomer.get("/account/tokens").text

@@ -11,18 +11,18 @@ _MOST = 100  # kept at a time; of more, the oldest that nobody came for go
 
 @dataclass(frozen=True)
 class NewSecret:
-    """A one-time password.
+    """A one-time password, or a key for a program.
 
     Attributes
     ----------
-    text : the password
-    name : whose it is
+    text : the password or key
+    name : whose password it is, or what the key is for
     was_reset : whether it takes the place of another
     """
 
     text: str
     name: str
-    was_reset: bool
+    was_reset: bool = False
 
 
 class ToldOnce:
