@@ -159,6 +159,9 @@ def test_reliability_never_overstates():
     assert "sure: 9 of 10" in page(item(reliability=0.99)).texts["en"]
     assert "unsure: 3 of 10" in page(item(reliability=0.3)).texts["en"]
     assert "of 10" not in page(item(reliability=None)).texts["en"]
+    known = page(item(reliability=0.8, reliability_interval=(0.71, 0.87), reliability_cases=90))
+    assert "95 % interval 0.71–0.87, counted on 90" in known.texts["en"]
+    assert "95% 区間 0.71–0.87" in known.texts["ja"]
 
 
 def test_maps_switch_by_radio_and_the_decided_one_is_shown():
