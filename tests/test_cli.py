@@ -217,7 +217,8 @@ def test_where_nothing_can_be_graded_the_reason_is_an_error(
     status, printed, err = run("grade", run_dir, text, "-o", out, "--json")
     assert status == 2 and err.splitlines()[-1].startswith(f"error: {text} is not a JPEG")
     assert "error" in json.loads(printed)["results"][0]
-    assert "text.jpg" in (out / "report.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "text.jpg は JPEG" in page and "text.jpg is not a JPEG" in page
     status, printed, err = run("grade", run_dir, missing, text, "-o", out)
     assert status == 2 and "0 graded, 2 failed" in printed
     assert err == (

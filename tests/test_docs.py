@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -101,6 +102,14 @@ def test_every_public_name_is_documented() -> None:
     page = (DOCS / "python.md").read_text(encoding="utf-8")
     missing = [name for name in mezoroi.__all__ if not re.search(rf"`{name}\b", page)]
     assert not missing
+
+
+def test_rooms_that_are_documented_are_there_at_once() -> None:
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    rooms = set(re.findall(r"`mezoroi\.(\w+)", _section(page, "## Rooms")))
+    code = f"import mezoroi; [getattr(mezoroi, room) for room in {sorted(rooms)}]"
+    assert len(rooms) >= 8
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_attribute_of_a_grading_is_documented() -> None:

@@ -280,9 +280,21 @@ def test_everything_promised_is_written(
     with np.load(folder / "activation-maps.npz") as maps:
         for grade, values in grading.activation_maps.items():
             np.testing.assert_array_equal(maps[grade], values)
-    before = (folder / "grading.json").read_bytes()
+    before = sorted(path.name for path in folder.iterdir())
     grading.save(folder)  # again, over the old one
-    assert (folder / "grading.json").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert content == json.loads((folder / "grading.json").read_text(encoding="utf-8"))
+
+
+def test_no_picture_of_another_grading_is_left(
+    grader: mz.Grader, captures: list[Path], tmp_path: Path
+) -> None:
+    grading = grader.grade(captures[0])
+    replace(grading, cluster_map=grading.activation_maps["A"]).save(tmp_path)
+    assert (tmp_path / "reliability-cluster.png").is_file()
+    replace(grading, activation_maps={"A": grading.activation_maps["A"]}).save(tmp_path)
+    pictures = {path.name for path in tmp_path.glob("*-*.png")}
+    assert pictures == {"activation-A.png"}
 
 
 @pytest.mark.parametrize(

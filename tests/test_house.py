@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ HOUSE = (
     "cli",
     "__main__",
 )
+
+
+def test_contributors_are_told_of_the_rooms_in_their_order() -> None:
+    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.split("| room | what it holds |")[1].split("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = re.findall(r"`(\w+)(?:\.py|/)`", " ".join(cells))
+    verbs = [room for room in HOUSE if room.startswith("cli_") and room != "cli_options"]
+    assert named == [room for room in HOUSE if room not in (*verbs, "__main__")]
 
 
 def room_of(path: Path) -> str:

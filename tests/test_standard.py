@@ -95,6 +95,7 @@ def test_numbers_and_bare_grades_are_read(tmp_path: Path) -> None:
         ("grades: {A: , B: }\ntitle: red", "`title` of the standard must map languages"),
         ("grades: {A: {view: outline}, B: {view: outline}}", "at least one grade must be judged"),
         ("grades: {", "is not readable YAML"),
+        ("grades:\n  A:\n  B:\n  A:\n", "`A` stands twice, lines 2, 4"),
     ],
 )
 def test_a_wrong_standard_is_one_line_naming_the_file(

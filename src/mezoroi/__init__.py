@@ -38,6 +38,7 @@ _ROOMS = (
     "maps",
     "metrics",
     "models",
+    "reliability",
     "report",
     "retrieval",
     "training",

@@ -142,6 +142,7 @@ def grade(
         return
     if not sources:
         raise MezoroiError("no fruit to grade: name photos, videos, captures or folders after RUN")
+    from mezoroi.app.i18n import catalogue
     from mezoroi.grader import Grader
     from mezoroi.grading import GradingFailure
     from mezoroi.outputs import grade_to_folder, grading_line
@@ -149,7 +150,13 @@ def grade(
     grader = Grader.load(run)
     with console.progress() as report:
         results = grade_to_folder(
-            grader, sources, out, language=language.value, batch_size=batch_size, progress=report
+            grader,
+            sources,
+            out,
+            language=language.value,
+            batch_size=batch_size,
+            progress=report,
+            in_japanese=catalogue("ja").note,
         )
     failures = [item for item in results if isinstance(item, GradingFailure)]
     console.notes(grader.notes)

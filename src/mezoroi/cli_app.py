@@ -120,7 +120,7 @@ def users(
         return
     if not name:
         raise MezoroiError(f"whose? name the user: mezoroi users DATA {action.value} NAME")
-    secret = _change_user(opened, action, name, role, full_name)
+    secret = _change_user(opened, action, name, role, full_name, console)
     shown = f"{action.value} {name}: {secret}" if secret else f"{action.value} {name}: done"
     console.result({"user": name, "action": action.value, "secret": secret}, shown)
 
@@ -153,7 +153,12 @@ def grade_on_server(
 
 
 def _change_user(
-    database: Database, action: UserAction, name: str, role: RoleName, full_name: str
+    database: Database,
+    action: UserAction,
+    name: str,
+    role: RoleName,
+    full_name: str,
+    console: Console,
 ) -> str | None:
     """Carry out an action; returns the password or key that was made, or None."""
     from mezoroi.app.passwords import new_password
@@ -179,6 +184,8 @@ def _change_user(
             return password
         if action is UserAction.token:
             audit.record(session, None, "token made", user.name, by=here)
+            if user.must_change_password:
+                console.notes([f"the key works once {name} has changed the one-time password"])
             return store.add_token(session, user, here)
         store.set_active(session, user, action is UserAction.unlock)
         audit.record(session, None, "unlocked" if user.active else "locked", user.name, by=here)

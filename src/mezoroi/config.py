@@ -182,7 +182,11 @@ class TrainConfig(_Section):
         0.3, ge=0, le=1, description="learning rate of the backbone, relative to lr"
     )
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate schedule")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine",
+        description="learning rate: cosine rises to it over the first 15 % of the steps, then "
+        "falls to nearly 0; constant stays",
+    )
     frozen_stages: int = Field(
         3,
         ge=0,

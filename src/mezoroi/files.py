@@ -130,6 +130,37 @@ def read_json(path: str | Path, remedy: str) -> Any:
         raise MezoroiError(f"{path} cannot be read as JSON ({error}): {remedy}") from error
 
 
+def parsed_yaml(text: str) -> Any:
+    """`text` as plain data; of a key that stands twice in one mapping YAML keeps the last alone.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is no YAML, or a key stands twice.
+    """
+    import yaml
+
+    nodes, seen = [yaml.compose(text, yaml.SafeLoader)], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:  # an alias may lead back to what holds it
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[tuple[str, str], int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if isinstance(key, yaml.ScalarNode):
+                    first = lines.get((key.tag, key.value))
+                    if first is not None:
+                        raise yaml.YAMLError(f"`{key.value}` stands twice, lines {first}, {line}")
+                    lines[key.tag, key.value] = line
+                nodes.append(value)
+    return yaml.safe_load(text)
+
+
 def nan_to_none(value: Any) -> Any:
     """A copy of nested dicts and lists with NaN and infinities replaced by None (JSON has none)."""
     if isinstance(value, dict):

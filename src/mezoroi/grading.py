@@ -145,12 +145,17 @@ class Grading:
         """Write the grading and its pictures into `folder`.
 
         ``grading.json``, ``radar.svg`` and ``radar.png``, ``activation-GRADE.png`` per surface
-        grade, and ``activation-maps.npz`` with the maps themselves.
+        grade, ``activation-maps.npz`` with the maps themselves, and where reliability was fitted
+        ``reliability-cluster.png``. Those of an earlier grading in `folder` go.
         """
         from mezoroi.report.overlay import overlay
         from mezoroi.report.radar import radar_png, radar_svg
 
         folder = Path(folder)
+        if (folder / GRADING_JSON).is_file():
+            for pattern in ("activation-*.png", "activation-maps.npz", "reliability-cluster.png"):
+                for outdated in folder.glob(pattern):
+                    outdated.unlink()
         chart = radar_svg(
             self.similarity,
             self.thresholds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def grade_to_folder(
     language: str = "ja",
     batch_size: int = 16,
     progress: Progress = silent,
+    in_japanese: Callable[[str], str] = str,
 ) -> list[Grading | GradingFailure]:
     """Grade photos, videos, captures and folders of them; a folder per fruit and a report.
 
@@ -52,6 +53,7 @@ def grade_to_folder(
     sources : paths as `find_sources` takes them
     out : receives ``NAME/grading.json`` with its charts for each fruit, and ``report.html``
     language : ``ja`` or ``en``, of the charts; the report has both
+    in_japanese : the Japanese of a line that says what failed or is to be noted, for the report
 
     Returns
     -------
@@ -74,6 +76,7 @@ def grade_to_folder(
         grader.standard,
         title="Mezoroi",
         language=language,
+        in_japanese=in_japanese,
     )
     write_text(out / REPORT_HTML, page)
     return results

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from mezoroi.config import Config, settings_by_name
 from mezoroi.errors import MezoroiError
+from mezoroi.files import parsed_yaml
 
 PRESETS: dict[str, dict[str, Any]] = {
     # A few minutes on two CPU cores: frozen early stages, cached views.
@@ -108,7 +109,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise MezoroiError(f"{path} is a folder: give the path of a settings file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parsed_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MezoroiError(f"{path} does not exist: give the path of a settings file") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

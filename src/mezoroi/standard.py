@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_text
+from mezoroi.files import parsed_yaml, write_text
 from mezoroi.standard_features import Feature, is_text_by_language, read_features
 
 View = Literal["surface", "outline"]
@@ -94,7 +94,7 @@ class GradingStandard:
     def from_yaml(cls, path: str | Path) -> GradingStandard:
         """Read a standard; every problem is one line naming the file."""
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            content = parsed_yaml(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise MezoroiError(f"{path} does not exist: give the path of a standard") from error
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -133,6 +133,23 @@ def test_a_blind_grader_gets_no_grade(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_key_waits_for_its_user_to_change_the_one_time_password(
+    app: App, online: Callable[[Role], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = app.services.settings
+    told = ("--database", place.url)
+    assert run("users", place.data, "add", "kiku", *told) == 0
+    capsys.readouterr()
+    assert run("users", place.data, "token", "kiku", *told) == 0
+    printed = capsys.readouterr()
+    assert "note: the key works once kiku has changed the one-time password" in printed.err
+    (tmp_path / "1.jpg").write_bytes(jpeg(1))
+    key = printed.out.split()[-1]
+    options = ("--server", "http://house", "--token", key)
+    assert run("grade", tmp_path / "1.jpg", "-o", tmp_path / "out", *options) == 2
+    assert "log in at http://house as the user of this key" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.proportion import proportion_confint
 
 from mezoroi.errors import MezoroiError
 from mezoroi.metrics import bootstrap_interval, grading_metrics, grading_report
@@ -72,6 +73,21 @@ def test_report_interval_is_the_bootstrap_of_the_score():
     )
     assert found["low"] < found["value"] < found["high"]
     assert report["n_specimens"] == 30
+
+
+def test_few_fruits_that_are_all_right_have_a_wide_interval():
+    # 10 fruits of A, two photos of each, all right; 4 of B, all graded A.
+    truth = np.repeat([0, 1], [20, 4])
+    specimens = np.r_[np.repeat(np.arange(10), 2), np.arange(10, 14)]
+    report = grading_report(truth, np.zeros(24, int), ["A", "B"], specimens, n_resamples=100)
+    low, high = proportion_confint([10, 0], [10, 4], method="wilson")
+    for number, grade in enumerate("AB"):
+        found = report["recall"][grade]
+        assert (found["low"], found["high"]) == pytest.approx((low[number], high[number]))
+    assert report["precision"]["B"]["low"] is None
+    assert 0 < report["accuracy"]["low"] < report["accuracy"]["value"] < 1
+    alone = grading_report([1, 0], [1, 0], ["A", "B"], ["x", "y"], n_resamples=9)
+    assert alone["accuracy"]["low"] == pytest.approx(proportion_confint(2, 2, method="wilson")[0])
 
 
 def test_report_is_json_and_says_what_is_undefined():

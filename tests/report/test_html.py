@@ -99,8 +99,10 @@ def test_everything_from_outside_is_escaped():
     assert "<script>alert" not in html
     parsed = Page(html)
     assert len(parsed.named("script")) == 1
-    # title, h1; per item its line in the list and its heading; one notice; the error twice
-    assert parsed.texts[None].count(evil) == 2 + 2 * 2 + 1 + 2
+    # title, h1; per item its line in the list and its heading
+    assert parsed.texts[None].count(evil) == 2 + 2 * 2
+    for language in ("ja", "en"):
+        assert parsed.texts[language].count(evil) == 1 + 2  # one notice; the error twice
     names = GradingStandard.from_grades([evil, "ok"])
     other = ReportItem("x", PHOTO, evil, {evil: 0.5}, resembles=[evil])
     assert "<script>alert" not in batch_report([other], names, title="t")
@@ -140,11 +142,26 @@ def test_notices():
     assert "どの等級の見本にも似ていません" in unlike.texts["ja"]
 
 
+def test_errors_and_notices_are_in_the_readers_language():
+    parsed = page(
+        item(notices=["the video is HDR"]),
+        ReportItem("x.mp4", error="x.mp4 is empty"),
+        in_japanese={"the video is HDR": "HDR 動画です", "x.mp4 is empty": "空です"}.get,
+    )
+    for english, japanese, times in (("is HDR", "HDR 動画", 1), ("is empty", "空です", 2)):
+        assert parsed.texts["en"].count(english) == times
+        assert parsed.texts["ja"].count(japanese) == times
+        assert english not in parsed.texts["ja"] + parsed.texts[None]
+
+
 def test_reliability_never_overstates():
     assert "fairly sure: 8 of 10" in page(item(reliability=0.89)).texts["en"]
     assert "sure: 9 of 10" in page(item(reliability=0.99)).texts["en"]
     assert "unsure: 3 of 10" in page(item(reliability=0.3)).texts["en"]
     assert "of 10" not in page(item(reliability=None)).texts["en"]
+    known = page(item(reliability=0.8, reliability_interval=(0.71, 0.87), reliability_cases=90))
+    assert "95 % interval 0.71–0.87, counted on 90" in known.texts["en"]
+    assert "95% 区間 0.71–0.87" in known.texts["ja"]
 
 
 def test_maps_switch_by_radio_and_the_decided_one_is_shown():
@@ -162,7 +179,7 @@ def test_maps_switch_by_radio_and_the_decided_one_is_shown():
 
 def test_failed_item_is_listed_and_linked():
     parsed = page(item(), ReportItem("broken.mp4", error="no fruit was found: film it again"))
-    assert parsed.texts[None].count("no fruit was found: film it again") == 2
+    assert parsed.texts["en"].count("no fruit was found: film it again") == 2
     ids = {attributes.get("id") for _, attributes in parsed.elements}
     links = [a["href"] for a in parsed.named("a")]
     assert {"#fruit-1", "#fruit-2", "#top"} == set(links)
@@ -223,8 +240,8 @@ def test_neighbours_with_their_pictures(tmp_path):
         *(Neighbour(f"more {n}", "A", 0.1, None) for n in range(5)),
     ]
     html = batch_report([item(neighbours=found)], MELON, title="t")
-    assert "よく似た見本" in html and "first" in html
+    assert "似ている参考玉" in html and "first" in html
     assert '<span lang="ja">類似度 </span><span lang="en">similarity </span>.93' in html
     assert base64.b64encode(picture.read_bytes()).decode() in html
     assert "second" in html and "more 1" in html and "more 2" not in html
-    assert "よく似た見本" not in batch_report([item()], MELON, title="t")
+    assert "似ている参考玉" not in batch_report([item()], MELON, title="t")

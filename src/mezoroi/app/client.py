@@ -59,7 +59,11 @@ def connect(server: str, token: str) -> Iterator[httpx.Client]:
                 f"{server} does not answer ({error}): start `mezoroi serve`"
             ) from error
         if answer.status_code != 200:
-            raise MezoroiError(f"{server}: {_reason(answer)}: see `mezoroi users DATA token NAME`")
+            # 403: the key is known, but its user has to act first.
+            remedy = "see `mezoroi users DATA token NAME`"
+            if answer.status_code == 403:
+                remedy = f"log in at {server} as the user of this key"
+            raise MezoroiError(f"{server}: {_reason(answer)}: {remedy}")
         yield client
 
 

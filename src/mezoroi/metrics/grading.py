@@ -19,6 +19,7 @@ from sklearn.metrics import (
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
+from mezoroi.metrics.calibration import wilson_interval
 from mezoroi.metrics.intervals import group_draws, interval_of, number_groups
 
 UNORDERED = "the grades have no order, so no grade is further away than another"
@@ -83,6 +84,10 @@ def grading_report(
 ) -> dict[str, Any]:
     """`grading_metrics` as plain JSON data, each scalar with its 95 % interval by specimen.
 
+    Intervals are bootstrap intervals. On items that are all right, or all wrong, every resample is
+    the same and none says how few they are: accuracy, recall and precision of 0 or 1 have the
+    Wilson interval of so many specimens instead.
+
     Parameters
     ----------
     y_true, y_pred : (N,) grade numbers in [0, len(grades))
@@ -124,9 +129,21 @@ def grading_report(
             "reason": reason if math.isnan(value) else None,
         }
 
-    def per_grade(name: str, reason: str) -> dict[str, Any]:
+    def share(
+        value: float, resamples: NDArray[np.float64], reason: str, counted: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        found = entry(value, resamples, reason)
+        if value in (0, 1):
+            fruits = len(np.unique(specimen_of_item[counted]))
+            low, high = wilson_interval(value * fruits, fruits)
+            found |= {"low": float(low), "high": float(high)}
+        return found
+
+    def per_grade(name: str, reason: str, numbers: NDArray[np.int64]) -> dict[str, Any]:
         return {
-            grade: entry(float(scores[name][number]), resampled[name][:, number], reason)
+            grade: share(
+                float(scores[name][number]), resampled[name][:, number], reason, numbers == number
+            )
             for number, grade in enumerate(grades)
         }
 
@@ -145,9 +162,11 @@ def grading_report(
         "level": 0.95,
         "seed": seed,
         "grades": list(grades),
-        "accuracy": entry(scores["accuracy"], resampled["accuracy"], ""),
-        "recall": per_grade("recall", NEVER_TRUE),
-        "precision": per_grade("precision", NEVER_GIVEN),
+        "accuracy": share(
+            scores["accuracy"], resampled["accuracy"], "", np.ones(len(truth), dtype=bool)
+        ),
+        "recall": per_grade("recall", NEVER_TRUE, truth),
+        "precision": per_grade("precision", NEVER_GIVEN, given),
         "quadratic_weighted_kappa": needs_order("quadratic_weighted_kappa"),
         "mean_absolute_grade_error": needs_order("mean_absolute_grade_error"),
         "confusion_matrix": scores["confusion_matrix"].tolist(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,9 @@ class ReportItem:
     adjusted_from : the grade before an adjustment, or None
     grade_set, grade_set_coverage : grades that cannot be excluded, and in what share of cases they
         hold the expert's
-    error : one line if the grading failed; the item is then listed with it
+    error : one line in English if the grading failed; the item is then listed with it
     neighbours : the reference fruits most like it, the first of which are shown
-    notices : further lines to show as they are
+    notices : further lines, in English
     """
 
     name: str
@@ -91,6 +91,7 @@ def batch_report(
     *,
     title: str,
     language: str = "ja",
+    in_japanese: Callable[[str], str] = str,
 ) -> str:
     """Write a batch of gradings as one self-contained page in Japanese and English.
 
@@ -103,6 +104,7 @@ def batch_report(
     standard : the grading standard they were graded by
     title : heading of the page
     language : shown first, ``ja`` or ``en``
+    in_japanese : the Japanese of an item's error or notice, which come in English
 
     Returns
     -------
@@ -115,7 +117,9 @@ def batch_report(
         unknown. A failed item (`error` set) is listed, never raised.
     """
     texts_in(language)
-    cards = [_card(number, item, standard) for number, item in enumerate(items, start=1)]
+    cards = [
+        _card(number, item, standard, in_japanese) for number, item in enumerate(items, start=1)
+    ]
     counts = {grade: sum(card["grade"] == grade for card in cards) for grade in standard.grades}
     page = environment.get_template("batch_report.html.j2").render(
         title=title,
@@ -148,15 +152,21 @@ def decision_gap(similarity: Mapping[str, float]) -> float:
     return judged[0] - judged[1] if len(judged) > 1 else math.nan
 
 
-def _card(number: int, item: ReportItem, standard: GradingStandard) -> dict[str, Any]:
+def _card(
+    number: int, item: ReportItem, standard: GradingStandard, in_japanese: Callable[[str], str]
+) -> dict[str, Any]:
     """What the template shows of one item."""
+
+    def both(text: str) -> dict[str, str]:
+        return {"ja": in_japanese(text), "en": text}
+
     card: dict[str, Any] = {
         "number": number,
         "name": item.name,
-        "error": item.error,
+        "error": None if item.error is None else both(item.error),
         "grade": None if item.error is not None else item.grade,
         "photo": None if item.image is None else _photo(item.image),
-        "notices": item.notices,
+        "notices": [both(notice) for notice in item.notices],
         "layers": [],
         "neighbours": [],
         "radar": None,
