@@ -368,6 +368,38 @@ def test_the_verbs(
     assert "28 fruits in val do not make 29 clusters" in capsys.readouterr().err
 
 
+def test_fruits_of_an_unknown_grade_are_refused_and_those_of_a_single_grade_taken(
+    fitted_run: Path, fresh_melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside no standard.yaml, which would say which grades there are."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    rows = []
+    for line in (fresh_melons / "manifest.csv").read_text(encoding="utf-8").splitlines()[1:]:
+        image, grade, specimen, *_ = line.split(",")
+        rows.append((str(fresh_melons / image), grade, specimen))
+
+    def manifest(name: str, chosen: list[tuple[str, ...]]) -> Path:
+        lines = ["image,grade,specimen", *(",".join(row) for row in chosen)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    strange = manifest("strange.csv", [(rows[0][0], "E", rows[0][2]), *rows[1:]])
+    for verb in ("fit", "suspects"):
+        assert run_verb("reliability", verb, run, strange) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "is of grade E, the grader knows A, B, C, D: leave such fruits out" in error
+    single = manifest("single.csv", [row for row in rows if row[1] == "A"])
+    assert run_verb("reliability", "suspects", run, single) == 0
+    assert run_verb("reliability", "fit", run, single) == 2
+    told = capsys.readouterr().err
+    assert "7 fruits in test are too few" in told
+    # The names of the training's specimens, but other fruits: said where it matters.
+    assert told.count("taken as new fruits") == 2
+    assert run_verb("reliability", "fit", run, strange, "--seed", 2**32) == 2
+    assert "--seed" in capsys.readouterr().err
+
+
 def test_fruits_that_the_grader_learned_from_are_left_out_whatever_their_split(
     run_dir: Path, dataset: mz.Dataset, fresh: mz.Dataset, tmp_path: Path
 ) -> None:

@@ -130,7 +130,8 @@ def fit_on(
     Raises
     ------
     MezoroiError
-        If `split` is train, too small or absent, or the method does not suit the grader.
+        If `split` is train, too small or absent, a grade is unknown, or the method does not suit
+        the grader.
     """
     split = chosen_split(dataset, split)
     if split == "train":
@@ -156,8 +157,8 @@ def fit_on(
             "give more fruits or ask for fewer clusters"
         )
     method = method or default_method(grader.bundle)
+    truth = true_grades(grader, chosen)  # before the work: a grade may be unknown
     answers = answers_of(grader, chosen, method, progress)
-    truth = true_grades(grader, chosen)
     model = fit_reliability(answers, truth, chosen.specimens, method, clusters, coverage)
     model = replace(model, background=_background(grader, chosen, model, answers, progress))
     grades = grader.standard.grades
