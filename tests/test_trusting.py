@@ -116,6 +116,31 @@ def test_a_fruit_is_no_neighbour_of_itself(grader: mz.Grader, everything: mz.Dat
     assert answers.neighbours.shape == (28, 8)
 
 
+def test_neighbours_are_found_behind_many_photos_of_the_same_specimen(
+    run_dir: Path, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    grader = mz.Grader.load(run, device="cpu")
+    assert grader.gallery is not None
+    splits = grader.bundle.data["splits"]
+    item = next(one for one in dataset if splits[one.id] == "train")
+    one = replace(dataset, observations=(item,))
+    before = answers_of(grader, one, "activation-map").neighbours
+    # Twenty photos of it that are hardly different, all nearer than any other fruit.
+    embedding = grader.predict(one).embeddings[0]
+    noise = np.random.default_rng(0).normal(size=(20, len(embedding))) * np.abs(embedding).mean()
+    photos = [replace(item, id=f"photo-{number}") for number in range(20)]
+    names = [photo.id for photo in photos]
+    grader.gallery.index.add(names, embedding + 0.05 * noise, [{"grade": item.grade}] * 20)
+    nearest = grader.gallery.neighbours(embedding[None], 21)[0]
+    assert {near.id for near in nearest} == {item.id, *names}
+    again = replace(dataset, observations=(item, *photos))
+    after = answers_of(grader, again, "activation-map").neighbours
+    assert after[0].tolist() == before[0].tolist()
+    assert (after >= 0).all()
+
+
 def test_the_second_reader_learned_from_the_training_fruits(
     grader: mz.Grader, everything: mz.Dataset
 ) -> None:
