@@ -12,6 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 from mezoroi.errors import MezoroiError
 from mezoroi.metrics import bootstrap_interval, grading_metrics, grading_report
 from mezoroi.metrics.grading import _scalars_of
+from mezoroi.report.evaluation import evaluation_text
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])
 GIVEN = np.array([0, 0, 1, 1, 0, 0])
@@ -85,6 +86,20 @@ def test_report_is_json_and_says_what_is_undefined():
     assert report["recall"]["A"]["reason"] is None
     # C occurs in one of six specimens: absent from a draw with probability (5/6)^6 = 0.335
     assert report["recall"]["C"]["n_undefined"] / 200 == pytest.approx(0.335, abs=0.1)
+
+
+def test_a_grade_of_one_or_two_specimens_has_no_interval():
+    """On the draws that have its only specimen the answer is the same each time: 1.0 to 1.0."""
+    truth = np.array([0] * 20 + [1] * 4 + [2] * 2 + [3])
+    report = grading_report(truth, truth, list("ABCD"), range(27), n_resamples=500)
+    for name in ("recall", "precision"):
+        for grade, known in (("A", True), ("B", True), ("C", False), ("D", False)):
+            entry = report[name][grade]
+            assert entry["value"] == 1
+            assert (entry["low"], entry["high"]) == ((1, 1) if known else (None, None))
+    report = grading_report(np.repeat(truth, 5), np.repeat(truth, 5), list("ABCD"), [7] * 135)
+    line = evaluation_text({"observations": 135, "specimens": 1, "grading": report})
+    assert "grade D: recall 1.000 (too few specimens for an interval), precision 1.000" in line
 
 
 def test_unordered_grades_have_no_distance():
