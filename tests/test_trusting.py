@@ -377,6 +377,17 @@ def test_the_verbs(
     assert "fitted on 28 of these 28 fruits and knows their errors" in told.err
     scores = json.loads(told.out)["reliability"]
     assert scores["before"] == scores["after"] and scores["sets"]["promised"] == 0.9
+    chances = {name for name, row in scores["signals"].items() if row["ece"] is not None}
+    assert chances == {"softmax", "tempered softmax", "saliency cluster", "combination"}
+    assert run_verb("evaluate", run, data, "--split", "val") == 0
+    assert "before that" not in capsys.readouterr().err
+    stored = json.loads((run / RELIABILITY_JSON).read_text(encoding="utf-8"))
+    stored["adjustment"] |= {"corrected": 9, "spoiled": 0}
+    changed = tmp_path / "adjusting"
+    shutil.copytree(run, changed)
+    (changed / RELIABILITY_JSON).write_text(json.dumps(stored), encoding="utf-8")
+    assert run_verb("evaluate", changed, data, "--split", "val") == 0
+    assert "are adjusted, these scores are before that" in capsys.readouterr().err
     assert run_verb("grade", run, melons / "captures" / "melon-0001", "-o", tmp_path / "out") == 0
     assert "such cases were right" in (tmp_path / "out" / "report.html").read_text("utf-8")
     (told,) = (tmp_path / "out").glob("*/grading.json")

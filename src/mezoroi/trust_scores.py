@@ -27,6 +27,9 @@ from mezoroi.reliability.model import ReliabilityModel
 from mezoroi.reliability.suspects import doubts
 from mezoroi.trusting import answers_of
 
+STATED = ("softmax", "tempered softmax", "saliency cluster", "combination")
+"""Signals that state a chance of being right, so that their calibration error can be told."""
+
 
 @dataclass(frozen=True)
 class Suspect:
@@ -80,7 +83,7 @@ def reliability_scores(
         "after": class_accuracies(truth, adjusted),
         "changed": int((adjusted != answers.given).sum()),
         "signals": {
-            name: signal_scores(values, right, name == "combination")
+            name: signal_scores(values, right, name in STATED)
             for name, values in columns.items()
             if np.isfinite(values).all()
         },
