@@ -323,6 +323,11 @@ def test_suspects_are_fruits_graded_otherwise_most_doubtful_first(
     }
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
+    # Photos of a single specimen: there is no other one in any cluster, so that nothing is known.
+    single = replace(fresh, observations=tuple(replace(item, specimen="one") for item in fresh))
+    assert [one.cluster for one in find_suspects(grader, single)] == pytest.approx(
+        [0.75] * wrong.sum()
+    )
     with pytest.raises(MezoroiError, match="has no reliability yet"):
         find_suspects(mz.Grader(grader.bundle), fresh)
 

@@ -136,7 +136,7 @@ def _suspects(
     truth: NDArray[np.intp],
 ) -> list[Suspect]:
     grades = grader.standard.grades
-    found = doubts(answers, truth, model.temperature, model.clusters)
+    found = doubts(answers, truth, model.temperature, model.clusters, dataset.specimens)
     return [
         Suspect(
             id=dataset.observations[row].id,
