@@ -116,6 +116,31 @@ def test_a_fruit_is_no_neighbour_of_itself(grader: mz.Grader, everything: mz.Dat
     assert answers.neighbours.shape == (28, 8)
 
 
+def test_neighbours_are_found_behind_many_photos_of_the_same_specimen(
+    run_dir: Path, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    grader = mz.Grader.load(run, device="cpu")
+    assert grader.gallery is not None
+    splits = grader.bundle.data["splits"]
+    item = next(one for one in dataset if splits[one.id] == "train")
+    one = replace(dataset, observations=(item,))
+    before = answers_of(grader, one, "activation-map").neighbours
+    # Twenty photos of it that are hardly different, all nearer than any other fruit.
+    embedding = grader.predict(one).embeddings[0]
+    noise = np.random.default_rng(0).normal(size=(20, len(embedding))) * np.abs(embedding).mean()
+    photos = [replace(item, id=f"photo-{number}") for number in range(20)]
+    names = [photo.id for photo in photos]
+    grader.gallery.index.add(names, embedding + 0.05 * noise, [{"grade": item.grade}] * 20)
+    nearest = grader.gallery.neighbours(embedding[None], 21)[0]
+    assert {near.id for near in nearest} == {item.id, *names}
+    again = replace(dataset, observations=(item, *photos))
+    after = answers_of(grader, again, "activation-map").neighbours
+    assert after[0].tolist() == before[0].tolist()
+    assert (after >= 0).all()
+
+
 def test_the_second_reader_learned_from_the_training_fruits(
     grader: mz.Grader, everything: mz.Dataset
 ) -> None:
@@ -298,6 +323,11 @@ def test_suspects_are_fruits_graded_otherwise_most_doubtful_first(
     }
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
+    # Photos of a single specimen: there is no other one in any cluster, so that nothing is known.
+    single = replace(fresh, observations=tuple(replace(item, specimen="one") for item in fresh))
+    assert [one.cluster for one in find_suspects(grader, single)] == pytest.approx(
+        [0.75] * wrong.sum()
+    )
     with pytest.raises(MezoroiError, match="has no reliability yet"):
         find_suspects(mz.Grader(grader.bundle), fresh)
 
@@ -352,6 +382,17 @@ def test_the_verbs(
     assert "fitted on 28 of these 28 fruits and knows their errors" in told.err
     scores = json.loads(told.out)["reliability"]
     assert scores["before"] == scores["after"] and scores["sets"]["promised"] == 0.9
+    chances = {name for name, row in scores["signals"].items() if row["ece"] is not None}
+    assert chances == {"softmax", "tempered softmax", "saliency cluster", "combination"}
+    assert run_verb("evaluate", run, data, "--split", "val") == 0
+    assert "before that" not in capsys.readouterr().err
+    stored = json.loads((run / RELIABILITY_JSON).read_text(encoding="utf-8"))
+    stored["adjustment"] |= {"corrected": 9, "spoiled": 0}
+    changed = tmp_path / "adjusting"
+    shutil.copytree(run, changed)
+    (changed / RELIABILITY_JSON).write_text(json.dumps(stored), encoding="utf-8")
+    assert run_verb("evaluate", changed, data, "--split", "val") == 0
+    assert "are adjusted, these scores are before that" in capsys.readouterr().err
     assert run_verb("grade", run, melons / "captures" / "melon-0001", "-o", tmp_path / "out") == 0
     assert "such cases were right" in (tmp_path / "out" / "report.html").read_text("utf-8")
     (told,) = (tmp_path / "out").glob("*/grading.json")
@@ -366,6 +407,38 @@ def test_the_verbs(
     assert "coverage is 1.5: use a share between 0 and 1" in capsys.readouterr().err
     assert run_verb("reliability", "fit", run, data, "--clusters", "29") == 2
     assert "28 fruits in val do not make 29 clusters" in capsys.readouterr().err
+
+
+def test_fruits_of_an_unknown_grade_are_refused_and_those_of_a_single_grade_taken(
+    fitted_run: Path, fresh_melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside no standard.yaml, which would say which grades there are."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    rows = []
+    for line in (fresh_melons / "manifest.csv").read_text(encoding="utf-8").splitlines()[1:]:
+        image, grade, specimen, *_ = line.split(",")
+        rows.append((str(fresh_melons / image), grade, specimen))
+
+    def manifest(name: str, chosen: list[tuple[str, ...]]) -> Path:
+        lines = ["image,grade,specimen", *(",".join(row) for row in chosen)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    strange = manifest("strange.csv", [(rows[0][0], "E", rows[0][2]), *rows[1:]])
+    for verb in ("fit", "suspects"):
+        assert run_verb("reliability", verb, run, strange) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "is of grade E, the grader knows A, B, C, D: leave such fruits out" in error
+    single = manifest("single.csv", [row for row in rows if row[1] == "A"])
+    assert run_verb("reliability", "suspects", run, single) == 0
+    assert run_verb("reliability", "fit", run, single) == 2
+    told = capsys.readouterr().err
+    assert "7 fruits in test are too few" in told
+    # The names of the training's specimens, but other fruits: said where it matters.
+    assert told.count("taken as new fruits") == 2
+    assert run_verb("reliability", "fit", run, strange, "--seed", 2**32) == 2
+    assert "--seed" in capsys.readouterr().err
 
 
 def test_fruits_that_the_grader_learned_from_are_left_out_whatever_their_split(

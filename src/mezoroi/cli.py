@@ -209,6 +209,10 @@ def evaluate(
     if adjust:
         fitted_reliability(grader)
         console.notes(notes_on_adjusting(run, chosen))
+    elif grader.reliability is not None and grader.reliability.adjusts:
+        console.notes(
+            ["gradings of this run are adjusted, these scores are before that: --adjust adds both"]
+        )
     with console.progress() as report:
         scores = evaluate_to_folder(grader, chosen, folder, language.value, report, adjust)
     console.result(scores, evaluation_text(scores) + f"\n{folder / 'evaluation.json'}")

@@ -47,15 +47,19 @@ def fit(
     coverage: Annotated[
         float, typer.Option(help="Share of cases in which a set of grades holds the expert's.")
     ] = 0.9,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the clustering.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the clustering.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Cluster where the grader looked and count its errors; gradings then say how reliable."""
-    from mezoroi.datasets import load_dataset
+    from mezoroi.bundle import read_bundle
+    from mezoroi.datasets import load_graded
+    from mezoroi.grader import Grader
     from mezoroi.reliability_runs import fit_reliability_of_run
+    from mezoroi.workflow import with_splits_of
 
     console = Console(as_json)
-    dataset = load_dataset(data, trainable=False)
+    grader = Grader(read_bundle(run))  # a reliability that no longer fits is no hindrance
+    dataset = with_splits_of(grader, load_graded(data, grader.standard))
     console.notes(dataset.notes)
     with console.progress() as report:
         model, record = fit_reliability_of_run(
@@ -135,6 +139,7 @@ def suspects(
     console = Console(as_json)
     grader = Grader.load(run)
     dataset = with_splits_of(grader, load_graded(data, grader.standard))
+    console.notes(dataset.notes)
     chosen = dataset if split == "all" else dataset.select(split)
     with console.progress() as progress:
         found = find_suspects(grader, chosen, progress)

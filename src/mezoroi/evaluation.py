@@ -63,8 +63,21 @@ def evaluate(
 
 
 def true_grades(grader: Grader, dataset: Dataset) -> np.ndarray:
-    """(N,) index of each observation's grade in the grader's standard."""
-    return np.array([grader.standard.grades.index(item.grade) for item in dataset])
+    """(N,) index of each observation's grade in the grader's standard.
+
+    Raises
+    ------
+    MezoroiError
+        If the grader does not know a grade.
+    """
+    numbers = {grade: number for number, grade in enumerate(grader.standard.grades)}
+    for item in dataset:
+        if item.grade not in numbers:
+            raise MezoroiError(
+                f"{item.id} is of grade {item.grade}, the grader knows {', '.join(numbers)}: "
+                "leave such fruits out, or add the grade from examples first"
+            )
+    return np.array([numbers[item.grade] for item in dataset])
 
 
 def score_maps(

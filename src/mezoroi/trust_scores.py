@@ -27,6 +27,9 @@ from mezoroi.reliability.model import ReliabilityModel
 from mezoroi.reliability.suspects import doubts
 from mezoroi.trusting import answers_of
 
+STATED = ("softmax", "tempered softmax", "saliency cluster", "combination")
+"""Signals that state a chance of being right, so that their calibration error can be told."""
+
 
 @dataclass(frozen=True)
 class Suspect:
@@ -66,8 +69,8 @@ def reliability_scores(
         If the grader has no fitted reliability.
     """
     model = fitted_reliability(grader)
-    answers = answers_of(grader, dataset, model.method, progress)
     truth = true_grades(grader, dataset)
+    answers = answers_of(grader, dataset, model.method, progress)
     adjusted = model.adjust(answers)
     sets = model.conformal.sets(probabilities(answers.logits, model.temperature))
     signals = model.signals(answers)
@@ -80,7 +83,7 @@ def reliability_scores(
         "after": class_accuracies(truth, adjusted),
         "changed": int((adjusted != answers.given).sum()),
         "signals": {
-            name: signal_scores(values, right, name == "combination")
+            name: signal_scores(values, right, name in STATED)
             for name, values in columns.items()
             if np.isfinite(values).all()
         },
@@ -89,7 +92,7 @@ def reliability_scores(
             "coverage": set_coverage(sets, truth),
             "size": mean_set_size(sets),
         },
-        "suspects": [vars(one) for one in _suspects(grader, dataset, answers, model)],
+        "suspects": [vars(one) for one in _suspects(grader, dataset, answers, model, truth)],
     }
 
 
@@ -120,15 +123,20 @@ def find_suspects(grader: Grader, dataset: Dataset, progress: Progress = silent)
     repeats the expert's mistakes more than of others.
     """
     model = fitted_reliability(grader)
+    truth = true_grades(grader, dataset)  # before the work: a grade may be unknown
     answers = answers_of(grader, dataset, model.method, progress)
-    return _suspects(grader, dataset, answers, model)
+    return _suspects(grader, dataset, answers, model, truth)
 
 
 def _suspects(
-    grader: Grader, dataset: Dataset, answers: Answers, model: ReliabilityModel
+    grader: Grader,
+    dataset: Dataset,
+    answers: Answers,
+    model: ReliabilityModel,
+    truth: NDArray[np.intp],
 ) -> list[Suspect]:
     grades = grader.standard.grades
-    found = doubts(answers, true_grades(grader, dataset), model.temperature, model.clusters)
+    found = doubts(answers, truth, model.temperature, model.clusters, dataset.specimens)
     return [
         Suspect(
             id=dataset.observations[row].id,

@@ -130,7 +130,8 @@ def fit_on(
     Raises
     ------
     MezoroiError
-        If `split` is train, too small or absent, or the method does not suit the grader.
+        If `split` is train, too small or absent, a grade is unknown, or the method does not suit
+        the grader.
     """
     split = chosen_split(dataset, split)
     if split == "train":
@@ -156,8 +157,8 @@ def fit_on(
             "give more fruits or ask for fewer clusters"
         )
     method = method or default_method(grader.bundle)
+    truth = true_grades(grader, chosen)  # before the work: a grade may be unknown
     answers = answers_of(grader, chosen, method, progress)
-    truth = true_grades(grader, chosen)
     model = fit_reliability(answers, truth, chosen.specimens, method, clusters, coverage)
     model = replace(model, background=_background(grader, chosen, model, answers, progress))
     grades = grader.standard.grades
@@ -253,15 +254,23 @@ def _others(
     grader: Grader, dataset: Dataset, predictions: Predictions
 ) -> Sequence[Sequence[Neighbour]]:
     """Each fruit's most similar references that are of other specimens, by name and by picture."""
-    specimen = {item.id: item.specimen for item in dataset}
+    others: list[Sequence[Neighbour]] = [[] for _ in range(len(dataset))]
     if grader.gallery is None:
-        return [[] for _ in range(len(dataset))]
-    found = grader.gallery.neighbours(predictions.embeddings, 2 * NEIGHBOURS)
-    return [
-        [
-            one
-            for one in row
-            if specimen.get(one.id) != item.specimen and one.similarity < _SAME_PICTURE
-        ][:NEIGHBOURS]
-        for item, row in zip(dataset, found, strict=True)
-    ]
+        return others
+    specimen = {item.id: item.specimen for item in dataset}
+    wanted, depth, most = np.arange(len(dataset)), 2 * NEIGHBOURS, len(grader.gallery.index)
+    while len(wanted):
+        found = grader.gallery.neighbours(predictions.embeddings[wanted], depth)
+        for row, near in zip(wanted, found, strict=True):
+            others[row] = [
+                one
+                for one in near
+                if specimen.get(one.id) != dataset.observations[row].specimen
+                and one.similarity < _SAME_PICTURE
+            ][:NEIGHBOURS]
+        # The nearest of all may be many photos of the same specimen: then those behind them.
+        wanted = wanted[[len(others[row]) < NEIGHBOURS for row in wanted]]
+        if depth >= most:
+            break
+        depth *= 2
+    return others

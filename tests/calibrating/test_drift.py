@@ -36,7 +36,7 @@ def test_the_chart_is_its_equations() -> None:
     chart = control_chart(values, baseline=10, smoothing=0.3, width=2.5)
     centre = values[:10].mean()
     spread = np.sqrt((sum((v - centre) ** 2 for v in values[:10]) + 1) / 10)
-    reach = 2.5 * spread * np.sqrt(0.3 / 1.7)
+    reach = 2.5 * spread * np.sqrt(0.3 / 1.7 + 1 / 10)
     assert (chart.low, chart.high) == pytest.approx((centre - reach, centre + reach))
     smoothed = centre
     for at, value in enumerate(values[10:], 10):
@@ -58,6 +58,13 @@ def test_few_false_alarms_and_real_drift_is_found() -> None:
         drifting.append(control_chart(moved).alerts[30:].any())
     assert np.mean(steady) < 0.3
     assert np.mean(drifting) > 0.85
+
+
+def test_false_alarms_are_as_rare_as_the_width_promises() -> None:
+    """One in 500 normal values: in 100 of them 1 - (1 - 1 / 500)^100 = 18 % see one."""
+    rng = np.random.default_rng(3)
+    charts = [control_chart(rng.normal(size=BASELINE + 100)) for _ in range(500)]
+    assert np.mean([chart.alerts.any() for chart in charts]) == pytest.approx(0.18, abs=0.05)
 
 
 def test_alerts_name_the_direction() -> None:

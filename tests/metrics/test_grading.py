@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from mezoroi.errors import MezoroiError
 from mezoroi.metrics import bootstrap_interval, grading_metrics, grading_report
 from mezoroi.metrics.grading import _scalars_of
+from mezoroi.report.evaluation import evaluation_text
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])
 GIVEN = np.array([0, 0, 1, 1, 0, 0])
@@ -101,6 +102,20 @@ def test_report_is_json_and_says_what_is_undefined():
     assert report["recall"]["A"]["reason"] is None
     # C occurs in one of six specimens: absent from a draw with probability (5/6)^6 = 0.335
     assert report["recall"]["C"]["n_undefined"] / 200 == pytest.approx(0.335, abs=0.1)
+
+
+def test_a_grade_of_one_or_two_specimens_has_no_interval():
+    """Of its only two specimens, drawn together or not at all, no resample tells how sure 0.5 is."""
+    truth = np.array([0] * 20 + [1] * 4 + [2] * 2)
+    given = truth.copy()
+    given[[0, 20, 24]] = [1, 0, 0]
+    report = grading_report(truth, given, list("ABC"), range(26), n_resamples=500)
+    for grade, is_known in (("A", True), ("B", True), ("C", False)):
+        entry = report["recall"][grade]
+        assert 0 < entry["value"] < 1
+        assert (entry["low"] is not None, entry["high"] is not None) == (is_known, is_known)
+    line = evaluation_text({"observations": 26, "specimens": 26, "grading": report})
+    assert "grade C: recall 0.500 (too few specimens for an interval)" in line
 
 
 def test_unordered_grades_have_no_distance():

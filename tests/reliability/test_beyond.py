@@ -189,6 +189,29 @@ def test_a_calibration_fruit_does_not_vouch_for_its_own_label():
     assert doubts(answers, labels, 1.0, clusters).cluster[0] == pytest.approx(1 - 2.5 / 4)
 
 
+def test_photos_of_one_specimen_do_not_vouch_for_each_others_label():
+    rng = np.random.default_rng(4)
+    maps = (rng.random((12, 8, 8)) * 0.01).astype(np.float32)
+    given = np.zeros(12, int)
+    labels = np.repeat([0, 1], [8, 4])  # four photos of one fruit, all mislabelled
+    answers = Answers(
+        given=given,
+        similarity=np.eye(2)[given],
+        logits=4 * np.eye(2)[given],
+        neighbours=np.zeros((12, 0), int),
+        maps=maps,
+        reading=np.full((12, 2), np.nan),
+    )
+    clusters = SaliencyClusters(1).fit(maps, labels, given)
+    specimens = [*"abcdefgh", *"xxxx"]
+    heard = doubts(answers, labels, 1.0, clusters, specimens).cluster
+    # Eight of other specimens were given this grade, all rightly; one more is spread over both.
+    assert heard[8:] == pytest.approx([1 - 0.5 / 9] * 4)
+    assert heard[:8] == pytest.approx([1 - 7.5 / 12] * 8)
+    alone = doubts(answers, labels, 1.0, clusters).cluster
+    assert alone[8:] == pytest.approx([1 - 3.5 / 12] * 4)
+
+
 def test_a_specimen_has_one_vote_on_adjusting():
     maps = np.random.default_rng(0).random((40, 8, 8))
     truth, given = np.ones(40, int), np.zeros(40, int)

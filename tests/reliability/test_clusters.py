@@ -214,6 +214,18 @@ def test_identical_maps_are_one_cluster():
     assert fitted.reliability(np.ones((2, 5, 5))).tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("kinds", [1, 2, 3])
+def test_equal_maps_are_clustered_however_many_there_are(kinds):
+    """LAPACK gave up on some numbers of equal eigenvalues, such as of 25 or 26 equal maps."""
+    pictures = np.random.default_rng(0).random((kinds, 8, 8))
+    for count in range(18, 33):
+        place = np.arange(count) % kinds
+        for asked, scale in ((2, 0.2), (8, 0.2), (8, 50.0), ("eigengap", 50.0)):
+            fitted = SaliencyClusters(asked, kernel_scale=scale).fit(pictures[place], place, place)
+            assert 1 <= fitted.n_clusters_ <= kinds
+            np.testing.assert_array_equal(fitted.predict(pictures[place]), fitted.labels_)
+
+
 def test_without_errors_nothing_is_adjusted():
     maps, place = blobs(24)
     fitted = SaliencyClusters(4).fit(maps, place, place)

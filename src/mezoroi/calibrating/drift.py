@@ -207,10 +207,12 @@ def control_chart(
     """Exponentially weighted moving average with its limits.
 
     z_t = smoothing x_t + (1 - smoothing) z_{t-1}, started at the baseline's mean m after the
-    baseline; limits m ± width s sqrt(smoothing / (2 - smoothing)), those of a long run: limits that
-    begin narrower would take a single slip for drift, since grades are coarse. The variance s^2 is
-    (SS + 1) / n, with SS the sum of squares around m of the n values of the baseline: one change by
-    one grade more than was seen, since a baseline without any does not mean that none ever happens.
+    baseline; limits m ± width s sqrt(smoothing / (2 - smoothing) + 1 / n), those of a long run:
+    limits that begin narrower would take a single slip for drift, since grades are coarse. 1 / n is
+    for m, itself a mean of n values only: without it false alarms are several times as frequent as
+    `WIDTH` promises. The variance s^2 is (SS + 1) / n, with SS the sum of squares around m of the
+    n values of the baseline: one change by one grade more than was seen, since a baseline without
+    any does not mean that none ever happens.
 
     Parameters
     ----------
@@ -234,6 +236,6 @@ def control_chart(
     smoothed = np.full(len(series), centre)
     for at in range(baseline, len(series)):
         smoothed[at] = smoothing * series[at] + (1 - smoothing) * smoothed[at - 1]
-    reach = width * spread * float(np.sqrt(smoothing / (2 - smoothing)))
+    reach = width * spread * float(np.sqrt(smoothing / (2 - smoothing) + 1 / baseline))
     alerts = np.abs(smoothed - centre) > reach
     return Chart(centre, smoothed, centre - reach, centre + reach, alerts)

@@ -152,8 +152,7 @@ def _kappa(
     both = (one != agreement.MISSING) & (other != agreement.MISSING)
     if min(len(set(one[both])), len(set(other[both]))) < 2:
         return Interval(math.nan, math.nan, math.nan)
-    found = agreement.kappa_interval(one, other, num_grades, n_resamples=n_resamples, seed=seed)
-    return known_ends(found, n_resamples)
+    return agreement.kappa_interval(one, other, num_grades, n_resamples=n_resamples, seed=seed)
 
 
 def _most_disputed_first(

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
 from mezoroi.metrics.calibration import wilson_interval
-from mezoroi.metrics.intervals import group_draws, interval_of, number_groups
+from mezoroi.metrics.intervals import group_draws, interval_of, known_ends, number_groups
 
 UNORDERED = "the grades have no order, so no grade is further away than another"
 ONE_GRADE = "only one grade occurs, so agreement by chance is complete"
@@ -99,7 +99,9 @@ def grading_report(
     Returns
     -------
     dict; each scalar is ``{"value", "low", "high", "n_undefined", "reason"}``, where `reason` says
-    why `value` is None and `n_undefined` counts the resamples that had no value.
+    why `value` is None and `n_undefined` counts the resamples that had no value. Of a value between
+    0 and 1 that is undefined on many of them, as of a grade with one or two specimens, the ends are
+    None (`known_ends`).
     """
     scores = grading_metrics(y_true, y_pred, len(grades))
     truth, given = _checked(y_true, y_pred, len(grades))
@@ -120,7 +122,7 @@ def grading_report(
     )
 
     def entry(value: float, resamples: NDArray[np.float64], reason: str) -> dict[str, Any]:
-        interval = interval_of(value, resamples, n_specimens)
+        interval = known_ends(interval_of(value, resamples, n_specimens), n_resamples)
         return {
             "value": interval.value,
             "low": interval.low,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import LinAlgError, eigh
 from scipy.spatial.distance import pdist, squareform
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,15 @@ def normalised_affinity(affinity: Floats) -> Floats:
 def leading_eigenvectors(matrix: Floats, count: int) -> tuple[Floats, Floats]:
     """The `count` largest eigenvalues of a symmetric matrix, largest first, with vectors (N, k)."""
     n = len(matrix)
-    values, vectors = eigh(matrix, subset_by_index=[max(0, n - count), n - 1])
+    first = max(0, n - count)
+    try:
+        values, vectors = eigh(matrix, subset_by_index=[first, n - 1])
+    except LinAlgError:
+        values = np.empty(0)
+    # The search for a few gives up, or finds fewer, where many are equal, as of equal maps.
+    if len(values) < n - first:
+        values, vectors = eigh(matrix, driver="ev")
+        values, vectors = values[first:], vectors[:, first:]
     return values[::-1], vectors[:, ::-1]
 
 

@@ -68,5 +68,5 @@ def _with_interval(entry: Mapping[str, Any]) -> str:
     if entry["value"] is None:
         return f"undefined ({entry['reason']})"
     if entry["low"] is None:
-        return f"{entry['value']:.3f}"
+        return f"{entry['value']:.3f} (too few specimens for an interval)"
     return f"{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
