@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from mezoroi.app import practice_settings, progressing, teaching
+from mezoroi.app import hiding, practice_settings, progressing, teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import fruits, practice, specimens, users, verdicts
-from mezoroi.app.tables_learning import CalibrationGrade, Specimen
+from mezoroi.app.store import (
+    calibration,
+    fruits,
+    practice,
+    references,
+    specimens,
+    users,
+    verdicts,
+)
+from mezoroi.app.tables import User
+from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession, Specimen
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, play, prepare, questions_on, send_fruits, truth_of
 from tests.app.sessions import fruits_on, open_session
@@ -97,6 +106,16 @@ def test_a_file_that_was_sent_twice_is_one_fruit(either: App, melons: Path) -> N
     settled = {"grade": "D", "settled": ""}
     assert client.post("/calibration/1/fruits/1/consensus", data=settled).status_code == 303
     assert taught(ready, first) == taught(ready, again) == "D"
+    with ready.services.database.write() as session:
+        references.add_reference(session, 1, f"fruit-{first}", "D", None, first)
+        references.add_reference(session, 1, f"fruit-{other}", "A", None, other)
+        own = [i.id for i in specimens.known_specimens(session) if i.fruit_id == again]
+        calibration.open_session(session, "", "hand", 1, 1, own, [])
+        calibration.join(session, 2, 1)
+        asked = session.get_one(User, 1)
+        assert hiding.hidden_names(session) == {f"fruit-{first}"}
+        assert hiding.awaited_references(session, asked) == {f"fruit-{first}"}
+        calibration.cancel(session, session.get_one(CalibrationSession, 2))
     (third,) = send_fruits(ready, client, [first_file])
     prepare(ready)
     assert taught(ready, third) == "D", "what was settled on holds for the file"
