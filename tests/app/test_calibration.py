@@ -20,6 +20,7 @@ from tests.app.learning import prepare, send_fruits
 from tests.app.sessions import fruits_on, grade_weeks_ago, open_session, second_expert
 
 ENGLISH = {"accept-language": "en"}
+JSON = {"accept": "application/json", **ENGLISH}
 
 
 def test_nobody_sees_others_grades_before_the_reveal(prepared: App) -> None:
@@ -141,6 +142,28 @@ def test_two_graders_at_the_same_moment_and_one_twice(prepared: App) -> None:
         assert calibration.progress(session, 1) == calibration.Progress(2, 2)
     assert len(given) == 8, "the first grade of each grader stands"
     assert {item.grade for item in given if item.user.name == "second"} == {"B"}
+
+
+def test_a_grade_kept_for_a_cancelled_session_is_none_of_the_next(prepared: App) -> None:
+    client, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(client)
+    kept = fruits_on(second, address)  # graded without a connection
+    (opening, *_) = re.findall(r'name="opening" value="([^"]+)"', second.get(address).text)
+    grade = {"grade": "A", "waited": "600", "opening": opening}
+    assert client.post(f"{address}/cancel").status_code == 303
+    assert second.post(kept[0], data=grade).status_code == 404
+    assert open_session(client, way="border") == address, "the number is free again"
+    for fruit in kept:
+        late = second.post(fruit, data=grade, headers=JSON)
+        assert late.status_code == 422 and "cancelled" in late.json()["error"]
+    with prepared.services.database.read() as session:
+        assert not calibration.grades_of(session, 1)
+    (fruit, *_) = fruits_on(second, address)
+    (opening, *_) = re.findall(r'name="opening" value="([^"]+)"', second.get(address).text)
+    now_asked = {"grade": "A", "opening": opening}
+    assert second.post(fruit, data=now_asked).status_code == 303
+    with prepared.services.database.read() as session:
+        assert len(calibration.grades_of(session, 1)) == 1
 
 
 def test_a_grade_after_the_reveal_is_not_taken_but_one_sent_again_is_no_error(

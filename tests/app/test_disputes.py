@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from mezoroi.app import practice_settings, progressing, teaching
+from mezoroi.app import hiding, practice_settings, progressing, teaching
 from mezoroi.app.roles import Role
-from mezoroi.app.store import fruits, practice, specimens, users, verdicts
-from mezoroi.app.tables_learning import CalibrationGrade, Specimen
+from mezoroi.app.store import (
+    calibration,
+    fruits,
+    practice,
+    references,
+    specimens,
+    users,
+    verdicts,
+)
+from mezoroi.app.tables import User
+from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession, Specimen
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, play, prepare, questions_on, send_fruits, truth_of
 from tests.app.sessions import fruits_on, open_session
@@ -68,6 +77,51 @@ def test_of_one_expert_the_newest_grade_counts(ready: App, fruit: int) -> None:
     say(ready, Role.EXPERT, fruit, "D")
     say(ready, Role.EXPERT, fruit, "D")
     assert taught(ready, fruit) == "D", "said again"
+
+
+def test_a_file_that_was_sent_twice_is_one_fruit(either: App, melons: Path) -> None:
+    # It would be asked in a test and taught in practice, and could teach two grades at once.
+    ready, client = either, either.client(Role.EXPERT)
+    first_file, other_file = sorted(melons.glob("captures/*/surface.png"))[:2]
+    first, other = send_fruits(ready, client, [first_file, other_file])
+    prepare(ready)
+    say(ready, Role.EXPERT, first, "A")
+    (again,) = send_fruits(ready, client, [first_file])
+    prepare(ready)
+
+    def names() -> dict[int | None, str]:
+        with ready.services.database.read() as session:
+            return {i.fruit_id: i.name for i in specimens.known_specimens(session)}
+
+    assert names()[again] == names()[first] != names()[other]
+    with ready.services.database.write() as session:  # as each was called until November 2026
+        session.query(Specimen).filter_by(fruit_id=again).one().name = f"fruit-{again}"
+        specimens.note_fruits(session)
+    assert names()[again] == names()[first]
+    assert taught(ready, first) == taught(ready, again) == "A" and taught(ready, other) is None
+    say(ready, Role.ADMIN, again, "B")
+    assert taught(ready, first) is taught(ready, again) is None, "experts dispute the same photo"
+    grade_in_session(ready, again, "B")
+    assert taught(ready, first) == taught(ready, again) == "B", "of each the newest grade counts"
+    settled = {"grade": "D", "settled": ""}
+    assert client.post("/calibration/1/fruits/1/consensus", data=settled).status_code == 303
+    assert taught(ready, first) == taught(ready, again) == "D"
+    with ready.services.database.write() as session:
+        references.add_reference(session, 1, f"fruit-{first}", "D", None, first)
+        references.add_reference(session, 1, f"fruit-{other}", "A", None, other)
+        own = [i.id for i in specimens.known_specimens(session) if i.fruit_id == again]
+        calibration.open_session(session, "", "hand", 1, 1, own, [])
+        calibration.join(session, 2, 1)
+        asked = session.get_one(User, 1)
+        assert hiding.hidden_names(session) == {f"fruit-{first}"}
+        assert hiding.awaited_references(session, asked) == {f"fruit-{first}"}
+        calibration.cancel(session, session.get_one(CalibrationSession, 2))
+    (third,) = send_fruits(ready, client, [first_file])
+    prepare(ready)
+    assert taught(ready, third) == "D", "what was settled on holds for the file"
+    taken_back = {"grade": "", "settled": "D"}
+    assert client.post("/calibration/1/fruits/1/consensus", data=taken_back).status_code == 303
+    assert {taught(ready, one) for one in (first, again, third)} == {"B"}
 
 
 def test_a_dispute_outlasts_the_grades_it_came_from(ready: App, fruit: int) -> None:

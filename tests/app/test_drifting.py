@@ -26,7 +26,7 @@ def held(
         number = max(len(given) for given in grades.values())
         ids = [item.id for item in specimens.known_specimens(session)][:number]
         found = calibration.open_session(session, "", "hand", 1, 1, ids, [])
-        fruits = calibration.fruits_of(session, found.id)
+        fruits = sorted(calibration.fruits_of(session, found.id), key=lambda one: one.specimen_id)
         for name, given in grades.items():
             user = people[name]
             assert user is not None

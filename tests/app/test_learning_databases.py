@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from datetime import timezone
 
 import pytest
 
@@ -13,7 +14,7 @@ from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, practice, users
 from mezoroi.app.tables_learning import Question
 from tests.app.conftest import App
-from tests.app.learning import begin, play, prepare, questions_on, wrong
+from tests.app.learning import answer, begin, play, prepare, questions_on, wrong
 from tests.app.sessions import fruits_on, open_session, second_expert
 
 
@@ -53,6 +54,17 @@ def test_a_round_is_practised_and_a_session_held(either: App) -> None:
     assert settled is not None and settled.specimen.consensus == "B"
     cancelled = open_session(first)
     assert first.post(f"{cancelled}/cancel").status_code == 303
+
+
+def test_an_answer_counts_whose_tablet_has_put_its_clock_forward(either: App) -> None:
+    # It seems older than the question, whose moment counts then, as the database gives it.
+    client = either.client(Role.NEWCOMER)
+    (question,) = questions_on(client, begin(client))
+    answer(client, question, "A", waited="3600")
+    with either.services.database.read() as session:
+        (kept,) = session.query(Question)
+        assert kept.answered_at == kept.shown_at
+        assert kept.shown_at.tzinfo is timezone.utc, "as the cards of practice ask for"
 
 
 def test_a_round_that_is_begun_twice_at_once_is_one_with_one_question(either: App) -> None:

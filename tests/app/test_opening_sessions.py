@@ -37,6 +37,25 @@ def test_fruits_of_tests_are_proposed_to_no_session_but_may_be_chosen(ready: App
         assert [one.specimen_id for one in calibration.fruits_of(session, 2)] == [min(tested)]
 
 
+def test_the_places_of_fruits_tell_neither_their_grade_nor_the_repeats(ready: App) -> None:
+    # Who grades blind reads the fruits' numbers in the page.
+    client = ready.client(Role.EXPERT)
+    with ready.services.database.write() as session:
+        ids = sorted(item.id for item in specimens.known_specimens(session))[:12]
+        found = [
+            calibration.open_session(session, "", "stratified", 1, 1, ids[:8], ids[8:])
+            for _ in range(3)
+        ]
+        fruits = [calibration.fruits_of(session, one.id) for one in found]
+        kept = [[fruit.specimen_id for fruit in own] for own in fruits]
+        repeats = [[place for place, fruit in enumerate(own) if fruit.is_repeat] for own in fruits]
+    assert all(sorted(own) == ids for own in kept)
+    assert len({tuple(own) for own in kept}) == 3 and ids not in kept
+    assert repeats != [[8, 9, 10, 11]] * 3
+    address = f"/calibration/{found[0].id}"
+    assert len(fruits_on(client, address)) == 12
+
+
 def test_no_hidden_repeat_is_in_a_test(ready: App) -> None:
     client = ready.client(Role.EXPERT)
     first = open_session(client, count="8")

@@ -25,6 +25,7 @@ from tests.app.learning import (
     wrong,
 )
 
+PROGRESS = "/practice/progress"
 ENGLISH = {"accept-language": "en"}
 
 
@@ -164,6 +165,32 @@ def test_a_certificate_outlasts_the_answers_it_was_reached_with(ready: App) -> N
             found.started_at -= timedelta(days=2)
     ready.services.background.clear_out()
     assert "Reached on" not in client.get("/practice/progress", headers=ENGLISH).text
+
+
+def test_a_certificate_that_is_reached_later_has_its_day_for_experts_too(ready: App) -> None:
+    def ask(accuracy: float) -> None:
+        with ready.services.database.write() as session:
+            settings = practice_settings.PracticeSettings(
+                4, 1, 0, accuracy, recall=0, kappa=0, fruits=4, test="post-test"
+            )
+            practice_settings.keep_settings(session, settings)
+
+    ask(1.0)
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)
+    client.post("/practice/consent", data={"agrees": "true"})
+    play(ready, client)
+    first, *rest = questions_on(client, begin(client, "post-test"))
+    answer(client, first, wrong(truth_of(ready, first)))
+    for question in rest:
+        answer(client, question, truth_of(ready, question))
+    assert "share right: 0.75, needed 1.00" in client.get(PROGRESS, headers=ENGLISH).text
+    ask(0.7)
+    assert "Reached on" in client.get(PROGRESS, headers=ENGLISH).text
+    page = expert.get("/practice/learners", headers=ENGLISH).text
+    assert re.search(r"newcomer</a></td><td>[^<]*\d[^<]*</td>", page), "its day"
+    ask(1.0)
+    assert "Reached on" in client.get(PROGRESS, headers=ENGLISH).text, "it was reached"
 
 
 def test_experts_see_results_of_those_who_agree(ready: App) -> None:

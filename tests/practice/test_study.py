@@ -179,6 +179,41 @@ def test_who_missed_a_test_is_counted_not_dropped_in_silence() -> None:
     assert "not enough data" in effect_line(effect)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([0.5, 0.4, 0.6, 0.5, 0.4, 0.6], [1.0] * 6),  # all know everything: no spread to go by
+        ([0.5, 0.4, 0.6, 0.5, 0.4, 0.6], [0.8] * 3 + [0.9] * 3),
+        ([0.4] * 3 + [0.6] * 3, [0.5, 0.6, 0.7, 0.6, 0.7, 0.9]),  # the pre-test is the arm
+        ([0.5] * 5 + [0.6], [0.5, 0.6, 0.7, 0.6, 0.7, 0.9]),  # one alone has another pre-test
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_no_interval_is_made_up_where_people_show_no_spread(
+    before: list[float], after: list[float]
+) -> None:
+    arms = ["random"] * 3 + ["adaptive"] * 3
+    people = zip(arms, before, after, strict=True)
+    scores = {f"P{number}": one for number, one in enumerate(people)}
+    (effect,) = study.analyse(trial_of(scores), "random")
+    assert np.isnan([*effect.adjusted, effect.p_value]).all()
+    assert effect.counted == {"adaptive": 3, "random": 3}
+    assert "not enough data" in effect_line(effect)
+
+
+def test_who_left_a_test_unfinished_has_not_taken_it() -> None:
+    # The fruits answered may be the easy ones, and those who give up are no chance sample.
+    scores = {f"P{n}": (("random", "adaptive")[n % 2], 0.4, 0.4 + 0.05 * n) for n in range(8)}
+    whole = trial_of(scores)
+    late = [row for row in whole if row["participant"] == "P7" and row["phase"] == "1 week"]
+    trial = [row for row in whole if row not in late] + late[:19]
+    (effect,) = study.analyse(trial, "random")
+    assert effect.counted == {"adaptive": 3, "random": 4}
+    assert effect.missing == {"adaptive": 1, "random": 0}
+    rest = [row for row in whole if row["participant"] != "P7"]
+    assert study.analyse(rest, "random")[0].adjusted == effect.adjusted
+
+
 def test_it_is_told_how_late_tests_were_taken_and_how_much_was_practised() -> None:
     rows = []
     for number, (arm, late, fruits) in enumerate(

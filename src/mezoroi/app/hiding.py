@@ -108,7 +108,8 @@ def awaited_references(session: Session, user: User) -> set[str]:
     found = specimens.get_specimens(session, ids).values()
     made = references.of_fruits(session, run.id)
     names = {item.reference for item in found if item.reference is not None}
-    return names | {one.name for item in found for one in made.get(item.fruit_id or 0, [])}
+    uploads = specimens.uploads_among(session, ids)
+    return names | {one.name for fruit_id in uploads for one in made.get(fruit_id, [])}
 
 
 def shown_neighbours(

@@ -8,7 +8,7 @@ people come first.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,12 @@ def prepare_some(
     with database.read() as session:
         waiting = specimens.unprepared(session, run_id, AT_ONCE)
         made = references.of_fruits(session, run_id)
+        own = {
+            specimen.id: _names_of(made, specimen, specimens.uploads_among(session, [specimen.id]))
+            for specimen in waiting
+        }
     found = {
-        specimen.id: _prepare(database, blobs, grader, folder, specimen, _names_of(made, specimen))
+        specimen.id: _prepare(database, blobs, grader, folder, specimen, own[specimen.id])
         for specimen in waiting
     }
     with database.write() as session:
@@ -101,11 +105,13 @@ def _prepare(
     }
 
 
-def _names_of(made: Mapping[int, Sequence[ReferenceFruit]], specimen: Specimen) -> set[str]:
-    """The references that a specimen itself is."""
+def _names_of(
+    made: Mapping[int, Sequence[ReferenceFruit]], specimen: Specimen, uploads: Iterable[int]
+) -> set[str]:
+    """The references that a specimen itself is, by whichever of its `uploads` they were made."""
     if specimen.reference is not None:
         return {specimen.reference}
-    return {one.name for one in made.get(specimen.fruit_id or 0, [])}
+    return {one.name for fruit_id in uploads for one in made.get(fruit_id, [])}
 
 
 def _read(

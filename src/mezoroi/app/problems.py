@@ -57,6 +57,7 @@ PROBLEMS = {
         "allow for it, and nobody may be asked for it in a test or a session."
     ),
     "too late": N_("The session has been revealed; this grade came too late."),
+    "other session": N_("The session that this grade is of was cancelled; the grade is not taken."),
     "settled since": N_(
         "Somebody else has changed what was settled for this fruit. Please go back and load the "
         "page again."

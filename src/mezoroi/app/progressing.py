@@ -104,6 +104,17 @@ def progress_of(session: Session, user_id: int) -> ProgressView:
     )
 
 
+def keep_certificate(session: Session, user_id: int) -> datetime:
+    """Keep that a certificate is reached, as of the first day on which it was told; that day.
+
+    Most are kept as their test ends (`mezoroi.app.practising`). These are reached later: the house
+    asks for less now, or experts came to dispute a fruit that was answered otherwise.
+    """
+    learner = practice.learner(session, user_id)
+    learner.certified_at = learner.certified_at or now()
+    return learner.certified_at
+
+
 @dataclass(frozen=True)
 class LearnerLine:
     """A learner in the experts' overview; without consent only the number of answers.

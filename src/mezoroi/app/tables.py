@@ -24,7 +24,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always in UTC and aware of it; SQLite keeps no time zone."""
+    """A moment, always in UTC and aware of it.
+
+    SQLite keeps no time zone, and PostgreSQL gives moments in its own one.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -37,9 +40,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or value.tzinfo is not None:
+        if value is None:
             return value
-        return value.replace(tzinfo=timezone.utc)
+        if value.tzinfo is None:
+            return value.replace(tzinfo=timezone.utc)
+        return value.astimezone(timezone.utc)
 
 
 Document = JSON()

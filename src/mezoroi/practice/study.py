@@ -29,6 +29,7 @@ ANSWER_COLUMNS = (
     "participant", "arm", "phase", "at", "specimen", "truth", "given", "certainty", "seconds",
 )  # fmt: skip
 _MIN_PER_ARM = 3
+_NOTHING = 1e-9  # a share, or what is left of a leverage of 1, that is rounding alone
 
 
 def assign(
@@ -147,7 +148,7 @@ class Effect:
     adjusted : difference in share right, adjusted for the pre-test, with its 95 % interval
     p_value : of no difference, two-sided
     means : share right by arm, not adjusted
-    counted : participants by arm with both tests
+    counted : participants by arm with both tests, finished
     missing : participants by arm without one of them; many, or many more in one arm, is bias
     delay : median days by arm since the post-test, of the post-test since the pre-test
     practised : median fruits practised on before the test, by arm
@@ -193,6 +194,8 @@ def analyse(
 ) -> list[Effect]:
     """The effect of every arm against the control, in every test that was held.
 
+    A test is the same for all; whoever answered fewer of its fruits than others has not taken it.
+
     Analysis of covariance: share right in the test on arm and share right in the pre-test, by least
     squares with standard errors that allow unequal spread (HC3, MacKinnon and White 1985) and a t
     interval. A participant counts in the arm assigned, whatever they practised. Name one test and
@@ -207,7 +210,8 @@ def analyse(
 
     Returns
     -------
-    effects; NaN where an arm has fewer than 3 participants with both tests
+    effects; NaN where an arm has fewer than 3 participants with both tests, or where theirs tell
+    nothing of the spread between people, as when all had everything right
 
     Raises
     ------
@@ -258,9 +262,17 @@ def _scores(
         if arm_of.setdefault(person, arm) != arm:
             raise MezoroiError(f"participant {person} is in two arms: correct the data")
         answers.setdefault(person, {}).setdefault(phase, []).append(right)
+    length = Counter[str]()
+    for phases in answers.values():
+        for phase, own in phases.items():
+            length[phase] = max(length[phase], len(own))
     return (
         {
-            person: {phase: float(np.mean(own)) for phase, own in phases.items()}
+            person: {
+                phase: float(np.mean(own))
+                for phase, own in phases.items()
+                if len(own) == length[phase]
+            }
             for person, phases in answers.items()
         },
         arm_of,
@@ -303,13 +315,26 @@ def _effect(
 def _covariance(
     after: np.ndarray, before: np.ndarray, treated: np.ndarray
 ) -> tuple[tuple[float, float, float], float]:
+    """The arm's effect with its interval, and its p value.
+
+    NaN where the data do not tell: the pre-test is the same as the arm, one participant alone
+    decides what the pre-test is worth (whose HC3 error is then 0 / 0), or nobody of an arm differs
+    from the others, so that the spread between people is unknown.
+    """
     from statsmodels.api import OLS, add_constant
 
     columns = [treated]
     if np.ptp(before) > 0:
         columns.append(before)
     design = add_constant(np.column_stack(columns), has_constant="add")
-    fit = OLS(after, design).fit(cov_type="HC3", use_t=True)
+    unknown = (math.nan, math.nan, math.nan), math.nan
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return unknown
+    leverage = (np.linalg.qr(design)[0] ** 2).sum(axis=1)
+    fitted = OLS(after, design).fit()
+    if leverage.max() > 1 - _NOTHING or np.abs(fitted.resid).max() < _NOTHING:
+        return unknown
+    fit = fitted.get_robustcov_results(cov_type="HC3", use_t=True)
     low, high = fit.conf_int()[1]
     return (float(fit.params[1]), float(low), float(high)), float(fit.pvalues[1])
 

@@ -226,6 +226,7 @@ def session_page(
         f"calibration/{page}.html",
         found=found,
         shown=shown,
+        opening=opening_of(found),
         total=total,
         progress=progress,
         grades=grades,
@@ -301,10 +302,19 @@ def give_grade(
     grade: Annotated[str, Form(max_length=64)],
     waited: Waited = 0.0,
     key: Key = "",
+    opening: Annotated[str, Form(max_length=32)] = "",
 ) -> Response:
-    """Keep a blind grade; one that is sent again gets the same reply."""
+    """Keep a blind grade; one that is sent again gets the same reply.
+
+    Parameters
+    ----------
+    opening : `opening_of` the session whose page it was given on; SQLite gives the numbers of a
+        session that was cancelled to the next one, which asks for other fruits
+    """
     with here.database.write() as session:
         found = session_or_404(session, session_id)
+        if opening not in ("", opening_of(found)):
+            raise Refusal("other session")
         fruit = fruit_or_404(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades
         if grade not in grades:
@@ -330,6 +340,11 @@ def fruit_or_404(session: Session, session_id: int, fruit_id: int) -> Calibratio
     if found is None:
         raise HTTPException(404)
     return found
+
+
+def opening_of(found: CalibrationSession) -> str:
+    """What tells a session from one that had its number before: microseconds of its opening."""
+    return str(round(found.opened_at.timestamp() * 1e6))
 
 
 def may_lead(user: User, found: CalibrationSession) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Request
@@ -226,10 +227,13 @@ def progress_page(request: Request, user: Newcomer, here: Here) -> Response:
 def show_progress(request: Request, here: Here, user_id: int, name: str | None) -> Response:
     """The progress of a user; with a name, as experts see it."""
     from mezoroi.app.i18n import catalogue
-    from mezoroi.app.progressing import progress_of
+    from mezoroi.app.progressing import keep_certificate, progress_of
 
     with here.database.read() as session:
         view = progress_of(session, user_id)
+    if view.shortfalls == [] and view.certified_at is None:
+        with here.database.write() as session:
+            view = replace(view, certified_at=keep_certificate(session, user_id))
     gettext = catalogue(language_of(request)).gettext
     share, seconds = N_("Share of right answers in practice"), N_("Seconds that an answer took")
     return here.pages.render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,14 +47,19 @@ def open_session(
     specimen_ids: Iterable[int],
     repeat_ids: Iterable[int],
 ) -> CalibrationSession:
-    """Open a session with fruits and hidden repeats."""
+    """Open a session with fruits and hidden repeats.
+
+    They are kept in an order that says nothing: pages name their ids to who grades blind, fruits
+    are proposed grade by grade or by how disputed they are, and repeats come last.
+    """
     found = CalibrationSession(
         title=title[:128], way=way, leader_id=leader_id, standard_id=standard_id, outcome={}
     )
     session.add(found)
     session.flush()
-    chosen = dict.fromkeys(specimen_ids, False) | dict.fromkeys(repeat_ids, True)
-    for specimen_id, is_repeat in chosen.items():
+    chosen = list((dict.fromkeys(specimen_ids, False) | dict.fromkeys(repeat_ids, True)).items())
+    secrets.SystemRandom().shuffle(chosen)
+    for specimen_id, is_repeat in chosen:
         session.add(
             CalibrationFruit(session_id=found.id, specimen_id=specimen_id, is_repeat=is_repeat)
         )
@@ -73,7 +79,7 @@ def get_session(session: Session, session_id: int) -> CalibrationSession | None:
 
 
 def fruits_of(session: Session, session_id: int) -> Sequence[CalibrationFruit]:
-    """A session's fruits, as they were chosen."""
+    """A session's fruits, always in the same order."""
     query = select(CalibrationFruit).where(CalibrationFruit.session_id == session_id)
     return session.scalars(query.order_by(CalibrationFruit.id)).all()
 

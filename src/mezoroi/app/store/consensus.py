@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.problems import Refusal
 from mezoroi.app.store import jobs, references, runs
 from mezoroi.app.store.calibration import fruits_of
-from mezoroi.app.store.specimens import FRUIT
+from mezoroi.app.store.specimens import FRUIT, twins
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import CalibrationFruit, Specimen
 
@@ -33,8 +33,8 @@ def settle(
 ) -> None:
     """Keep what the graders agreed on for a fruit; None takes it back.
 
-    What the newest session settled on counts. A reference that was made of another grade goes: it
-    would teach what nobody agrees on.
+    It holds for the same file sent once more, too. What the newest session settled on counts. A
+    reference that was made of another grade goes: it would teach what nobody agrees on.
 
     Parameters
     ----------
@@ -51,21 +51,21 @@ def settle(
     fruit.consensus = grade
     fruit.decided_by_id, fruit.decided_at = user_id, now()
     session.flush()
-    query = select(CalibrationFruit).where(CalibrationFruit.specimen_id == fruit.specimen_id)
-    every = session.scalars(query.order_by(CalibrationFruit.session_id)).all()
     specimen = session.get_one(Specimen, fruit.specimen_id)
-    specimen.consensus = next((one.consensus for one in reversed(every) if one.consensus), None)
-    outdated = [
-        one
-        for one in every
-        if one.reference_job is not None
-        and one.reference_job.payload["grade"] != specimen.consensus
-    ]
-    for one in outdated:
-        one.reference_job = None
-    if outdated or _is_other_reference(session, specimen):
-        payload = {"fruit_id": specimen.fruit_id}
-        jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
+    same = {one.id: one for one in twins(session, specimen)}
+    query = select(CalibrationFruit).where(CalibrationFruit.specimen_id.in_(same))
+    every = session.scalars(query.order_by(CalibrationFruit.session_id)).all()
+    agreed = next((one.consensus for one in reversed(every) if one.consensus), None)
+    outdated = set()
+    for one in every:
+        if one.reference_job is not None and one.reference_job.payload["grade"] != agreed:
+            one.reference_job = None
+            outdated.add(one.specimen_id)
+    for number, twin in same.items():
+        twin.consensus = agreed
+        if number in outdated or _is_other_reference(session, twin):
+            payload = {"fruit_id": twin.fruit_id}
+            jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user_id, payload=payload)
     session.flush()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import String, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.roles import Role
@@ -17,22 +17,29 @@ from mezoroi.app.tables_learning import (
     Specimen,
 )
 
+FRUIT = "fruit-"
+"""What the specimens of uploaded fruits begin with."""
 _EXPERTS = [role.value for role in Role if role.covers(Role.EXPERT)]
 Said = tuple[int, str, str, datetime]
 """Specimen, expert's id, grade and moment."""
 
 
 def labels(session: Session) -> dict[int, dict[str, str]]:
-    """By specimen, the grade by expert: each one's newest, in a verdict or a revealed session."""
+    """By specimen, the grade by expert: each one's newest, in a verdict or a revealed session.
+
+    What is said of a file is said of all its uploads.
+    """
+    first = _first_of_twins(session)
     newest: dict[int, dict[str, tuple[datetime, str]]] = {}
     for specimen_id, user, grade, at in (*_in_verdicts(session), *_in_sessions(session)):
-        own = newest.setdefault(specimen_id, {})
+        own = newest.setdefault(first.get(specimen_id, specimen_id), {})
         if user not in own or at >= own[user][0]:
             own[user] = (at, grade)
-    return {
+    found = {
         specimen_id: {user: grade for user, (_, grade) in own.items()}
         for specimen_id, own in newest.items()
     }
+    return found | {twin: found[one] for twin, one in first.items() if one in found}
 
 
 def agreed_grades(session: Session, ids: Iterable[int]) -> dict[int, str | None]:
@@ -56,6 +63,20 @@ def answers(session: Session) -> dict[int, list[str]]:
     for row in session.execute(query.group_by(Question.specimen_id, Question.given)):
         found.setdefault(row[0], []).extend([str(row[1])] * row[2])
     return found
+
+
+def _first_of_twins(session: Session) -> dict[int, int]:
+    """By specimen of a file that was sent more than once, the first of them."""
+    sent = Specimen.fruit_id.is_not(None)
+    own_name = literal(FRUIT) + cast(Specimen.fruit_id, String)
+    # A later upload is called after the first: few are, and only those are read.
+    again = select(Specimen.name).where(sent, Specimen.name != own_name)
+    query = select(Specimen.id, Specimen.name).where(sent, Specimen.name.in_(again))
+    first: dict[str, int] = {}
+    return {
+        number: first.setdefault(name, number)
+        for number, name in session.execute(query.order_by(Specimen.id))
+    }
 
 
 def _in_verdicts(session: Session) -> Iterator[Said]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from mezoroi.app.store import jobs, opinions, runs
+from mezoroi.app.store.opinions import FRUIT as FRUIT
 from mezoroi.app.tables import Fruit, GradingRow
 from mezoroi.app.tables_house import ReferenceFruit
 from mezoroi.app.tables_learning import (
@@ -23,8 +24,6 @@ from mezoroi.app.tables_learning import (
 if TYPE_CHECKING:
     from mezoroi.retrieval.reference import Reference
 
-FRUIT = "fruit-"
-"""What the specimens of uploaded fruits begin with."""
 FROM_DATASET = "data/"
 """What those of a dataset begin with in a training, so that none is taken for an uploaded one."""
 _COUNT = select(func.count()).select_from(Specimen).where(Specimen.retired.is_(False))
@@ -135,13 +134,41 @@ def note_references(session: Session, run_id: int, references: Iterable[Referenc
 
 
 def note_fruits(session: Session) -> None:
-    """Make specimens of the uploaded fruits that have been graded."""
+    """Make specimens of the uploaded fruits that have been graded.
+
+    A file that came more than once shows one physical fruit, which is called after the first.
+    """
+    first = select(Fruit.content, func.min(Fruit.id).label("id")).group_by(Fruit.content).subquery()
+    pairs = select(Fruit.id, first.c.id).join(first, first.c.content == Fruit.content)
     noted = select(Specimen.fruit_id).where(Specimen.fruit_id.is_not(None))
     graded = select(GradingRow.fruit_id).distinct()
-    query = select(Fruit.id).where(Fruit.id.in_(graded), Fruit.id.not_in(noted))
-    for fruit_id in session.scalars(query).all():
-        session.add(Specimen(fruit_id=fruit_id, name=f"{FRUIT}{fruit_id}"))
+    new = pairs.where(Fruit.id.in_(graded), Fruit.id.not_in(noted)).order_by(Fruit.id)
+    for fruit_id, first_id in session.execute(new).all():
+        name = f"{FRUIT}{first_id}"
+        session.add(Specimen(fruit_id=fruit_id, name=name, consensus=_settled(session, name)))
+        session.flush()
+    # Until November 2026 each upload was called after itself.
+    again = pairs.where(Fruit.id != first.c.id, Fruit.id.in_(noted))
+    for fruit_id, first_id in session.execute(again).all():
+        renamed = update(Specimen).where(Specimen.fruit_id == fruit_id)
+        session.execute(renamed.values(name=f"{FRUIT}{first_id}"))
     session.flush()
+
+
+def twins(session: Session, specimen: Specimen) -> Sequence[Specimen]:
+    """A specimen and those of the same file sent once more."""
+    if specimen.fruit_id is None:
+        return [specimen]
+    query = select(Specimen).where(Specimen.name == specimen.name, Specimen.fruit_id.is_not(None))
+    return session.scalars(query.order_by(Specimen.id)).all()
+
+
+def _settled(session: Session, name: str) -> str | None:
+    """What graders settled on for an upload of the same file."""
+    query = select(Specimen.consensus).where(
+        Specimen.name == name, Specimen.fruit_id.is_not(None), Specimen.consensus.is_not(None)
+    )
+    return session.scalar(query.limit(1))
 
 
 def unprepared(session: Session, run_id: int, most: int) -> Sequence[Specimen]:
