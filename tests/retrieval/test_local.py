@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from mezoroi import MezoroiError
-from mezoroi.retrieval import ReferenceIndex, faiss_index, file_head, local
+from mezoroi.retrieval import ReferenceIndex, faiss_index, file_head, local, truth_file
 from mezoroi.retrieval.faiss_index import read_statement
 from mezoroi.retrieval.truth import Truth
 from tests.retrieval.conftest import COUNT, DIM, MODEL
@@ -304,6 +304,45 @@ def test_searches_while_another_program_writes(filled: Path, vectors: np.ndarray
             assert time.monotonic() - start < 2
             other.execute("ROLLBACK")
         other.close()
+
+
+def test_a_reader_that_stays_too_long_stops_one_change_alone(
+    filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(truth_file, "_WAIT_SECONDS", 0.1)
+    with ReferenceIndex.open(filled) as index, ReferenceIndex.open(filled) as other:
+        index.search(vectors[:1], 1)
+        with sqlite3.connect(filled, isolation_level=None) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT id FROM fruits").fetchone()
+            with pytest.raises(MezoroiError, match="locked"):
+                index.add(["new"], -vectors[:1])
+            with pytest.raises(MezoroiError, match="locked"):
+                index.remove(["果実-0"])
+            reader.execute("ROLLBACK")
+        reader.close()
+        assert len(index) == COUNT and not index.references(["new"])
+        other.add(["others"], vectors[:1])
+        index.add(["new"], -vectors[:1])
+        assert index.search(-vectors[:1], 1)[0] == [["new"]]
+
+
+def test_what_was_kept_is_not_reported_as_failed(
+    filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be held by another program as soon as the fruits are in it."""
+
+    def held(*_arguments: Any) -> None:
+        raise MezoroiError("the file is held")
+
+    with ReferenceIndex.open(filled) as index:
+        index.search(vectors[:1], 1)
+        with monkeypatch.context() as patch:
+            for name in ("ids_between", "ids", "numbers", "vectors"):
+                patch.setattr(Truth, name, held)
+            index.add(["new"], -vectors[:1])
+            index.remove(["果実-0"])
+        assert index.search(-vectors[:1], 1)[0] == [["new"]]
 
 
 OTHER_WRITER = """

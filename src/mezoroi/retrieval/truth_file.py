@@ -117,11 +117,12 @@ class TruthFile:
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                # Fails, and leaves the transaction open, where a reader holds the file too long.
+                self.db.execute("COMMIT")
             except BaseException:
                 if self.db.in_transaction:  # a full disk has ended it already
                     self.db.execute("ROLLBACK")
                 raise
-            self.db.execute("COMMIT")
 
     @contextmanager
     def _unwritten(self) -> Iterator[None]:
