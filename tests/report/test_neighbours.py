@@ -34,3 +34,14 @@ def test_neighbours_without_picture_grade_or_map() -> None:
     ]
     assert size_of(neighbours_png("", "D", PHOTO, views))[0] > 1000
     assert size_of(neighbours_png("fruit.jpg", "D", PHOTO, []))[0] > 400
+
+
+def test_a_pair_whose_map_points_nowhere_says_so_instead_of_being_black() -> None:
+    def sheet(level: float) -> np.ndarray:
+        values = np.full(PHOTO.shape[:2], level, np.float32)
+        found = NeighbourView("id", "A", 0.7, PHOTO, values, values)
+        return np.asarray(Image.open(io.BytesIO(neighbours_png("fruit.jpg", "A", PHOTO, [found]))))
+
+    shown, dark, black = sheet(2.0), sheet(-1.0), sheet(0.0)
+    np.testing.assert_array_equal(dark, black)
+    assert len(dark) < len(shown)
