@@ -283,6 +283,23 @@ def test_what_tables_say_is_kept(place: str) -> None:
         assert index.search(np.eye(2)[:1], 2, {"date": ("2026/7/1", None)})[0] == [["a"]]
 
 
+def test_ids_and_names_may_hold_any_letter(place: str) -> None:
+    names = ['quo"te', "apo's", "back\\slash", "\\u0041", "tab\t", "a\nb", "a\rb", "\x01", "🍈 玉 "]
+    rows = np.eye(len(names))
+    with ReferenceIndex.create(place, len(names), MODEL) as index:
+        index.add(names, rows, [{"grade": name, "orchard": name} for name in names])
+        for name, row in zip(names, rows, strict=True):
+            ((found,), _) = index.search(row[None], 9, {"grade": name, "orchard": [name]})
+            assert found == [name]
+            assert [one.id for one in index.references([name])] == [name]
+            with pytest.raises(MezoroiError, match="already"):
+                index.add([name], row[None])
+        assert sorted(one.id for one in index.references()) == sorted(names)
+        for name in names:
+            index.remove([name])
+        assert len(index) == 0
+
+
 def test_a_closed_index_says_so(index: ReferenceIndex, vectors: np.ndarray) -> None:
     index.search(vectors[:1], 1)
     index.close()
