@@ -229,6 +229,12 @@ def test_refuses_and_adds_nothing(
         (lambda index, row: index.add(["new"], row, [{"lot": [STRAY]}]), "not Unicode text"),
         (lambda index, row: index.remove(["果実-1", "unknown"]), "`unknown` is not in"),
         (lambda index, row: index.remove("果実-1"), "list of ids"),
+        (lambda index, row: index.references("果実-1"), "list of ids"),
+        (lambda index, row: index.add("n", row), "list of ids"),
+        (
+            lambda index, row: index.references(where={"date": ("2026-08-01", "2026/7/31")}),
+            "2026-08-01 is after 2026-07-31",
+        ),
         (lambda index, row: index.add(["new"], row, [{"date": "31.7."}]), "no date"),
         (lambda index, row: index.add(["new"], row, [{"photo": object()}]), "cannot be kept"),
         (lambda index, row: index.add(["new"], row, []), "0 metadata for 1 ids"),
