@@ -205,7 +205,8 @@ def _add_grade(
     threshold = float(grader.bundle.prototypes.thresholds[-1])
     console.result(
         {"grades": grades, "threshold": threshold},
-        f"grades: {', '.join(grades)}; a fruit resembles {name} from similarity {threshold:.3f} on",
+        f"grades: {', '.join(grades)}; a fruit resembles {grades[-1]} from similarity "
+        f"{threshold:.3f} on",
     )
 
 

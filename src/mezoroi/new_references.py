@@ -91,6 +91,12 @@ def as_unicode(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def name_of(path: Path) -> str:
+    """Name of a file or folder, also of ``.`` and ``..``."""
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
 def _relative(path: Path, base: Path) -> str:
     """Path below the folder that was given, with that folder's name."""
-    return path.name if path == base else f"{base.name}/{path.relative_to(base).as_posix()}"
+    name = name_of(base)
+    return name if path == base else f"{name}/{path.relative_to(base).as_posix()}"

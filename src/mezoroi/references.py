@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,12 +16,13 @@ import torch.nn.functional as F
 from mezoroi.bundle import Bundle, Prototypes, no_limits, write_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, find_sources, read_fruit
+from mezoroi.cells import cell_text
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
 from mezoroi.grading import GradingFailure
 from mezoroi.models.preprocess import FittedImage, fit_image
-from mezoroi.new_references import NewReference, as_unicode, known_of
+from mezoroi.new_references import NewReference, as_unicode, known_of, name_of
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.judge import read_judge
 from mezoroi.retrieval import Gallery, ReferenceIndex
@@ -126,6 +128,7 @@ def add_grade(
         If the grade exists, there are not 1 to 5 examples, two have one name, another reference
         has the id of one, or one cannot be read.
     """
+    grade = cell_text(grade)  # as tables give it: fruits of `E ` would be of another grade
     standard = _with_grade(grader.standard, grade)
     found = find_sources(sources, grader.bundle.input_kind)
     if not 1 <= len(found) <= MOST_EXAMPLES:
@@ -133,7 +136,7 @@ def add_grade(
             f"{len(found)} examples of `{grade}`: give 1 to {MOST_EXAMPLES}, or train with all"
         )
     known = {**(metadata or {}), "grade": grade}
-    entries = [NewReference(f"{grade}/{path.name}", path, known) for path in found]
+    entries = [NewReference(f"{grade}/{name_of(path)}", path, known) for path in found]
     _check_names(entries)
     list(as_references([entry.id for entry in entries], [known] * len(entries)))
     fruits = [read_fruit(path, grader.bundle.input_kind) for path in found]
@@ -260,7 +263,7 @@ def _read(
 
 def _check_names(examples: Sequence[NewReference]) -> None:
     """Refuse examples that would not all become references."""
-    names = [example.source.name for example in examples]
+    names = [name_of(example.source) for example in examples]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise MezoroiError(
@@ -311,8 +314,10 @@ def _with_grade(standard: GradingStandard, grade: str) -> GradingStandard:
             f"grade `{grade}` is in the standard already: add its fruits with `references RUN add "
             f"--grade {grade}`"
         )
-    if not grade.strip():
+    if not grade:
         raise MezoroiError("the new grade has no name: give one")
+    if any(unicodedata.category(letter) == "Cc" for letter in grade):
+        raise MezoroiError(f"the new grade is called {grade!r}: give it a name of one line")
     return replace(
         standard,
         grades=(*standard.grades, grade),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from mezoroi.app.roles import Role
 from mezoroi.app.routes.jobs import step_text
 from mezoroi.app.routes.references import prototype_radars
 from mezoroi.app.store import fruits, jobs, references, runs
+from mezoroi.app.tables import Fruit, Lot
 from mezoroi.bundle import read_bundle
 from mezoroi.grader import Grader
 from mezoroi.retrieval.reference import Reference
@@ -86,6 +89,36 @@ def test_a_fruit_becomes_a_reference_and_its_own_neighbour_then_goes(
     assert (job["kind"], job["state"]) == ("remove-reference", "done")
     (third,) = send_all(app, [flipped])
     assert f"fruit-{fruit_id}" not in _neighbours(app, third)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [("", "north"), ("south", "south")], ids=["of the lot", "its own"]
+)
+def test_a_reference_is_filtered_by_its_orchard_and_the_day_it_was_sent(
+    own_run_app: App, melons: Path, monkeypatch: pytest.MonkeyPatch, own: str, expected: str
+) -> None:
+    app = own_run_app
+    surface = sorted(melons.glob("captures/*/surface.png"))[0]
+    (fruit_id,) = send_all(app, [surface])
+    with app.services.database.write() as session:
+        fruit = session.get_one(Fruit, fruit_id)
+        fruit.created_at = datetime(2025, 7, 30, 22, 30, tzinfo=timezone.utc)
+        fruit.orchard = own
+        fruit.lot = Lot(name="morning", orchard="north")
+        run = runs.active_run(session)
+    assert run is not None
+    app.client(Role.EXPERT).post(f"/fruits/{fruit_id}/reference", data={"grade": "B"})
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        work(app.services)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    gallery = Grader.load(run.folder).gallery
+    assert gallery is not None
+    where = {"orchard": expected, "date": "2025-07-31"}
+    assert [one.id for one in gallery.index.references(where=where)] == [f"fruit-{fruit_id}"]
 
 
 def test_an_upload_is_known_by_its_picture_among_what_a_run_learned(app: App, photo: bytes) -> None:

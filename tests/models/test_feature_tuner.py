@@ -237,6 +237,9 @@ def test_same_seed_same_vectors_and_no_global_generator(
     ("options", "features", "labels", "reason"),
     [
         ({"layers": 4}, np.ones((4, 3)), [0, 1, 0, 1], "layers is 4"),
+        ({"layers": 3.0}, np.ones((4, 3)), [0, 1, 0, 1], "layers is 3.0: give a whole number"),
+        ({"dim": "8"}, np.ones((4, 3)), [0, 1, 0, 1], "dim is '8': give a whole number"),
+        ({"seed": None}, np.ones((4, 3)), [0, 1, 0, 1], "seed is None: give a whole number"),
         ({"loss": "hinge"}, np.ones((4, 3)), [0, 1, 0, 1], "unknown loss"),
         ({"schedule": "long"}, np.ones((4, 3)), [0, 1, 0, 1], "unknown schedule"),
         ({}, np.ones((4, 5)), [0, 1, 0, 1], "shape"),
@@ -295,6 +298,16 @@ def test_saved_and_loaded_it_transforms_alike(fitted: FeatureTuner, tmp_path: Pa
         name: getattr(fitted, name) for name in names
     }
     assert {path.name for path in tmp_path.iterdir()} == {"tuner.safetensors"}
+
+
+def test_numpys_numbers_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_tuner, "_HIDDEN", 16)
+    labels = np.arange(20) % 2
+    sizes = {"dim": np.int32(4), "seed": np.int64(1)}
+    tuner = FeatureTuner(np.int64(5), labels.max() + 1, schedule="quick", **sizes)
+    tuner.fit(np.random.default_rng(1).normal(size=(20, 5)), labels)
+    tuner.save(tmp_path / "tuner.safetensors")
+    assert FeatureTuner.load(tmp_path / "tuner.safetensors").num_classes == 2
 
 
 def _stated(path: Path, **changes: Any) -> None:

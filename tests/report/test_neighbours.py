@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezoroi.report.neighbours import NeighbourView, neighbours_png
+from mezoroi.report.neighbours import _TEXTS, NeighbourView, neighbours_png
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
 MAP = np.linspace(-1, 5, 8 * 16, dtype=np.float32).reshape(8, 16)
@@ -34,3 +34,20 @@ def test_neighbours_without_picture_grade_or_map() -> None:
     ]
     assert size_of(neighbours_png("", "D", PHOTO, views))[0] > 1000
     assert size_of(neighbours_png("fruit.jpg", "D", PHOTO, []))[0] > 400
+
+
+def test_a_pair_whose_map_points_nowhere_says_so_instead_of_being_black() -> None:
+    def sheet(level: float) -> np.ndarray:
+        values = np.full(PHOTO.shape[:2], level, np.float32)
+        found = NeighbourView("id", "A", 0.7, PHOTO, values, values)
+        return np.asarray(Image.open(io.BytesIO(neighbours_png("fruit.jpg", "A", PHOTO, [found]))))
+
+    shown, dark, black = sheet(2.0), sheet(-1.0), sheet(0.0)
+    np.testing.assert_array_equal(dark, black)
+    assert len(dark) < len(shown)
+
+
+def test_a_reference_fruit_has_one_word_in_japanese() -> None:
+    """見本 are the pictures that are learned from, as in the app and the guide."""
+    words = "".join(_TEXTS["ja"].values())
+    assert "参考玉" in words and "見本" not in words

@@ -95,12 +95,21 @@ def test_a_new_grades_examples_keep_day_and_orchard(run: Path, photos: Path) -> 
     assert (kept.grade, kept.date, kept.orchard) == ("E", "2026-07-09", "北")
 
 
+def test_a_new_grades_name_is_as_tables_give_it(run: Path, photos: Path) -> None:
+    grader = add_grade(mz.Grader.load(run), run, " 等 外 ", [photos / "n1.png"])
+    assert grader.standard.grades[-1] == "等 外"
+    (kept,) = gallery_of(grader).index.references(where={"grade": "等 外"})
+    assert kept.id == "等 外/n1.png"
+
+
 def test_bad_new_grades(run: Path, photos: Path) -> None:
     grader = mz.Grader.load(run)
     shutil.copy(photos / "n1.png", photos / "n6.png")
     for name, sources, reason in (
         ("A", [photos / "n1.png"], "in the standard already"),
         ("E", [photos], "6 examples"),
+        (" A\u3000", [photos / "n1.png"], "in the standard already"),
+        ("E\nF", [photos / "n1.png"], "a name of one line"),
         (" ", [photos / "n1.png"], "no name"),
         ("E", [photos / "none.png"], "none.png"),
     ):

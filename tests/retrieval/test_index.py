@@ -229,6 +229,12 @@ def test_refuses_and_adds_nothing(
         (lambda index, row: index.add(["new"], row, [{"lot": [STRAY]}]), "not Unicode text"),
         (lambda index, row: index.remove(["果実-1", "unknown"]), "`unknown` is not in"),
         (lambda index, row: index.remove("果実-1"), "list of ids"),
+        (lambda index, row: index.references("果実-1"), "list of ids"),
+        (lambda index, row: index.add("n", row), "list of ids"),
+        (
+            lambda index, row: index.references(where={"date": ("2026-08-01", "2026/7/31")}),
+            "2026-08-01 is after 2026-07-31",
+        ),
         (lambda index, row: index.add(["new"], row, [{"date": "31.7."}]), "no date"),
         (lambda index, row: index.add(["new"], row, [{"photo": object()}]), "cannot be kept"),
         (lambda index, row: index.add(["new"], row, []), "0 metadata for 1 ids"),
@@ -281,6 +287,23 @@ def test_what_tables_say_is_kept(place: str) -> None:
         assert (first.grade, first.date, first.orchard) == ("A", "2026-07-05", "北")
         assert (second.grade, second.date, second.orchard) == (None, None, None)
         assert index.search(np.eye(2)[:1], 2, {"date": ("2026/7/1", None)})[0] == [["a"]]
+
+
+def test_ids_and_names_may_hold_any_letter(place: str) -> None:
+    names = ['quo"te', "apo's", "back\\slash", "\\u0041", "tab\t", "a\nb", "a\rb", "\x01", "🍈 玉 "]
+    rows = np.eye(len(names))
+    with ReferenceIndex.create(place, len(names), MODEL) as index:
+        index.add(names, rows, [{"grade": name, "orchard": name} for name in names])
+        for name, row in zip(names, rows, strict=True):
+            ((found,), _) = index.search(row[None], 9, {"grade": name, "orchard": [name]})
+            assert found == [name]
+            assert [one.id for one in index.references([name])] == [name]
+            with pytest.raises(MezoroiError, match="already"):
+                index.add([name], row[None])
+        assert sorted(one.id for one in index.references()) == sorted(names)
+        for name in names:
+            index.remove([name])
+        assert len(index) == 0
 
 
 def test_a_closed_index_says_so(index: ReferenceIndex, vectors: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import signal
 import sqlite3
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 
 from mezoroi import MezoroiError
-from mezoroi.retrieval import ReferenceIndex, faiss_index, file_head, local
+from mezoroi.retrieval import ReferenceIndex, faiss_index, file_head, local, truth_file
 from mezoroi.retrieval.faiss_index import read_statement
 from mezoroi.retrieval.truth import Truth
 from tests.retrieval.conftest import COUNT, DIM, MODEL
@@ -230,6 +231,17 @@ def _set(path: Path, statement: str) -> None:
     db.close()
 
 
+def test_fruits_whose_vectors_are_gone_are_one_line(filled: Path, vectors: np.ndarray) -> None:
+    with sqlite3.connect(filled) as db:
+        db.execute("DELETE FROM vectors")
+    db.close()
+    with ReferenceIndex.open(filled) as index:
+        with pytest.raises(MezoroiError, match="damaged"):
+            index.add(["new"], vectors[:1])
+        with pytest.raises(MezoroiError, match="lacks vectors"):
+            index.search(vectors[:1], 1)
+
+
 def test_a_kept_fruit_survives_a_power_cut(filled: Path) -> None:
     """The folder, from which the journal has gone, is waited for, too."""
     with ReferenceIndex.open(filled) as index:
@@ -304,6 +316,102 @@ def test_searches_while_another_program_writes(filled: Path, vectors: np.ndarray
             assert time.monotonic() - start < 2
             other.execute("ROLLBACK")
         other.close()
+
+
+def test_a_reader_that_stays_too_long_stops_one_change_alone(
+    filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(truth_file, "_WAIT_SECONDS", 0.1)
+    with ReferenceIndex.open(filled) as index, ReferenceIndex.open(filled) as other:
+        index.search(vectors[:1], 1)
+        with sqlite3.connect(filled, isolation_level=None) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT id FROM fruits").fetchone()
+            with pytest.raises(MezoroiError, match="locked"):
+                index.add(["new"], -vectors[:1])
+            with pytest.raises(MezoroiError, match="locked"):
+                index.remove(["果実-0"])
+            reader.execute("ROLLBACK")
+        reader.close()
+        assert len(index) == COUNT and not index.references(["new"])
+        other.add(["others"], vectors[:1])
+        index.add(["new"], -vectors[:1])
+        assert index.search(-vectors[:1], 1)[0] == [["new"]]
+
+
+def test_what_was_kept_is_not_reported_as_failed(
+    filled: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be held by another program as soon as the fruits are in it."""
+
+    def held(*_arguments: Any) -> None:
+        raise MezoroiError("the file is held")
+
+    with ReferenceIndex.open(filled) as index:
+        index.search(vectors[:1], 1)
+        with monkeypatch.context() as patch:
+            for name in ("ids_between", "ids", "numbers", "vectors"):
+                patch.setattr(Truth, name, held)
+            index.add(["new"], -vectors[:1])
+            index.remove(["果実-0"])
+        assert index.search(-vectors[:1], 1)[0] == [["new"]]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_programs_that_create_an_index_the_first_keeps_its_fruits(
+    path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    link = os.link
+
+    def late(temporary: Path, target: Path) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "link", link if has_links else no_links)
+            with ReferenceIndex.create(path, DIM, "first") as first:
+                first.add(["kept"], np.ones((1, DIM)))
+        link(temporary, target)
+
+    def no_links(*_paths: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(MezoroiError, match="already exists"):
+        ReferenceIndex.create(path, DIM, "second")
+    with ReferenceIndex.open(path) as index:
+        assert index.fingerprint == "first" and len(index) == 1
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+HALF_WRITER = """
+import sys
+import time
+from mezoroi.retrieval import ReferenceIndex, truth_file
+
+index = ReferenceIndex.open(sys.argv[1])
+file = index._store.truth._file
+with file.writing():
+    file.db.execute("PRAGMA cache_size = 1")
+    file.db.execute("UPDATE fruits SET more = hex(randomblob(5000))")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_kill_left_is_not_rolled_back_into_a_new_file(
+    filled: Path, vectors: np.ndarray
+) -> None:
+    journal = filled.with_name(f"{filled.name}-journal")
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF_WRITER, str(filled)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "half\n"
+        writer.send_signal(signal.SIGKILL)
+    assert journal.stat().st_size
+    filled.unlink()
+    with ReferenceIndex.create(filled, DIM, "new") as index:
+        assert not journal.exists()
+        index.add(["new"], vectors[:1])
+    with ReferenceIndex.open(filled) as index:
+        assert index.search(vectors[:1], 1)[0] == [["new"]]
 
 
 OTHER_WRITER = """

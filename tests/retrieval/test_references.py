@@ -175,6 +175,15 @@ def test_an_id_given_twice_is_a_failure(run: Path, photos: Path, tmp_path: Path)
     assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D")
 
 
+def test_the_folder_that_one_is_in_has_its_name(
+    grader: mz.Grader, photos: Path, melons: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    assert [one.id for one in find_new(grader, ["."], {})][:2] == ["new/n1.png", "new/n2.png"]
+    monkeypatch.chdir(sorted(melons.glob("captures/*"))[0])
+    assert [one.id for one in find_new(grader, ["."], {})] == ["melon-0001"]
+
+
 def test_the_command_line_counts_what_was_added(
     run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,7 +68,8 @@ class References:
             raise MezoroiError(f"the active grader has no grade `{grade}`: choose another")
         with self._database.read() as session:
             grading = fruits.newest_grading(session, fruit_id)
-        if grading is None:
+            fruit = fruits.get_fruit(session, fruit_id)
+        if grading is None or fruit is None:
             raise MezoroiError(f"fruit {fruit_id} is not graded: grade it first")
         self.grader = with_gallery(self.grader, self._folder)
         assert self.grader.gallery is not None
@@ -81,7 +82,12 @@ class References:
             earlier = references.of_fruits(session, self._run_id).get(fruit_id, [])
         for old in {name, *(one.name for one in earlier)}:
             self._forget(old)
-        metadata = {"grade": grade, "date": grading.created_at.date().isoformat()}
+        metadata = {
+            "grade": grade,
+            # Of the house's clock, as pages show it; it may be graded again in another year.
+            "date": fruit.created_at.astimezone().date().isoformat(),
+            "orchard": fruit.orchard or (fruit.lot.orchard if fruit.lot is not None else ""),
+        }
         self.grader.gallery.add([name], seen.embeddings.numpy(), [shown], [metadata])
         with self._database.write() as session:
             thumbnail = self._thumbnail(name)

@@ -149,7 +149,7 @@ class FeatureTuner:
                 f"labels must be 0 to {self.num_classes - 1}, of at least 2 features"
             )
         schedule = SCHEDULES[self.schedule]
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(int(self.seed))
         scale = rows.square().mean().sqrt().clamp_min(1e-12)
         network = self._network(generator)
         head = classification_head(self.loss, self.dim, self.num_classes, generator)
@@ -192,7 +192,9 @@ class FeatureTuner:
             If not fitted yet, or the file cannot be written.
         """
         self._check_fitted()
-        stated = {name: getattr(self, name) for name in _PARAMETERS}
+        given = {name: getattr(self, name) for name in _PARAMETERS}
+        # JSON has no NumPy numbers, as in `labels.max() + 1`.
+        stated = {n: one.item() if isinstance(one, np.generic) else one for n, one in given.items()}
         about = json.dumps({"format": _FORMAT, "parameters": stated, "losses": self.losses_})
         tensors = {**self.network_.state_dict(), _SCALE: self.scale_}
         write_bytes(path, save({n: t.contiguous() for n, t in tensors.items()}, {_ABOUT: about}))
@@ -249,6 +251,10 @@ class FeatureTuner:
         return rows
 
     def _check_parameters(self) -> None:
+        for name in ("in_features", "num_classes", "layers", "dim", "seed"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise MezoroiError(f"{name} is {value!r}: give a whole number")
         if self.layers not in (3, 6):
             raise MezoroiError(f"layers is {self.layers}: use 3 or 6")
         if self.loss not in ("softmax", "cosface"):

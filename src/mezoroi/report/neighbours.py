@@ -25,7 +25,8 @@ _TEXTS = {
         "unknown": "等級不明",
         "none": "参考玉がありません",
         "note": "小さな図: 両者に共通する特徴の位置（Dist-CAM）。左がこの果実、右が参考玉。"
-        "明るいほど強く、目盛は対ごとに共通です。",
+        "明るいほど強く、目盛は対ごとに共通です。暗い所が似ていないとは限りません。",
+        "nowhere": "共通する特徴の位置は示せません",
     },
     "en": {
         "title": "Fruits like {name}",
@@ -34,7 +35,9 @@ _TEXTS = {
         "unknown": "grade unknown",
         "none": "No reference fruits",
         "note": "Small pictures: where the two are alike (Dist-CAM), this fruit left, the "
-        "reference right. Brighter is stronger, on one scale for each pair.",
+        "reference right. Brighter is stronger, on one scale for each pair. Dark places need not "
+        "be unlike.",
+        "nowhere": "Where they are alike cannot be shown",
     },
 }
 
@@ -124,11 +127,14 @@ def _neighbour_cell(
     ]
     if item.photo is not None:
         parts.append(_resized(item.photo, _CELL))
+        top = _top(item)
+        if top <= 0:  # two black pictures would say that nothing is alike
+            parts.append(_line(texts["nowhere"], _CELL, _SMALL))
         half = (_CELL - 4) // 2
         pair = [
-            _with_map(picture, values, half, _top(item))
+            _with_map(picture, values, half, top)
             for picture, values in ((query, item.query_map), (item.photo, item.own_map))
-            if values is not None
+            if values is not None and top > 0
         ]
         tall = max((len(picture) for picture in pair), default=0)
         if pair:
@@ -140,7 +146,7 @@ def _neighbour_cell(
 
 
 def _with_map(photo: Pixels, values: NDArray[np.float32], width: int, top: float) -> Pixels:
-    shares = np.clip(values / top, 0, 1) if top > 0 else np.zeros_like(values)
+    shares = np.clip(values / top, 0, 1)
     return overlay(_resized(photo, width), shares, contour=None, legend=False)
 
 

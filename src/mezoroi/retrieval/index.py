@@ -241,8 +241,6 @@ class ReferenceIndex:
         MezoroiError
             If an id is not in the index.
         """
-        if isinstance(ids, str):
-            raise MezoroiError("give a list of ids, also for a single one")
         check_known(ids)
         with self._lock:
             self._opened().remove(list(dict.fromkeys(ids)))

@@ -75,7 +75,8 @@ class LocalStore:
         if self._index is None:
             return
         if first == self._last + 1:
-            self._append(np.arange(first, first + len(ids)), vectors * scale[:, None])
+            numbers = np.arange(first, first + len(ids))
+            self._append(numbers, vectors * scale[:, None], self._names_at_hand(ids))
             self._give_up_if_unfit()
         else:  # others wrote before, or the last ones in the truth are holes
             self._seen_changes = _NONE_SEEN
@@ -274,7 +275,7 @@ class LocalStore:
         self._inner = faiss_index.inner_of(self._index)
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
-            self._append(part, self.truth.vectors(part))
+            self._append(part, self.truth.vectors(part), self._names_of(part))
             progress("indexing", start + len(part), len(numbers))
 
     def _start_over(self) -> None:
@@ -290,25 +291,28 @@ class LocalStore:
         numbers = self.truth.numbers(after=self._last)
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
-            self._append(part, self.truth.vectors(part))
+            self._append(part, self.truth.vectors(part), self._names_of(part))
 
-    def _append(self, numbers: np.ndarray, vectors: np.ndarray) -> None:
-        names = self._names_of(numbers)  # first: the file may be held
+    def _append(self, numbers: np.ndarray, vectors: np.ndarray, names: np.ndarray) -> None:
+        """Nothing here may read the file, which may be held: `add` has kept the fruits by now."""
         faiss_index.add(self._index, vectors, numbers)
         self._held.append(numbers, names)
         self._last = int(numbers[-1])
         self._unsaved += len(numbers)
 
     def _names_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Ids to keep at hand, as asking for them takes longer than an exact search.
+        """Ids to keep at hand, from the truth; those of removed fruits are empty."""
+        if self._kind != "exact" or not len(numbers):
+            return self._names_at_hand([])
+        found = self.truth.ids_between(int(numbers[0]), int(numbers[-1]))
+        return self._names_at_hand([found.get(number, "") for number in numbers.tolist()])
 
-        Those of removed fruits are empty; lists are searched in more time, and keep none.
+    def _names_at_hand(self, ids: Sequence[str]) -> np.ndarray:
+        """(N,) ids as asking for them takes longer than an exact search.
+
+        Lists are searched in more time, and keep none: (0,).
         """
-        names = np.full(len(numbers) if self._kind == "exact" else 0, "", dtype=object)
-        if len(names):
-            found = self.truth.ids_between(int(numbers[0]), int(numbers[-1]))
-            names[:] = [found.get(number, "") for number in numbers.tolist()]
-        return names
+        return np.array(list(map(str, ids)) if self._kind == "exact" else [], dtype=object)
 
     def _keep_if_stale(self) -> None:
         if self._unsaved <= max(_STALE_COUNT, _STALE_SHARE * len(self._held)):

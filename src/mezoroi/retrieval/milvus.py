@@ -40,6 +40,7 @@ _MOST_RESULTS = 16384
 _IDS_PER_REQUEST = 1000
 _TEXT_BYTES = 1024
 _PROPERTY = "mezoroi.references"
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 _FIELDS = ("id", "grade", "date", "orchard", "thumbnail", "more")
 
 
@@ -176,7 +177,7 @@ class MilvusStore:
             )
         with _answering(self.place):
             for part in _parts(ids):
-                self._client.delete(self._collection, ids=part, timeout=_SECONDS)
+                self._client.delete(self._collection, filter=_any_of("id", part), timeout=_SECONDS)
 
     def references(self, ids: Sequence[str] | None, chosen: Filter | None) -> list[Reference]:
         with _answering(self.place):
@@ -185,8 +186,11 @@ class MilvusStore:
             found = {
                 row["id"]: _reference(row)
                 for part in _parts(ids)
-                for row in self._client.get(
-                    self._collection, part, output_fields=list(_FIELDS), timeout=_SECONDS
+                for row in self._client.query(
+                    self._collection,
+                    filter=_any_of("id", part),
+                    output_fields=list(_FIELDS),
+                    timeout=_SECONDS,
                 )
             }
         return [found[name] for name in ids if name in found]
@@ -250,9 +254,7 @@ class MilvusStore:
         while True:
             rows = self._client.query(
                 self._collection,
-                filter=" and ".join(
-                    filter(None, (f"id > {json.dumps(after, ensure_ascii=False)}", expression))
-                ),
+                filter=" and ".join(filter(None, (f"id > {_quoted(after)}", expression))),
                 output_fields=list(_FIELDS),
                 limit=_IDS_PER_REQUEST,
                 timeout=_SECONDS,
@@ -285,7 +287,9 @@ class MilvusStore:
         try:
             with _answering(self.place):
                 for part in _parts(ids):
-                    self._client.delete(self._collection, ids=part, timeout=_DELETING_SECONDS)
+                    self._client.delete(
+                        self._collection, filter=_any_of("id", part), timeout=_DELETING_SECONDS
+                    )
         except MezoroiError as error:
             raise MezoroiError(
                 f"{reason.partition(': check')[0]}; up to {len(ids)} fruits from `{ids[0]}` to "
@@ -356,12 +360,22 @@ def _reference(row: Any) -> Reference:
     return Reference(row["id"], **named, more=json.loads(more) if isinstance(more, str) else more)
 
 
+def _any_of(column: str, names: Sequence[str]) -> str:
+    """That a text is one of some; the client's own ways by id take no quotes or backslashes."""
+    return f"{column} in [{', '.join(map(_quoted, names))}]"
+
+
+def _quoted(text: str) -> str:
+    """As Milvus reads a text: not JSON, of whose escapes milvus-lite knows but some."""
+    return f'"{text.translate(_ESCAPES)}"'
+
+
 def _expression(chosen: Filter | None) -> str:
     """Milvus' own words for a filter."""
     if chosen is None:
         return ""
     parts = [
-        f"{column} in {json.dumps(list(names), ensure_ascii=False)}"
+        _any_of(column, names)
         for column, names in (("grade", chosen.grades), ("orchard", chosen.orchards))
         if names is not None
     ]

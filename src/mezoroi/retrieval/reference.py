@@ -16,6 +16,7 @@ from mezoroi.errors import MezoroiError
 
 _NAMED = ("grade", "date", "orchard", "thumbnail")
 FILTERS = ("grade", "date", "orchard")
+_NO_LIST = "give a list of ids, also for a single one"
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _NO_UNICODE = re.compile("[\ud800-\udfff]")
 
@@ -107,8 +108,11 @@ def check_ids(ids: Sequence[str]) -> None:
     Raises
     ------
     MezoroiError
-        If an id is empty, no text, given twice, or holds what no text file can.
+        If they are a single text, or an id is empty, no text, given twice, or holds what no text
+        file can.
     """
+    if isinstance(ids, str):
+        raise MezoroiError(_NO_LIST)
     if set(map(type, ids)) != {str} or not all(ids):
         for name in ids:
             if not isinstance(name, str) or not name:
@@ -128,8 +132,10 @@ def check_known(ids: Sequence[str]) -> None:
     Raises
     ------
     MezoroiError
-        If one holds what no text can.
+        If they are a single text, or one holds what no text can.
     """
+    if isinstance(ids, str):
+        raise MezoroiError(_NO_LIST)
     for name in ids:
         _checked(str(name))
 
@@ -198,6 +204,8 @@ def _days(value: Any) -> tuple[str | None, str | None]:
     if len(ends) != 2:
         raise MezoroiError(f"a date filter is one day, or the first and the last, not {ends}")
     since, until = (None if end is None else _day(end) for end in ends)
+    if since is not None and until is not None and since > until:
+        raise MezoroiError(f"{since} is after {until}: give the first day, then the last")
     return since, until
 
 

@@ -117,10 +117,12 @@ class Truth:
                         ((first + index, *_row(item)) for index, item in enumerate(references)),
                     )
         except sqlite3.IntegrityError as error:
-            taken = self.find(ids)
+            if "fruits.id" not in str(error):
+                raise MezoroiError(f"{self.path} is damaged ({error}): {REMEDY}") from error
+            taken = [reference.id for reference in self.find(ids).values()]
             raise MezoroiError(
-                f"`{next(iter(taken.values())).id}` is in the references already: remove it "
-                "first, or give another id"
+                f"`{(taken or ids)[0]}` is in the references already: remove it first, or give "
+                "another id"
             ) from error
         return first
 

@@ -117,11 +117,12 @@ class TruthFile:
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                # Fails, and leaves the transaction open, where a reader holds the file too long.
+                self.db.execute("COMMIT")
             except BaseException:
                 if self.db.in_transaction:  # a full disk has ended it already
                     self.db.execute("ROLLBACK")
                 raise
-            self.db.execute("COMMIT")
 
     @contextmanager
     def _unwritten(self) -> Iterator[None]:
@@ -157,15 +158,14 @@ class TruthFile:
 
 
 def create_truth_file(path: Path, dim: int, fingerprint: str) -> None:
-    """Make a file without fruits; it appears whole or not at all.
+    """Make a file without fruits; it appears whole or not at all, and replaces none.
 
     Raises
     ------
     MezoroiError
         If there is a file already.
     """
-    if path.exists():
-        raise MezoroiError(f"{path} already exists: open it, or give another file")
+    _check_free(path)
     with atomic_path(path) as temporary:
         db = _connect(temporary)
         db.executescript(
@@ -175,6 +175,21 @@ def create_truth_file(path: Path, dim: int, fingerprint: str) -> None:
         about = {"dim": str(dim), "fingerprint": fingerprint, "generation": _new_generation()}
         db.executemany("INSERT INTO about VALUES (?, ?)", about.items())
         db.close()
+        _check_free(path)
+        # What a kill has left beside a file that is gone would be rolled back into the new one.
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        try:
+            # Unlike a rename, it cannot replace what another program has just made and filled.
+            os.link(temporary, path)
+        except FileExistsError:
+            _check_free(path)
+        except OSError:  # a file system without hard links: it is renamed
+            pass
+
+
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise MezoroiError(f"{path} already exists: open it, or give another file")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
