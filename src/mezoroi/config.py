@@ -181,6 +181,13 @@ class TrainConfig(_Section):
     backbone_lr_factor: float = Field(
         0.3, ge=0, le=1, description="learning rate of the backbone, relative to lr"
     )
+    channel_lr_factor: float = Field(
+        3.0,
+        gt=0,
+        le=100,
+        description="learning rate of the class channels, which only their own losses teach, "
+        "relative to lr",
+    )
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine",

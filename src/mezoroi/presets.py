@@ -33,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "optimizer": "sgd",
             "lr": 1e-3,
             "backbone_lr_factor": 1.0,
+            "channel_lr_factor": 1.0,
             "weight_decay": 0.0,
             "schedule": "constant",
             "frozen_stages": 0,

@@ -105,7 +105,7 @@ def test_report_is_json_and_says_what_is_undefined():
 
 
 def test_a_grade_of_one_or_two_specimens_has_no_interval():
-    """Of its only two specimens, drawn together or not at all, no resample tells how sure 0.5 is."""
+    """Of its only two specimens, drawn together or not at all, no draw tells how sure 0.5 is."""
     truth = np.array([0] * 20 + [1] * 4 + [2] * 2)
     given = truth.copy()
     given[[0, 20, 24]] = [1, 0, 0]

@@ -153,6 +153,27 @@ def test_the_embedding_sees_the_deep_map_and_the_channels_the_feature_map(encode
     torch.testing.assert_close(output.embedding, model.surface_embedding(torch.cat(pooled, dim=1)))
 
 
+def test_the_embeddings_loss_shapes_no_class_channels_but_explains_by_them(
+    encoder: Encoder,
+) -> None:
+    """Grad-CAM of a similarity follows all that the embedding is made of; training does not."""
+    model = GradingModel(encoder, 3, 2, 16).eval()
+    channels = model.class_channels
+    assert channels is not None
+    feature_map = encoder(torch.rand(4, 3, 64, 128)).detach()
+
+    def gradients(training: bool) -> list[torch.Tensor | None]:
+        model.train(training)
+        model.zero_grad()
+        output = model.interpret(feature_map)
+        (output.embedding * torch.arange(16.0)).square().sum().backward()
+        assert output.class_channels.requires_grad, "their own losses do"
+        return [value.grad for value in channels.parameters()]
+
+    assert all(value is None for value in gradients(training=True))
+    assert all(value is not None and value.abs().sum() > 0 for value in gradients(training=False))
+
+
 @pytest.mark.parametrize("wraps", [False, True])
 def test_early_features_are_the_means_of_every_stage_within_the_fruit(wraps: bool) -> None:
     torch.manual_seed(0)

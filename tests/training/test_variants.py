@@ -211,12 +211,13 @@ def test_the_margin_is_in_degrees(tiny: Make) -> None:
     assert head(embedding, torch.tensor([own])).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_new_layers_and_backbone_have_their_own_rates(tiny: Make) -> None:
+def test_new_layers_backbone_and_class_channels_have_their_own_rates(tiny: Make) -> None:
     config = tiny(
         "train.optimizer=sgd",
         "train.schedule=constant",
         "train.lr=0.5",
         "train.backbone_lr_factor=0.1",
+        "train.channel_lr_factor=4",
         "train.weight_decay=0.01",
     )
     module = module_for(mz.GradingStandard.from_grades("AB"), config)
@@ -227,6 +228,8 @@ def test_new_layers_and_backbone_have_their_own_rates(tiny: Make) -> None:
     assert all(id(p) not in rates and not p.requires_grad for p in frozen)
     assert {rates[id(p)] for p in backbone} == {0.05}
     assert {rates[id(p)] for p in module.head.parameters()} == {0.5}
+    assert {rates[id(p)] for p in module.model.class_channels.parameters()} == {2.0}  # type: ignore[union-attr]
+    assert {rates[id(p)] for p in module.model.surface_embedding.parameters()} == {0.5}
     assert len(rates) == sum(p.requires_grad for p in module.parameters())
     assert optimizer.param_groups[0]["momentum"] == 0.9
 

@@ -160,8 +160,10 @@ class GradingModel(nn.Module):
         channels = feature_map[:, :0]
         if self.class_channels is not None:
             channels = self.class_channels(feature_map)
-            # The mean weighs areas (a net), the maximum finds single spots (a scar).
-            pooled += [channels.mean(dim=(2, 3)), channels.amax(dim=(2, 3))]
+            # The mean weighs areas (a net), the maximum finds single spots (a scar). In training
+            # they are read only: shaped by the embedding's loss, channels fire beside their signs.
+            read = channels.detach() if self.training else channels
+            pooled += [read.mean(dim=(2, 3)), read.amax(dim=(2, 3))]
         embedding = self.surface_embedding(torch.cat(pooled, dim=1))
         if self.outline_encoder is not None:
             if outlines is None:

@@ -276,13 +276,17 @@ class GradingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.config.train
-        backbone = [p for p in self.model.encoder.parameters() if p.requires_grad]
-        inner = {id(p) for p in self.model.encoder.parameters()}
-        new = [p for p in self.parameters() if p.requires_grad and id(p) not in inner]
+        encoder, channels = self.model.encoder, self.model.class_channels
+        slow = list(encoder.parameters())
+        fast = [] if channels is None else list(channels.parameters())
+        apart = {id(p) for p in (*slow, *fast)}
         groups: list[dict[str, Any]] = [
-            {"params": new, "lr": settings.lr},
-            {"params": backbone, "lr": settings.lr * settings.backbone_lr_factor},
+            {"params": [p for p in self.parameters() if id(p) not in apart], "lr": settings.lr},
+            {"params": slow, "lr": settings.lr * settings.backbone_lr_factor},
+            {"params": fast, "lr": settings.lr * settings.channel_lr_factor},
         ]
+        for group in groups:
+            group["params"] = [p for p in group["params"] if p.requires_grad]
         groups = [group for group in groups if group["params"]]
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
