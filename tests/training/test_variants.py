@@ -178,12 +178,8 @@ def test_outline_grades_take_no_part_in_the_mutual_channel_loss(tiny: Make) -> N
     hidden = torch.rand(4, 3, 64, 128)
     only_shape = {"images": hidden, "labels": torch.tensor([2, 2, 2, 2])}
     module.losses(only_shape, 0).backward()
-    gradient = module.model.class_channels[0].weight.grad
-    head_only = gradient.clone()
-    module.zero_grad()
-    output = module.run(only_shape)
-    module.head(output.embedding, only_shape["labels"]).backward()
-    torch.testing.assert_close(module.model.class_channels[0].weight.grad, head_only)
+    assert module.model.class_channels[0].weight.grad.abs().sum() == 0
+    assert module.model.surface_embedding[0].weight.grad.abs().sum() > 0
     # Whatever a C fruit shows, L_dis and L_div are those of the others.
     mixed = {"images": hidden, "labels": torch.tensor([0, 2, 3, 2])}
     output = module.run(mixed)
