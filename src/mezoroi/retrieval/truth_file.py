@@ -22,7 +22,7 @@ FORMAT = 1
 REMEDY = "restore a copy, or fill the references anew"
 _APPLICATION = 0x4D5A5249
 _PAGE_BYTES = 32768
-_CACHE_BYTES = 32 << 20
+_CACHE_BYTES = 16 << 20
 """A load beyond this is written out before it is complete, with two more waits for the disk."""
 _WAIT_SECONDS = 5.0
 _VARIABLES = 5000
