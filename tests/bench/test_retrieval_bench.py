@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import faiss
@@ -152,12 +153,23 @@ def test_trained_backbones_fill_their_section(
 
 
 def test_briefly_trained_backbones_have_cells_of_their_own(
-    shared: Path, tmp_path: Path, small: None
+    shared: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fruit, page = shared / "fruit_rotation", tmp_path / "page.md"
+    followed: list[Schedule] = []
+    follow = feature_tuner.follow
+    monkeypatch.setattr(
+        retrieval_trained, "follow", lambda *what: followed.append(what[0]) or follow(*what)
+    )
     for _ in range(2):
         count = run_retrieval_bench("short", fruit, shared / "grocery_produce20", tmp_path, page)
         assert count == 2 * 2 * 5  # seeds, losses, kinds of features
+    short = retrieval_trained.SHORT
+    assert followed == [short] * 4 and short != retrieval_trained.BUDGET
+    for line in (tmp_path / "ledger/page-short.jsonl").read_text(encoding="utf-8").splitlines():
+        assert json.loads(line)["settings"]["backbone trained"] == asdict(short) | {
+            "drops": list(short.drops)
+        }
     sections = page.read_text(encoding="utf-8").split("\n## ")
     assert "not run yet" in sections[2]
     assert sections[3].startswith("Feature kinds, backbone briefly trained")
