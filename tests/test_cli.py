@@ -17,7 +17,16 @@ import mezoroi as mz
 from mezoroi.training import GradingModule
 from tests.commands import TINY, Run, assert_refused
 
-VERBS = ("make-melons", "train", "grade", "evaluate", "cross-validate", "demo", "settings")
+VERBS = (
+    "make-melons",
+    "train",
+    "grade",
+    "evaluate",
+    "cross-validate",
+    "demo",
+    "settings",
+    "export",
+)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "bench grading"])
@@ -64,6 +73,7 @@ def test_help_needs_no_torch() -> None:
         (("train", "nowhere", "-o", "out", "--set", "train.lr=nan"), "train.lr"),
         (("grade", "nowhere", "photo.jpg", "-o", "out"), "is no run folder"),
         (("evaluate", "nowhere", "data"), "is no run folder"),
+        (("export", "nowhere", "-o", "out"), "is no run folder"),
     ],
 )
 def test_bad_usage_is_one_line(

@@ -175,6 +175,8 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         folder / GRADER_JSON, "finish the training with --resume, or give another run folder"
     )
     version = content.get("format") if isinstance(content, dict) else None
+    if version is None and isinstance(content, dict) and "export_format" in content:
+        raise MezoroiError(f"{folder} is an export of a run: give the folder that `train -o` wrote")
     if version != FORMAT:
         raise MezoroiError(
             f"{folder / GRADER_JSON} has format {version}, this version reads {FORMAT}: "

@@ -21,6 +21,7 @@ from mezoroi import (
     cli_backup,
     cli_bench,
     cli_explain,
+    cli_export,
     cli_making,
     cli_references,
     cli_reliability,
@@ -221,6 +222,7 @@ def evaluate(
 app.command(epilog=cli_explain.EXAMPLE)(cli_explain.explain)
 app.command(epilog=cli_references.SEARCH_EXAMPLE)(cli_references.search)
 app.command(epilog=cli_references.REFERENCES_EXAMPLE)(cli_references.references)
+app.command(epilog=cli_export.EXAMPLE)(cli_export.export)
 app.command(epilog=cli_app.SERVE_EXAMPLE)(cli_app.serve)
 app.command(epilog=cli_app.USERS_EXAMPLE)(cli_app.users)
 app.command(epilog=cli_backup.BACKUP_EXAMPLE)(cli_backup.backup)
