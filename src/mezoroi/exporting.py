@@ -151,7 +151,8 @@ def _description(
     cells = None
     if maps is not None:
         rows, columns = maps.shape[2:]
-        cells = {"rows": rows, "columns": columns, "step": grid.step, "offset": grid.offset}
+        step, offset = list(grid.step), list(grid.offset)
+        cells = {"rows": rows, "columns": columns, "step": step, "offset": offset}
     thresholds = bundle.prototypes.thresholds.tolist()
     return {
         "fingerprint": bundle.fingerprint,
