@@ -19,9 +19,9 @@ from mezoroi.config import Config
 from mezoroi.datasets import complete_splits
 from mezoroi.explain import create
 from mezoroi.maps import Grid
-from mezoroi.models.plain import PlainSurface, cell_looks
+from mezoroi.models.plain import PlainSurface
 from mezoroi.training import FruitImages, GradingData, GradingModule, InputSize
-from mezoroi.training.plain import MIN_FRUITS, find_plain, fit_plain
+from mezoroi.training.plain import MIN_FRUITS, cell_looks, find_plain, fit_plain
 
 Make = Callable[..., Config]
 Fruits = tuple[mz.Dataset, torch.Tensor]

@@ -50,7 +50,7 @@ class PlainSurface(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Probability that each cell is plain: (N, 3, H, W) in [0, 1] -> (N, h, w)."""
-        return self.chance(relative_contrast(cell_looks(images.float(), self.grid)[:, 0]))
+        return self.chance(relative_contrast(log_contrast(images.float(), self.grid)))
 
     def chance(self, contrast: Tensor) -> Tensor:
         """Probability of the kind with little contrast at relative log contrasts of any shape."""
@@ -74,11 +74,10 @@ class PlainSurface(nn.Module):
         return channels * (1 - plain[:, None] * (1 - shows))
 
 
-def cell_looks(images: Tensor, grid: Grid) -> Tensor:
-    """Log contrast and mean colour of each cell of panoramas.
+def log_contrast(images: Tensor, grid: Grid) -> Tensor:
+    """Log of the deviation of fine detail in each cell of panoramas.
 
-    Contrast is the deviation of fine detail, of what a mean over half a cell does not hold, so that
-    light and shape do not count.
+    Fine is what a mean over half a cell does not hold, so that light and shape do not count.
 
     Parameters
     ----------
@@ -87,20 +86,23 @@ def cell_looks(images: Tensor, grid: Grid) -> Tensor:
 
     Returns
     -------
-    (N, 4, h, w): the natural logarithm of the deviation, then red, green and blue
+    (N, h, w), natural logarithm
     """
-    stride = int(grid.step[0])
-    near = stride // 2 | 1
+    near = int(grid.step[0]) // 2 | 1
     grey = images.mean(dim=1, keepdim=True)
-    detail = grey - F.avg_pool2d(_extended(grey, near // 2), near, 1)
-    seen = torch.cat([detail, detail.square(), images], dim=1)
+    around = _extended(grey, near // 2)
+    detail = grey - F.avg_pool2d(F.avg_pool2d(around, (near, 1), 1), (1, near), 1)
+    mean, square = cell_means(torch.cat([detail, detail.square()], dim=1), grid).unbind(dim=1)
+    return ((square - mean.square()).clamp_min(0).sqrt() + _GREY_LEVEL).log()
+
+
+def cell_means(images: Tensor, grid: Grid) -> Tensor:
+    """Mean of panoramas (N, C, H, W) over the square around each cell: (N, C, h, w)."""
+    stride = int(grid.step[0])
     height, width = (-(-size // stride) * stride for size in images.shape[2:])
     start = stride + round(grid.offset[0]) - stride // 2
-    around = F.pad(_extended(seen, stride), (0, stride, 0, stride), mode="replicate")
-    cells = F.avg_pool2d(around[..., start : start + height, start : start + width], stride)
-    mean, square, colour = cells[:, :1], cells[:, 1:2], cells[:, 2:]
-    deviation = (square - mean.square()).clamp_min(0).sqrt()
-    return torch.cat([(deviation + _GREY_LEVEL).log(), colour], dim=1)
+    around = F.pad(_extended(images, stride), (0, stride, 0, stride), mode="replicate")
+    return F.avg_pool2d(around[..., start : start + height, start : start + width], stride)
 
 
 def relative_contrast(contrast: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mezoroi.maps import Grid
 from mezoroi.models.grading_model import GradingModel
-from mezoroi.models.plain import PlainSurface, cell_looks, relative_contrast
+from mezoroi.models.plain import PlainSurface, cell_means, log_contrast, relative_contrast
 from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
 from mezoroi.training.data import FruitImages
@@ -66,6 +66,11 @@ def find_plain(
     strongest = standard.surface_grades.index(by_precedence[0])
     dataset = images.dataset
     return fit_plain(looks, dataset.labels, dataset.specimens, grid, strongest)
+
+
+def cell_looks(images: Tensor, grid: Grid) -> Tensor:
+    """Log contrast and mean colour of each cell: (N, 3, H, W) in [0, 1] -> (N, 4, h, w)."""
+    return torch.cat([log_contrast(images, grid)[:, None], cell_means(images, grid)], dim=1)
 
 
 def fit_plain(
