@@ -18,7 +18,7 @@ import mezoroi as mz
 from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, read_fruit
 from mezoroi.evaluation import evaluate
-from mezoroi.grading import file_name
+from mezoroi.files import file_name
 from mezoroi.training import FruitImages
 
 
@@ -295,6 +295,21 @@ def test_no_picture_of_another_grading_is_left(
     replace(grading, activation_maps={"A": grading.activation_maps["A"]}).save(tmp_path)
     pictures = {path.name for path in tmp_path.glob("*-*.png")}
     assert pictures == {"activation-A.png"}
+
+
+def test_grades_that_differ_in_what_file_names_leave_out_have_their_own_pictures(
+    grader: mz.Grader, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    grading = grader.grade(dataset.observations[0].image)
+    maps = list(grading.activation_maps.values())
+    alike = dict(zip(("a/b", "a_b", "A?b"), maps, strict=True))
+    replace(grading, activation_maps=alike).save(tmp_path)
+    names = ["activation-a_b.png", "activation-a_b-2.png", "activation-A_b-3.png"]
+    assert {path.name for path in tmp_path.glob("activation-*.png")} == set(names)
+    for name, values in zip(names, maps, strict=True):
+        replace(grading, activation_maps={"one": values}).save(tmp_path / "one")
+        alone = (tmp_path / "one" / "activation-one.png").read_bytes()
+        assert (tmp_path / name).read_bytes() == alone
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
 from mezoroi.models import Encoder, GradingModel, SecondReader
 from mezoroi.models.encoder import first_line
+from mezoroi.models.plain import PlainSurface
 from mezoroi.standard import GradingStandard
 from mezoroi.training import InputSize, make_head
 
@@ -197,7 +198,10 @@ def read_bundle(run_dir: str | Path) -> Bundle:
     network, head = build_network(trained, config, len(outline_names), size.wraps, weights="none")
     tensors = _read_tensors(folder / WEIGHTS)
     try:
-        network.load_state_dict(_part(tensors, "network."))
+        weights = _part(tensors, "network.")
+        if any(name.startswith("plain.") for name in weights):
+            network.plain = PlainSurface.blank(network.encoder.grid)
+        network.load_state_dict(weights)
         head.load_state_dict(_part(tensors, "head."))
         prototypes = _read_prototypes(_read_tensors(folder / PROTOTYPES), len(standard.grades))
         _check_shapes(prototypes, len(standard.grades), network)

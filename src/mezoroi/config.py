@@ -50,6 +50,11 @@ class ModelConfig(_Section):
         description="similarity with a grade is the mean cosine with this many training fruits of "
         "it, those most alike; 0: the cosine with its prototype, as published",
     )
+    silence_plain: bool = Field(
+        True,
+        description="activation maps say nothing where unrolled surface shows next to nothing, if "
+        "such surface is found and does not tell the grades",
+    )
 
 
 class LossConfig(_Section):

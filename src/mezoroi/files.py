@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,15 +192,20 @@ def file_name(text: str) -> str:
     return "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in text).strip(" .") or "_"
 
 
-def folder_names(paths: Sequence[Path]) -> list[str]:
-    """One folder name per path, readable and unique whatever the file system makes of case."""
+def file_names(texts: Iterable[str]) -> list[str]:
+    """One `file_name` per text, readable and unique whatever the file system makes of case."""
     names: list[str] = []
     taken: set[str] = set()
-    for path in paths:
-        base = file_name(path.stem if path.suffix else path.name)
+    for text in texts:
+        base = file_name(text)
         name, number = base, 2
         while name.casefold() in taken:
             name, number = f"{base}-{number}", number + 1
         names.append(name)
         taken.add(name.casefold())
     return names
+
+
+def folder_names(paths: Sequence[Path]) -> list[str]:
+    """One folder name per path, by `file_names` of their stems."""
+    return file_names(path.stem if path.suffix else path.name for path in paths)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mezoroi.files import (
-    file_name,
+    file_names,
     nan_to_none,
     write_arrays,
     write_bytes,
@@ -165,9 +165,9 @@ class Grading:
         )
         write_text(folder / "radar.svg", chart)
         write_bytes(folder / "radar.png", radar_png(chart))
-        for grade, values in self.activation_maps.items():
-            name = f"activation-{file_name(grade)}.png"
-            write_bytes(folder / name, _png(overlay(self.surface, values)))
+        names = file_names(self.activation_maps)
+        for name, values in zip(names, self.activation_maps.values(), strict=True):
+            write_bytes(folder / f"activation-{name}.png", _png(overlay(self.surface, values)))
         if self.cluster_map is not None:
             picture = overlay(self.surface, self.cluster_map, contour=None)
             write_bytes(folder / "reliability-cluster.png", _png(picture))

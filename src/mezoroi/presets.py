@@ -20,7 +20,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The melon paper, section 4.2; give resnet50 weights by model.weights.
     "paper": {
         "input": {"height": 224},
-        "model": {"backbone": "resnet50", "weights": "none", "stride": 32},
+        "model": {
+            "backbone": "resnet50",
+            "weights": "none",
+            "stride": 32,
+            "silence_plain": False,
+        },
         "loss": {
             "diversity_weight": 1.0,
             "precedence_weight": 0.0,

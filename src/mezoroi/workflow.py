@@ -40,6 +40,7 @@ from mezoroi.training import (
     fit,
 )
 from mezoroi.training.parts import require_parts
+from mezoroi.training.plain import find_plain
 from mezoroi.trusting import fit_in_training
 
 LIKENESS_PERCENTILE = 5
@@ -104,6 +105,8 @@ def train(
 
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
+    if config.model.silence_plain:
+        network.plain = find_plain(data.train_images, network, standard, progress)
     untested = torch.full((len(standard.grades),), float("nan"))
     empty = Prototypes(
         torch.zeros(len(standard.grades), network.embedding_dim),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mezoroi.app.problems import PROBLEMS
 from mezoroi.errors import MezoroiError
-from mezoroi.files import file_name, write_bytes, write_json
+from mezoroi.files import file_names, write_bytes, write_json
 from mezoroi.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def save(client: httpx.Client, path: Path, grading: Mapping[str, Any], folder: P
     """
     pictures = grading["pictures"]
     wanted = {"surface.jpg": pictures["surface"]["name"]}
-    wanted |= {
-        f"activation-{file_name(grade)}.png": name for grade, name in pictures["maps"].items()
-    }
+    names = file_names(pictures["maps"])
+    for name, blob in zip(names, pictures["maps"].values(), strict=True):
+        wanted[f"activation-{name}.png"] = blob
     for name, blob in wanted.items():
         answer = _ask(client, "GET", f"/pictures/{blob}")
         if answer.status_code != 200:

@@ -193,11 +193,13 @@ class Subject:
         """
         own = self.grading_model
         assert own is not None
-        features = without_margin(own.encoder(own.prepare(images)), self.margin(images))
+        prepared = own.prepare(images)
+        features = without_margin(own.encoder(prepared), self.margin(images))
         none = features.new_empty(len(images), 0)
         if own.class_channels is None:
             return Answer(none, None), features
-        return _with_channels(own, none, own.class_channels(features)), features
+        channels = own.channels_of(features, own.plain_share(prepared))
+        return _with_channels(own, none, channels), features
 
     def answer_for(self, images: Tensor, targets: Sequence[Target]) -> Answer:
         """As `answer`, but of a Grader's network only what the targets need."""

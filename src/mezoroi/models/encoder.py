@@ -204,3 +204,10 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     shift = torch.tensor(mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
     scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
     return (images - shift) / scale
+
+
+def denormalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """The backbone's own scale -> (N, 3, H, W) RGB in [0, 1]."""
+    shift = torch.tensor(mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    return images * scale + shift

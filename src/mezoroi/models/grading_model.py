@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from mezoroi.models.encoder import Encoder, normalise
+from mezoroi.maps import grade_evidence
+from mezoroi.models.encoder import Encoder, denormalise, normalise
+from mezoroi.models.plain import PlainSurface
 
 # Cells of the other side that are shown beyond each edge of a panorama, at least.
 _WRAP_CELLS = 2
@@ -23,7 +25,7 @@ class ModelOutput:
     ----------
     feature_map : (N, K, H, W) the encoder's feature map
     class_channels : (N, S * channels_per_grade, H, W), non-negative; S surface grades, in the
-        order of the standard; no channels for a model without them
+        order of the standard, silent on plain surface; no channels for a model without them
     embedding : (N, D) surface embedding followed by the outline embedding
     early : (N, M) means of what each stage up to the feature map sees, then the standardised
         outline if the model has outlines; None where it was not asked for
@@ -82,6 +84,11 @@ class GradingModel(nn.Module):
     outline_features : F, number of shape statistics; 0 for photos without outlines
     outline_dim : length of the outline embedding
     wraps : True for panoramas: left and right meet, so the encoder sees each edge's other side
+
+    Attributes
+    ----------
+    plain : where surface shows too little for any grade; None while training, and unless such
+        surface was found behind it
     """
 
     def __init__(
@@ -119,10 +126,11 @@ class GradingModel(nn.Module):
         self.outline_encoder = (
             OutlineEncoder(outline_features, outline_dim) if outline_features else None
         )
+        self.plain: PlainSurface | None = None
 
     def forward(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
         """Images (N, 3, H, W) from `prepare`, and outlines (N, F) if the model has outlines."""
-        return self.interpret(self.encoder(images), outlines)
+        return self.interpret(self.encoder(images), outlines, self.plain_share(images))
 
     def forward_with_early(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
         """`forward`, with `ModelOutput.early` for the cost of a few means."""
@@ -131,7 +139,7 @@ class GradingModel(nn.Module):
             values = stage(values)
             cells = self.wrap_margin * values.shape[3] // images.shape[3]
             early.append(_without_cells(values, cells).mean(dim=(2, 3)))
-        output = self.interpret(values, outlines)
+        output = self.interpret(values, outlines, self.plain_share(images))
         if self.outline_encoder is not None and outlines is not None:
             early.append(self.outline_encoder.standardise(outlines))
         return replace(output, early=torch.cat(early, dim=1))
@@ -152,8 +160,22 @@ class GradingModel(nn.Module):
             images = torch.cat([images[..., -margin:], images, images[..., :margin]], dim=3)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def interpret(self, feature_map: Tensor, outlines: Tensor | None = None) -> ModelOutput:
-        """Class channels and embedding of the encoder's feature map of prepared images."""
+    def plain_share(self, images: Tensor) -> Tensor | None:
+        """(N, h, w) in [0, 1], how surely cells of prepared images are plain; None if unknown."""
+        if self.plain is None:
+            return None
+        own = images[..., self.wrap_margin : -self.wrap_margin].float()
+        return self.plain(denormalise(own, self.encoder.mean, self.encoder.std))
+
+    def interpret(
+        self, feature_map: Tensor, outlines: Tensor | None = None, plain: Tensor | None = None
+    ) -> ModelOutput:
+        """Class channels and embedding of the encoder's feature map of prepared images.
+
+        Parameters
+        ----------
+        plain : (N, h, w) from `plain_share`
+        """
         deep_map = self.deep_map(feature_map)
         feature_map = self.without_margin(feature_map)
         pooled = [deep_map.mean(dim=(2, 3))]
@@ -169,7 +191,18 @@ class GradingModel(nn.Module):
             if outlines is None:
                 raise ValueError("this model was trained with outlines: pass `outlines` (N, F)")
             embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
-        return ModelOutput(feature_map, channels, embedding)
+        return ModelOutput(feature_map, self._silenced(channels, plain), embedding)
+
+    def channels_of(self, feature_map: Tensor, plain: Tensor | None) -> Tensor:
+        """Class channels of a feature map without margins, as in `ModelOutput`."""
+        assert self.class_channels is not None
+        return self._silenced(self.class_channels(feature_map), plain)
+
+    def _silenced(self, channels: Tensor, plain: Tensor | None) -> Tensor:
+        if self.plain is None or plain is None:
+            return channels
+        evidence = grade_evidence(channels, self.channels_per_grade)
+        return self.plain.silenced(channels, evidence, plain.to(channels))
 
     def deep_map(self, feature_map: Tensor) -> Tensor:
         """The map behind the encoder's feature map, without a panorama's margins."""
