@@ -28,6 +28,7 @@ from mezoroi.exporting import Exported, export_grader
 from mezoroi.files import content_hash
 from mezoroi.grading_graph import GradingGraph, in_onnx, largest_difference
 from mezoroi.maps import upsample_maps
+from mezoroi.models.plain import PlainSurface
 from mezoroi.models.preprocess import fit_image
 from mezoroi.references import add_grade
 from tests.commands import Run, assert_refused
@@ -110,6 +111,8 @@ def case_of(
             grader = add_grade(mz.Grader.load(run, device="cpu"), run, "E", examples)
         elif name == "exemplars":
             grader = with_exemplars(mz.Grader.load(run_dir, device="cpu"), dataset)
+        elif name == "plain surface":
+            grader = with_plain_surface(mz.Grader.load(run_dir, device="cpu"))
         else:
             settings = ("model.channels_per_grade=0",) if name == "no class channels" else ()
             grader = mz.train(fruits, tiny(*SHORT, *settings), place / "run")
@@ -149,7 +152,14 @@ def with_exemplars(grader: mz.Grader, dataset: mz.Dataset) -> mz.Grader:
     return mz.Grader(replace(bundle, prototypes=prototypes, config=config), device="cpu")
 
 
-CASES = ("melons", "photos", "exemplars", "no class channels", "added grade")
+def with_plain_surface(grader: mz.Grader) -> mz.Grader:
+    """The grader as if its training fruits had surface of which maps say nothing."""
+    kinds = torch.tensor([[-0.4, 0.2], [0.2, 0.2], [0.4, 0.6]])
+    grader.network.plain = PlainSurface(grader.network.encoder.grid, 2, *kinds)
+    return mz.Grader(grader.bundle, device="cpu")
+
+
+CASES = ("melons", "photos", "exemplars", "plain surface", "no class channels", "added grade")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -189,6 +199,11 @@ def test_cases_are_what_they_are_called(case_of: Callable[[str], Case]) -> None:
     by_prototype = case_of("melons").grader.predict(case_of("melons").dataset).similarity
     by_exemplars = case_of("exemplars").grader.predict(case_of("melons").dataset).similarity
     assert np.abs(by_prototype - by_exemplars).max() > 100 * TOLERANCE
+    maps = [
+        case_of(name).grader.predict(case_of(name).dataset).maps
+        for name in ("melons", "plain surface")
+    ]
+    assert np.abs(maps[0] - maps[1]).max() > 100 * TOLERANCE
     added = case_of("added grade").about
     assert added["grades"] == ["A", "B", "C", "D", "E"] and added["added_grades"] == ["E"]
     assert added["surface_grades"] == ["A", "B", "D"]
