@@ -31,7 +31,7 @@ from mezoroi.training.data import FruitImages
 CLEAR_GAP = 2.0
 """Ashman's D, above which two normal distributions are apart (Ashman, Bird and Zepf 1994)."""
 MIN_FRUITS = 40
-"""Fewer cannot show that plain surface tells nothing of the grade."""
+"""Fewer specimens cannot show that plain surface tells nothing of the grade."""
 _FOLDS = 5
 _BATCH = 32
 
@@ -58,8 +58,9 @@ def find_plain(
         rows.append(cell_looks(images.images(list(range(start, stop))), grid))
         progress("looking for plain surface", stop, len(images))
     looks = torch.cat(rows)
+    device = next(model.parameters()).device
     with torch.inference_mode():
-        first = model.encoder(model.prepare(images.images([0])))
+        first = model.encoder(model.prepare(images.images([0]).to(device)))
     if model.without_margin(first).shape[2:] != looks.shape[2:]:
         return None
     by_precedence = [grade for grade in standard.precedence if grade in standard.surface_grades]
@@ -82,20 +83,20 @@ def fit_plain(
 ) -> PlainSurface | None:
     """Two kinds of cells, of little and of much contrast, as a mixture of normal distributions.
 
-    None where these are not clearly apart, where fruits are few, or where the kind with little
+    None where these are not clearly apart, where specimens are few, or where the kind with little
     contrast tells the grades: a smooth skin may, by its colour.
 
     Parameters
     ----------
     looks : (N, 4, h, w) from `cell_looks`
-    labels, specimens : of the N fruits
+    labels, specimens : of the N images
     grid, strongest : as of `PlainSurface`
     """
     contrast = relative_contrast(looks[:, 0])
     values = contrast.reshape(-1, 1).double().numpy()
     # A few cells with nothing at all would make a kind of their own.
     values = values.clip(*np.percentile(values, [1, 99]))
-    if len(looks) < MIN_FRUITS or np.ptp(values) == 0:
+    if len(set(specimens)) < MIN_FRUITS or np.ptp(values) == 0:
         return None
     mixture = GaussianMixture(2, random_state=0).fit(values)
     order = mixture.means_[:, 0].argsort()
@@ -113,8 +114,6 @@ def _tells_grades(
     """Whether grades are told by plain cells clearly more often than by chance."""
     grades = np.unique(labels)
     groups = np.unique(np.asarray(specimens), return_inverse=True)[1]
-    if len(grades) < 2 or groups.max() + 1 < _FOLDS:
-        return False
     weights = chance[:, None] / chance.sum(dim=(1, 2)).clamp_min(1e-3)[:, None, None, None]
     mean = (looks * weights).sum(dim=(2, 3))
     spread = ((looks - mean[..., None, None]).square() * weights).sum(dim=(2, 3)).sqrt()
