@@ -105,7 +105,8 @@ def train(
 
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
-    if config.model.silence_plain:
+    # Experts' masks say themselves what shows nothing.
+    if config.model.silence_plain and masks is None:
         network.plain = find_plain(data.train_images, network, standard, progress)
     untested = torch.full((len(standard.grades),), float("nan"))
     empty = Prototypes(

@@ -16,7 +16,7 @@ from PIL import Image
 import mezoroi as mz
 from mezoroi.bundle import build_network
 from mezoroi.config import Config
-from mezoroi.datasets import complete_splits
+from mezoroi.datasets import complete_splits, write_mask
 from mezoroi.explain import create
 from mezoroi.maps import Grid
 from mezoroi.models.plain import PlainSurface
@@ -262,3 +262,15 @@ def test_grades_are_what_they_would_be_without(
     for one, other in zip(*(part.parameters() for part in channels if part), strict=True):
         assert torch.equal(one, other)
     assert np.abs(expected.maps - found.maps).max() > 0.1
+
+
+def test_masks_say_themselves_what_shows_nothing(
+    fruits: Fruits, tiny: Make, tmp_path: Path
+) -> None:
+    write_mask(tmp_path / "mask.png", {"A": np.ones((64, 128), bool)})
+    first, *others = fruits[0].observations
+    marked = replace(fruits[0], observations=(replace(first, mask=tmp_path / "mask.png"), *others))
+    for weight in (0, 1):
+        config = tiny("train.epochs=1", f"loss.mask_weight={weight}")
+        grader = mz.train(marked, config, tmp_path / str(weight))
+        assert (grader.network.plain is None) == bool(weight)
