@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mezoroi.errors import MezoroiError
-from mezoroi.maps import activation_map, grade_evidence, upsample_maps
+from mezoroi.maps import Grid, activation_map, grade_evidence, upsample_maps
 
 
 def drawn(seed: int, *shape: int) -> np.ndarray:
@@ -66,3 +66,14 @@ def test_the_right_edge_of_a_panorama_leads_to_the_left_one() -> None:
     edge = upsample_maps(maps, 32, 64, wraps=True)[0, 0, 0, 56]
     assert edge.item() == pytest.approx(0.5)
     assert upsample_maps(maps, 32, 64)[0, 0, 0, 56].item() == 0.0
+
+
+@pytest.mark.parametrize("offset", [-12.0, -0.5, 0.0, 7.5, 15.0])
+def test_a_turned_panorama_has_turned_maps(offset: float) -> None:
+    """Also where the first cell is centred before the left edge."""
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.rand(1, 2, 2, 5, dtype=torch.float64, generator=generator)
+    grid = Grid((16.0, 16.0), (0.0, offset))
+    drawn = upsample_maps(maps, 32, 80, wraps=True, grid=grid)
+    turned = upsample_maps(maps.roll(1, 3), 32, 80, wraps=True, grid=grid)
+    torch.testing.assert_close(turned, drawn.roll(16, 3), atol=1e-5, rtol=0)

@@ -100,7 +100,8 @@ def upsample_maps(
     y = (torch.arange(height, device=maps.device) - grid.offset[0]) / grid.step[0]
     x = (torch.arange(width, device=maps.device) - grid.offset[1]) / grid.step[1]
     if wraps:
-        maps = torch.cat([maps[..., -1:], maps, maps[..., :1]], dim=3)
+        # Two behind: a first cell before the left edge has its copy before the right one.
+        maps = torch.cat([maps[..., -1:], maps, maps[..., :2]], dim=3)
         x = x + 1
     # grid_sample's -1 and 1 are the outer edges of the first and last cell.
     grid_y = (2 * y + 1) / rows - 1
