@@ -201,13 +201,13 @@ def _cut_into_stages(network: nn.Module) -> list[nn.Module]:
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(N, 3, H, W) RGB in [0, 1] -> the backbone's own scale."""
-    shift = torch.tensor(mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    return (images - shift) / scale
+    return (images - _per_channel(mean, images)) / _per_channel(std, images)
 
 
 def denormalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """The backbone's own scale -> (N, 3, H, W) RGB in [0, 1]."""
-    shift = torch.tensor(mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    return images * scale + shift
+    return images * _per_channel(std, images) + _per_channel(mean, images)
+
+
+def _per_channel(values: tuple[float, ...], images: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
