@@ -41,6 +41,7 @@ from mezoroi.training import (
 )
 from mezoroi.training.parts import require_parts
 from mezoroi.training.plain import find_plain
+from mezoroi.training.temperature import fit_temperature
 from mezoroi.trusting import fit_in_training
 
 LIKENESS_PERCENTILE = 5
@@ -105,9 +106,11 @@ def train(
 
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
-    # Experts' masks say themselves what shows nothing.
+    # Experts' masks say themselves what shows nothing, and how surely.
     if config.model.silence_plain and masks is None:
         network.plain = find_plain(data.train_images, network, standard, progress)
+    if network.channels_per_grade and masks is None:
+        network.scale_channels(1 / fit_temperature(module, data.val_images, progress))
     untested = torch.full((len(standard.grades),), float("nan"))
     empty = Prototypes(
         torch.zeros(len(standard.grades), network.embedding_dim),

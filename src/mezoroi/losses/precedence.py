@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def precedence_loss(evidence: Tensor, possible: Tensor) -> Tensor:
+def precedence_loss(evidence: Tensor, possible: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean over positions of -log P(a grade that is possible on this fruit).
 
     One feature of a stronger grade decides a fruit's grade; so where an expert gave a weaker one,
@@ -17,6 +17,7 @@ def precedence_loss(evidence: Tensor, possible: Tensor) -> Tensor:
     evidence : (N, S, H, W) evidence for each surface grade at each position; its softmax over S is
         the activation map
     possible : (N, S) bool, the grades that may show on each fruit; at least one each
+    weights : (N, H, W), not negative, what each position counts; all alike by default
 
     Returns
     -------
@@ -24,4 +25,5 @@ def precedence_loss(evidence: Tensor, possible: Tensor) -> Tensor:
     """
     log_probability = evidence.log_softmax(dim=1)
     impossible = ~possible.to(evidence.device)[:, :, None, None]
-    return -log_probability.masked_fill(impossible, -torch.inf).logsumexp(dim=1).mean()
+    costs = -log_probability.masked_fill(impossible, -torch.inf).logsumexp(dim=1)
+    return costs.mean() if weights is None else (costs * weights).sum() / weights.sum()

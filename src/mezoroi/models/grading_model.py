@@ -193,6 +193,16 @@ class GradingModel(nn.Module):
             embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
         return ModelOutput(feature_map, self._silenced(channels, plain), embedding)
 
+    def scale_channels(self, factor: float) -> None:
+        """Multiply the class channels; embeddings stay as they are, up to rounding."""
+        assert self.class_channels is not None
+        norm, reader = self.class_channels[1], self.surface_embedding[0]
+        assert isinstance(norm, nn.BatchNorm2d) and isinstance(reader, nn.Linear)
+        with torch.no_grad():
+            norm.weight.mul_(factor)
+            norm.bias.mul_(factor)
+            reader.weight[:, self.encoder.deep_channels :].div_(factor)
+
     def channels_of(self, feature_map: Tensor, plain: Tensor | None) -> Tensor:
         """Class channels of a feature map without margins, as in `ModelOutput`."""
         assert self.class_channels is not None
