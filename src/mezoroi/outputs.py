@@ -255,6 +255,7 @@ def _report_item(result: Grading | GradingFailure) -> ReportItem:
         activation_maps=result.activation_maps,
         resembles=result.resembles,
         is_unlike_all=result.is_unlike_all,
+        outline=result.outline,
         map_grade=result.map_grade if result.map_differs else None,
         reliability=result.reliability,
         reliability_interval=result.reliability_interval,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mezoroi.app.sketching import SEEN, bump_height, sketch
 from mezoroi.app.store import specimens
 from mezoroi.app.tables_learning import Specimen
 from mezoroi.app.templating import make_environment
@@ -24,24 +23,6 @@ SMOOTH = {"height_width": 1.01, "bumpiness": 0.0021, "bumpiness_variation": 0.00
 def measured(path: str) -> dict[str, float]:
     points = re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)
     return outline_features([np.array(points, dtype=float) * (1, -1)])
-
-
-@pytest.mark.parametrize("height_width", [0.8, 1.0, 1.3])
-@pytest.mark.parametrize("bumpiness", [0.008, 0.015])
-def test_an_outline_is_drawn_with_the_bumpiness_that_was_measured(
-    height_width: float, bumpiness: float
-) -> None:
-    height = bump_height({"height_width": height_width, "bumpiness": bumpiness})
-    found = measured(sketch(height_width, height))
-    assert found["bumpiness"] == pytest.approx(bumpiness, rel=0.35)
-
-
-@pytest.mark.parametrize("height_width", [0.7, 1.0, 1.4])
-def test_an_ellipse_has_no_bump(height_width: float) -> None:
-    found = measured(sketch(height_width))
-    assert found["height_width"] == pytest.approx(height_width, rel=0.01)
-    assert bump_height(found) < SEEN / 3
-    assert bump_height({"height_width": height_width}) == 0
 
 
 def test_a_fruit_is_drawn_with_its_bump_where_that_is_seen(prepared: App) -> None:

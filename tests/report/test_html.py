@@ -177,6 +177,24 @@ def test_maps_switch_by_radio_and_the_decided_one_is_shown():
     assert "judged on the outline" in parsed.texts["en"]
 
 
+def test_an_outline_that_decides_is_drawn():
+    measured = {"height_width": 0.84, "bumpiness": 0.012, "bumpiness_variation": 0.004}
+    parsed = page(item(grade="C", outline=measured))
+    (drawn,) = [each for each in parsed.named("path") if each.get("d", "").count("L") > 60]
+    radii = np.hypot(*np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", drawn["d"]), dtype=float).T)
+    assert radii.min() < 0.95 and radii.max() > 1.15
+    assert "height / width 0.84" in parsed.texts["en"] and "縦横比 0.84" in parsed.texts["ja"]
+    assert "bumps 0.012" in parsed.texts["en"] and "not its place" in parsed.texts["en"]
+    smooth = page(item(grade="C", outline={"height_width": 1.0, "bumpiness": 0.0}))
+    assert "bumps 0.000" in smooth.texts["en"] and "not its place" not in smooth.texts["en"]
+    for other in (
+        item(outline=measured),
+        item(grade="C"),
+        item(grade="C", outline={"bumpiness": 1}),
+    ):
+        assert "drawn from measurements" not in page(other).texts["en"]
+
+
 def test_failed_item_is_listed_and_linked():
     parsed = page(item(), ReportItem("broken.mp4", error="no fruit was found: film it again"))
     assert parsed.texts["en"].count("no fruit was found: film it again") == 2

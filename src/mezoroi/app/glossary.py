@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app.sketching import BUMPS, bump_height, sketch
 from mezoroi.app.store import features as pictures
 from mezoroi.app.store import specimens
 from mezoroi.app.tables_learning import FeaturePicture, Specimen
 from mezoroi.app.views_learning import FruitView, fruit_view
+from mezoroi.report.sketching import BUMPS, bump_height, sketch
 from mezoroi.standard import GradingStandard
 from mezoroi.standard_features import Feature
 

@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.roles import Role
-from mezoroi.app.sketching import outline_path
 from mezoroi.app.store.silhouettes import MeanSilhouette
 from mezoroi.app.tables import GradingRow, User, Verdict
 from mezoroi.report.radar import radar_svg, similarity_table_html
+from mezoroi.report.sketching import outline_path
 from mezoroi.report.sureness import Sureness, sureness
 from mezoroi.standard import GradingStandard
 

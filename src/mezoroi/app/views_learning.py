@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mezoroi.app.blobs import Blobs
-from mezoroi.app.sketching import SEEN, bump_height, outline_path, sketch
 from mezoroi.app.tables import GradingRow, Standard
 from mezoroi.app.tables_learning import Question, Specimen
 from mezoroi.app.views import ResultView, result_view
+from mezoroi.report.sketching import outline_path, sketch_of
 from mezoroi.standard import GradingStandard
 
 ALIKE_SHOWN = 2
@@ -191,9 +191,5 @@ def _silhouette(result: Mapping[str, Any]) -> Drawn:
 
 def _sketch(outline: Mapping[str, float] | None) -> Drawn:
     """An ellipse as high and wide as was measured, with the bump where it is seen."""
-    height_width = (outline or {}).get("height_width")
-    if outline is None or height_width is None:
-        return None, False
-    height = bump_height(outline)
-    is_bumped = height >= SEEN
-    return {"mean": sketch(height_width, height if is_bumped else 0.0)}, is_bumped
+    path, is_bumped = sketch_of(outline)
+    return (None if path is None else {"mean": path}), is_bumped

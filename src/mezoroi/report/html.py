@@ -26,6 +26,7 @@ from mezoroi.report.radar import (
     texts_in,
 )
 from mezoroi.report.radar_axes import figure
+from mezoroi.report.sketching import BUMPS, sketch_of
 from mezoroi.report.sureness import sureness
 from mezoroi.retrieval.reference import Neighbour
 from mezoroi.standard import MAX_GRADES, GradingStandard
@@ -49,6 +50,7 @@ class ReportItem:
     activation_maps : (h, w) in [0, 1] by surface grade
     resembles : the grades the fruit resembles
     is_unlike_all : True if it resembles none
+    outline : shape statistics by name, or None
     map_grade : the grade the activation maps point at, or None
     reliability : in [0, 1], or None if unknown
     reliability_interval : its 95 % interval, or None
@@ -71,6 +73,7 @@ class ReportItem:
     activation_maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     resembles: Sequence[str] = ()
     is_unlike_all: bool = False
+    outline: Mapping[str, float] | None = None
     map_grade: str | None = None
     reliability: float | None = None
     reliability_interval: tuple[float, float] | None = None
@@ -190,6 +193,7 @@ def _card(
         "map_grade": item.map_grade,
         "map_differs": None not in (item.map_grade, item.grade) and item.map_grade != item.grade,
         "on_outline": on_outline,
+        "outline": _outline(item) if on_outline else None,
         "reliability": _reliability(item),
         "reason": item.reliability_reason,
         "adjusted_from": item.adjusted_from,
@@ -204,6 +208,20 @@ def _card(
         "table": {
             name: similarity_table_html(*chart, grade=item.grade, language=name) for name in TEXTS
         },
+    }
+
+
+def _outline(item: ReportItem) -> dict[str, Any] | None:
+    """The outline as its measurements draw it, with those that are easily read."""
+    path, is_bumped = sketch_of(item.outline)
+    if path is None or item.outline is None:
+        return None
+    bumps = item.outline.get(BUMPS)
+    return {
+        "path": path,
+        "is_bumped": is_bumped,
+        "height_width": f"{item.outline['height_width']:.2f}",
+        "bumps": None if bumps is None else f"{bumps:.3f}",
     }
 
 

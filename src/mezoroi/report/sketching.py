@@ -27,6 +27,18 @@ def sketch(height_width: float, bump: float = 0.0) -> str:
     return outline_path((_ellipse(height_width) * (1 + bump * _bump())).tolist())
 
 
+def sketch_of(outline: Mapping[str, float] | None) -> tuple[str | None, bool]:
+    """SVG path of an outline's measurements, and whether it has a bump; None without proportions.
+
+    A bump that would not be seen is left out.
+    """
+    if not outline or "height_width" not in outline:
+        return None, False
+    height = bump_height(outline)
+    is_bumped = height >= SEEN
+    return sketch(outline["height_width"], height if is_bumped else 0.0), is_bumped
+
+
 def bump_height(outline: Mapping[str, float]) -> float:
     """Height of the one bump that an outline of this bumpiness has; 0 where it is not known.
 
