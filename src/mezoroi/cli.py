@@ -264,11 +264,12 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Make melons, train a grader on them, grade the test fruits and say where the report is."""
+    from mezoroi.app.i18n import catalogue
     from mezoroi.outputs import run_demo
 
     console = Console(as_json)
     with console.progress() as report:
-        outcome = run_demo(out, per_grade, preset, report)
+        outcome = run_demo(out, per_grade, preset, report, catalogue("ja").note)
     accuracy = outcome["accuracy"]
     console.result(
         outcome, f"accuracy on unseen melons: {accuracy:.0%}\nreport: {outcome['report']}"

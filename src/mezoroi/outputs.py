@@ -194,9 +194,17 @@ def cross_validate(
 
 
 def run_demo(
-    out: str | Path, per_grade: int, preset: str = "quick", progress: Progress = silent
+    out: str | Path,
+    per_grade: int,
+    preset: str = "quick",
+    progress: Progress = silent,
+    in_japanese: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """Make melons, train, evaluate and grade the test fruits; finished steps are kept.
+
+    Parameters
+    ----------
+    in_japanese : as of `grade_to_folder`
 
     Returns
     -------
@@ -222,7 +230,7 @@ def run_demo(
     unseen = with_splits_of(grader, dataset).select("test")
     scores = evaluate_to_folder(grader, unseen, out / "evaluation", progress=progress)
     shown = [item.image.parent for item in unseen][:12]
-    grade_to_folder(grader, shown, out / "gradings", progress=progress)
+    grade_to_folder(grader, shown, out / "gradings", progress=progress, in_japanese=in_japanese)
     return {
         "accuracy": scores["grading"]["accuracy"]["value"],
         "report": str(out / "gradings" / REPORT_HTML),
