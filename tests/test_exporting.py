@@ -30,7 +30,7 @@ from mezoroi.grading_graph import GradingGraph, in_onnx, largest_difference
 from mezoroi.maps import upsample_maps
 from mezoroi.models.plain import PlainSurface
 from mezoroi.models.preprocess import fit_image
-from mezoroi.references import add_grade
+from mezoroi.new_grade import add_grade
 from tests.commands import Run, assert_refused
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")

@@ -44,6 +44,7 @@ HOUSE = (
     "evaluation",
     "new_references",
     "references",
+    "new_grade",
     "trusting",
     "trust_scores",
     "searching",

@@ -16,7 +16,7 @@ import mezoroi as mz
 from mezoroi.bundle import PROTOTYPES, Prototypes, no_limits, read_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.config import Config
-from mezoroi.references import add_grade
+from mezoroi.new_grade import add_grade
 from mezoroi.similarity import GradeSimilarity, surface_target
 
 CPU = torch.device("cpu")

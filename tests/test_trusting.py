@@ -20,7 +20,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import true_grades
 from mezoroi.files import content_hash
 from mezoroi.models import SecondReader
-from mezoroi.references import add_grade
+from mezoroi.new_grade import add_grade
 from mezoroi.reliability import SaliencyClusters, fit_reliability
 from mezoroi.reliability.adjustment import AdjustmentTrial
 from mezoroi.reliability.clusters import as_vectors

@@ -194,13 +194,13 @@ def _add(
 def _add_grade(
     console: Console, grader: Grader, run: Path, items: list[str], known: dict[str, Any]
 ) -> None:
-    from mezoroi import references as rooms
+    from mezoroi.new_grade import MOST_EXAMPLES, add_grade
+    from mezoroi.references import with_gallery
 
     name, *sources = items
     if not sources:
-        raise MezoroiError(f"no examples of `{name}`: give 1 to {rooms.MOST_EXAMPLES} photos")
-    grader = rooms.with_gallery(grader, run)
-    grader = rooms.add_grade(grader, run, name, sources, known)
+        raise MezoroiError(f"no examples of `{name}`: give 1 to {MOST_EXAMPLES} photos")
+    grader = add_grade(with_gallery(grader, run), run, name, sources, known)
     grades = list(grader.standard.grades)
     threshold = float(grader.bundle.prototypes.thresholds[-1])
     console.result(

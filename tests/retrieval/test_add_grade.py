@@ -11,7 +11,8 @@ import pytest
 
 import mezoroi as mz
 from mezoroi.capture.sources import read_fruit
-from mezoroi.references import add_grade, gallery_of
+from mezoroi.new_grade import add_grade
+from mezoroi.references import gallery_of
 from tests.retrieval.conftest import command
 
 
@@ -55,6 +56,17 @@ def test_an_interrupted_add_grade_can_be_repeated(
     assert between.standard.grades == ("A", "B", "C", "D")
     add_grade(between, run, "E", [photos / "n1.png"])
     assert mz.Grader.load(run).standard.grades[-1] == "E"
+
+
+def test_no_grade_is_lost_to_another_that_is_added_beside_it(run: Path, photos: Path) -> None:
+    """Both commands read the run before either wrote it."""
+    late = mz.Grader.load(run)
+    add_grade(mz.Grader.load(run), run, "E", [photos / "n1.png"])
+    with pytest.raises(mz.MezoroiError, match="another grade by now: run the command again"):
+        add_grade(late, run, "F", [photos / "n2.png"])
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D", "E")
+    add_grade(mz.Grader.load(run), run, "F", [photos / "n2.png"])
+    assert mz.Grader.load(run).standard.grades == ("A", "B", "C", "D", "E", "F")
 
 
 def test_leftovers_that_show_the_same_are_told_apart_by_their_ids(run: Path, photos: Path) -> None:

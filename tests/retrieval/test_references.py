@@ -17,9 +17,9 @@ from PIL import Image
 
 import mezoroi as mz
 from mezoroi.maps import distance_weights
+from mezoroi.new_grade import add_grade
 from mezoroi.new_references import find_new
 from mezoroi.references import (
-    add_grade,
     add_references,
     fill_references,
     gallery_of,
