@@ -106,9 +106,9 @@ def train(
 
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
-    # Experts' masks say themselves what shows nothing, and how surely.
-    if config.model.silence_plain and masks is None:
+    if config.model.silence_plain:
         network.plain = find_plain(data.train_images, network, standard, progress)
+    # Experts' masks say themselves how sure maps are to be.
     if network.channels_per_grade and masks is None:
         network.scale_channels(1 / fit_temperature(module, data.val_images, progress))
     untested = torch.full((len(standard.grades),), float("nan"))

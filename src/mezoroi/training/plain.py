@@ -27,6 +27,7 @@ from mezoroi.models.plain import PlainSurface, cell_means, log_contrast, relativ
 from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
 from mezoroi.training.data import FruitImages
+from mezoroi.training.masks import FruitMasks, in_cells
 
 CLEAR_GAP = 2.0
 """Ashman's D, above which two normal distributions are apart (Ashman, Bird and Zepf 1994)."""
@@ -45,7 +46,8 @@ def find_plain(
     """Plain surface as the training fruits have it; None where they have none that is known.
 
     It is looked for on panoramas (on a photo there is most to see at the fruit's edge), for ordered
-    grades and a model with class channels.
+    grades and a model with class channels. None, too, where experts' masks of the images, if they
+    have some, mark it.
     """
     grid = model.encoder.grid
     if not (model.wrap_margin and model.channels_per_grade and standard.ordered):
@@ -66,7 +68,11 @@ def find_plain(
     by_precedence = [grade for grade in standard.precedence if grade in standard.surface_grades]
     strongest = standard.surface_grades.index(by_precedence[0])
     dataset = images.dataset
-    return fit_plain(looks, dataset.labels, dataset.specimens, grid, strongest)
+    plain = fit_plain(looks, dataset.labels, dataset.specimens, grid, strongest)
+    if plain is None or images.masks is None:
+        return plain
+    chance = plain.chance(relative_contrast(looks[:, 0]))
+    return None if is_marked(chance, images.masks, grid, strongest) else plain
 
 
 def cell_looks(images: Tensor, grid: Grid) -> Tensor:
@@ -106,6 +112,26 @@ def fit_plain(
     found = (means, np.sqrt(variances), mixture.weights_[order])
     plain = PlainSurface(grid, strongest, *(torch.from_numpy(each) for each in found))
     return None if _tells_grades(looks, plain.chance(contrast), labels, specimens) else plain
+
+
+def is_marked(chance: Tensor, masks: FruitMasks, grid: Grid, strongest: int) -> bool:
+    """Whether experts mark plain cells more than half as often as others.
+
+    Parameters
+    ----------
+    chance : (N, h, w) that a cell is plain
+    masks : of the same N fruits
+    strongest : number of the surface grade whose signs may be smooth: its masks say nothing here
+    """
+    known = masks.known.clone()
+    known[:, strongest] = False
+    all_cells, marked = torch.zeros(2), torch.zeros(2)  # plain ones, and the rest
+    for index in known.any(dim=1).nonzero()[:, 0].tolist():
+        planes = masks.planes([index])[:, known[index]].amax(dim=1, keepdim=True)
+        kinds = torch.stack([chance[index], 1 - chance[index]])
+        all_cells += kinds.sum(dim=(1, 2))
+        marked += (kinds * in_cells(planes, grid, wraps=True)[0]).sum(dim=(1, 2))
+    return bool(marked[0] * all_cells[1] > marked[1] * all_cells[0] / 2)
 
 
 def _tells_grades(
