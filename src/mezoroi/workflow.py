@@ -108,8 +108,7 @@ def train(
     head.eval().requires_grad_(False)
     if config.model.silence_plain:
         network.plain = find_plain(data.train_images, network, standard, progress)
-    # Experts' masks say themselves how sure maps are to be.
-    if network.channels_per_grade and masks is None:
+    if network.channels_per_grade:
         network.scale_channels(1 / fit_temperature(module, data.val_images, progress))
     untested = torch.full((len(standard.grades),), float("nan"))
     empty = Prototypes(

@@ -41,11 +41,14 @@ def fit_temperature(
     Returns
     -------
     float from `SHARPEST` to `FLATTEST`; 1 where precedence was not asked in training, or where
-    fruits whose grade rules others out are of fewer than `MIN_FRUITS` specimens
+    fruits of which it is asked, and whose grade rules others out, are of fewer than `MIN_FRUITS`
+    specimens
     """
     surface = module.surface_index.cpu()[images.labels]
     possible = module.possible.cpu()[surface]
     tells = (surface >= 0) & ~possible.all(dim=1)
+    if module.config.loss.mask_weight:
+        tells &= torch.tensor([item.mask is None for item in images.dataset])
     chosen = tells.nonzero()[:, 0].tolist()
     specimens = {images.dataset.specimens[index] for index in chosen}
     if module.mutual_channel is None or not module.config.loss.precedence_weight:
