@@ -26,8 +26,8 @@ class _Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """In Python, and so for pydantic, `true` is the number 1."""
+    def _no_true_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` where a number is wanted: in Python, and so for pydantic, it is 1."""
         wanted = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and {int, float} & {wanted, *get_args(wanted)}:
             raise PydanticCustomError("number", "give a number, not true or false")
