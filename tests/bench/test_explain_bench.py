@@ -276,29 +276,37 @@ def test_a_real_cell(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> N
         explain_real.load_defects(tmp_path)
 
 
-def test_a_melon_cell(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work folder of the parts about melons, which make these once."""
+    return tmp_path_factory.mktemp("melon-parts")
+
+
+def test_a_melon_cell(work: Path, tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain_melons, "EXPLAINERS", ("activation-map", "adapting-grad-cam"))
     monkeypatch.setattr(explain_melons, "REPEATS", (0,))
     config: Config = tiny("train.epochs=1")
     ledger = Ledger(tmp_path / "melons.jsonl")
-    explain_melons.run_melons(tmp_path, ledger, config=config, per_grade=8)
+    explain_melons.run_melons(work, ledger, config=config, per_grade=8)
     assert len(ledger) == 3
     settings = explain_melons.melon_settings("activation-map", 0, config, 8)
     cell = ledger.find(settings)
     assert cell is not None and len(cell["iou"]) == 6 and cell["milliseconds"] > 0
 
 
-def test_a_cell_of_masks_that_teach(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_masks_that_teach(
+    work: Path, tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(explain_masks, "REPEATS", (0,))
     monkeypatch.setattr(explain_masks, "MASKS", (0, 2))
     config: Config = tiny("train.epochs=1")
     ledger = Ledger(tmp_path / "masks.jsonl")
-    explain_masks.run_masks(tmp_path, ledger, config=config, per_grade=8)
+    explain_masks.run_masks(work, ledger, config=config, per_grade=8)
     cells = [ledger.find(explain_masks.masks_settings(n, 0, config, 8)) for n in (0, 2)]
     assert all(cell is not None and cell["maps"]["masks"] == 6 for cell in cells)
-    settings = [yaml.safe_load(p.read_text()) for p in tmp_path.glob("explain-runs/*/config.yaml")]
-    assert sorted(one["loss"]["mask_weight"] for one in settings) == [0, 1]
-    melons = explain_melons.made_melons(tmp_path, 8, lambda *_: None)
+    settings = [yaml.safe_load(p.read_text()) for p in work.glob("explain-runs/*/config.yaml")]
+    assert {one["loss"]["mask_weight"] for one in settings} == {0, 1}
+    melons = explain_melons.made_melons(work, 8, lambda *_: None)
     split = explain_melons.split_melons(melons, 8, 0)
     few = explain_masks.with_few_masks(split, 2, 0)
     kept = Counter((o.split, o.grade) for o in few if o.mask is not None)
