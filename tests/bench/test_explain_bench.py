@@ -197,6 +197,13 @@ def test_the_page_has_every_grade() -> None:
     assert explain_page_module._grade_table({"cam": [older]}) == ""
 
 
+def test_the_page_names_methods_of_fewer_seeds() -> None:
+    cell: dict[str, float] = {}
+    found = {"cam": [cell] * 3, "lime": [cell], "occlusion": [cell] * 2, "dist-cam": []}
+    assert explain_page_module._of_fewer(found, 3) == " (lime of 1, occlusion of 2)"
+    assert explain_page_module._of_fewer(found, 1) == ""
+
+
 def test_data_without_masks_cannot_be_scored(
     run_dir: Path, dataset: mz.Dataset, tmp_path: Path
 ) -> None:

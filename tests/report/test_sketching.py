@@ -41,5 +41,6 @@ def test_a_bump_is_drawn_where_it_is_seen() -> None:
     drawn, is_bumped = sketch_of(BUMPED)
     assert is_bumped and drawn == sketch(1.01, bump_height(BUMPED))
     assert sketch_of(SMOOTH) == (sketch(1.01), False)
-    for unknown in (None, {}, {"bumpiness": 0.01}):
+    odd = [{**BUMPED, "height_width": value} for value in (0.0, -1.0, 9.0, float("nan"))]
+    for unknown in (None, {}, {"bumpiness": 0.01}, *odd):
         assert sketch_of(unknown) == (None, False)

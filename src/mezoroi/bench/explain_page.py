@@ -79,8 +79,9 @@ def _melon_section(ledger: Ledger) -> str:
         [
             "## Made-up melons\n",
             f"{TEST_PER_GRADE} melons of each grade judged on the surface test, graders of "
-            f"{len(trivial)} of {len(REPEATS)} seeds; maps of the true grade against its mask. A "
-            "surface image is all fruit, so that *whole fruit* is *whole image*. CAM explains a "
+            f"{len(trivial)} of {len(REPEATS)} seeds{_of_fewer(found, len(trivial))}; "
+            "maps of the true grade against its mask. A surface image is all fruit, so that "
+            "*whole fruit* is *whole image*. CAM explains a "
             "grader trained with softmax, the others one trained with MC-Loss and ArcFace; "
             "occlusion has windows of 32 pixels, 16 apart; LIME sees every "
             f"{explain_melons.SLOW['lime']}th melon. Best threshold: chosen on the validation "
@@ -108,6 +109,12 @@ def _melon_section(ledger: Ledger) -> str:
             ),
         ]
     )
+
+
+def _of_fewer(found: Mapping[str, list[Cell]], seeds: int) -> str:
+    """In brackets, the methods that were run for fewer seeds, if any."""
+    fewer = [f"{name} of {len(cells)}" for name, cells in found.items() if 0 < len(cells) < seeds]
+    return f" ({', '.join(fewer)})" if fewer else ""
 
 
 def _real_section(ledger: Ledger) -> str:

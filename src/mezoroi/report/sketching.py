@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUMPS = "bumpiness"
+DRAWN = (0.25, 4.0)
+"""Least and greatest height over width of an outline that is drawn: others are no fruit's."""
 SEEN = 0.05
 """Height of a bump, as a share of the radius, from which it is seen on a small drawing."""
 _STEPS = 72
@@ -28,11 +30,11 @@ def sketch(height_width: float, bump: float = 0.0) -> str:
 
 
 def sketch_of(outline: Mapping[str, float] | None) -> tuple[str | None, bool]:
-    """SVG path of an outline's measurements, and whether it has a bump; None without proportions.
+    """SVG path of an outline's measurements, and whether it has a bump.
 
-    A bump that would not be seen is left out.
+    None where its proportions are unknown or no fruit's; a bump that is not seen is left out.
     """
-    if not outline or "height_width" not in outline:
+    if not outline or not DRAWN[0] <= outline.get("height_width", 0.0) <= DRAWN[1]:
         return None, False
     height = bump_height(outline)
     is_bumped = height >= SEEN

@@ -72,7 +72,7 @@ def find_plain(
     if plain is None or images.masks is None:
         return plain
     chance = plain.chance(relative_contrast(looks[:, 0]))
-    return None if is_marked(chance, images.masks, grid, strongest) else plain
+    return None if _is_marked(chance, images.masks, grid, strongest) else plain
 
 
 def cell_looks(images: Tensor, grid: Grid) -> Tensor:
@@ -114,7 +114,7 @@ def fit_plain(
     return None if _tells_grades(looks, plain.chance(contrast), labels, specimens) else plain
 
 
-def is_marked(chance: Tensor, masks: FruitMasks, grid: Grid, strongest: int) -> bool:
+def _is_marked(chance: Tensor, masks: FruitMasks, grid: Grid, strongest: int) -> bool:
     """Whether experts mark plain cells more than half as often as others.
 
     Parameters
