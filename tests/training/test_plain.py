@@ -266,7 +266,14 @@ def test_grades_are_what_they_would_be_without(
 
 @pytest.mark.parametrize(
     ("grade", "marks", "found"),
-    [("A", "all", False), ("A", "net", True), ("A", "nothing", True), ("D", "all", True)],
+    [
+        ("A", "all", False),
+        ("A", "three quarters", False),
+        ("A", "a quarter", True),
+        ("A", "net", True),
+        ("A", "nothing", True),
+        ("D", "all", True),
+    ],
 )
 def test_surface_that_experts_mark_is_not_plain(
     fruits: Fruits, tiny: Make, tmp_path: Path, grade: str, marks: str, found: bool
@@ -276,7 +283,14 @@ def test_surface_that_experts_mark_is_not_plain(
     for number in [number for number, item in enumerate(rows) if item.grade == grade][:3]:
         area = F.interpolate(fruits[1][number][None, None].float(), scale_factor=16, mode="nearest")
         net = area.roll((-8, -8), (2, 3))[0, 0].numpy() == 0
-        mask = {"all": np.ones_like(net), "net": net, "nothing": np.zeros_like(net)}[marks]
+        rows_of_four = np.arange(len(net))[:, None] % 4
+        mask = {
+            "all": np.ones_like(net),
+            "three quarters": net | (rows_of_four != 0),  # of what is bare
+            "a quarter": net | (rows_of_four == 0),
+            "net": net,
+            "nothing": np.zeros_like(net),
+        }[marks]
         path = tmp_path / f"{number}.png"
         write_mask(path, {grade: mask})
         rows[number] = replace(rows[number], mask=path)

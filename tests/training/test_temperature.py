@@ -130,9 +130,23 @@ def test_it_stays_where_nothing_tells_it(images: FruitImages, tiny: Make) -> Non
     assert fit_temperature(untrained(tiny()), FruitImages(few, 64, 128, 100)) == 1
     enough = images.dataset.subset([number < MIN_FRUITS for number in range(len(images))])
     assert fit_temperature(untrained(tiny()), FruitImages(enough, 64, 128, 100)) != 1
+    one = replace(
+        images.dataset,
+        observations=tuple(replace(item, specimen="one") for item in images.dataset),
+    )
+    assert fit_temperature(untrained(tiny()), FruitImages(one, 64, 128, 100)) == 1
     unordered = untrained(tiny())
     unordered.possible.fill_(True)
     assert fit_temperature(unordered, images) == 1
+
+
+def test_grades_of_the_outline_do_not_count(images: FruitImages, tiny: Make) -> None:
+    """Whatever grade is listed last on the surface: here A is the strongest and D the weakest."""
+    module = untrained(tiny("train.seed=1"))
+    module.possible.copy_(module.possible.flip(0, 1))
+    on_surface = images.dataset.subset([item.grade != "C" for item in images.dataset])
+    found = fit_temperature(module, images)
+    assert found == fit_temperature(module, FruitImages(on_surface, 64, 128, 100)) != 1
 
 
 def test_it_stays_within_its_limits(images: FruitImages, tiny: Make) -> None:
