@@ -83,3 +83,23 @@ def frames_used_of(folder, place):
     write_video(folder / "film.mp4", images, 25)
     clip = read_clip(folder / "film.mp4", max_frames=16)
     return [frame.number for frame in clip.frames]
+
+
+def test_a_passing_hand_does_not_take_the_frames_of_the_turn(tmp_path):
+    """Stripes that turn evenly, and for a tenth of the time something bright in their midst."""
+    rng = np.random.default_rng(1)
+    stripes = np.repeat(rng.integers(60, 120, 60), 8).astype(np.uint8)
+    images = []
+    for number in range(120):
+        image = np.full((120, 200, 3), 40, np.uint8)
+        image[20:100, 60:140] = np.roll(stripes, -4 * number)[None, :80, None]
+        if 76 <= number < 88:
+            image[:, 12 * (number - 76) : 12 * (number - 76) + 60] = 220
+        images.append(image)
+    write_video(tmp_path / "film.mp4", images, 25)
+    clip = read_clip(tmp_path / "film.mp4", max_frames=48)
+    found = np.array([frame.number for frame in clip.frames])
+    assert 24 <= len(found) <= 48
+    assert np.diff(found).max() <= 8
+    hidden = (found >= 76) & (found < 88)
+    assert hidden.sum() <= 0.25 * len(found)

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.disks import Disks
 from mezoroi.capture.geometry import Floats
+from mezoroi.capture.poses import rescaled
 from mezoroi.capture.registration import Match, Prior, match_frames
 
 _WIDE, _NARROW = 58.0, 10.0  # degrees that a search reaches
@@ -21,6 +22,13 @@ _GAPS = (2, 3, 5)
 _FARTHEST = 50.0  # degrees between frames that still share enough of the surface
 _CLOSING = 240.0  # degrees after which a side may come round again
 _CLOSED = 0.6  # agreement of such frames, relative to neighbours
+_MISJUDGED = (
+    0.1,
+    0.25,
+    -0.1,
+)  # shares by which a turn may be overstated, beyond what a search reaches
+_SURELY = 0.8  # agreement of frames found under these, relative to neighbours
+_ALIKE = 12.0  # degrees between drifts that count as the same
 
 
 def match_neighbours(pyramid: Sequence[Disks]) -> list[Match]:
@@ -115,3 +123,37 @@ def match_closures(
         for _, a, b in sorted(pairs)[:most]
     ]
     return [found for found in tried if found.agreement > _CLOSED * usual]
+
+
+def match_drifted(
+    pyramid: Sequence[Disks], poses: Floats, chain: Sequence[Match], most: int, reach: float
+) -> list[Match]:
+    """The pairs of `match_closures` where `poses` may misjudge the turn by more than `reach`.
+
+    One pair agrees somewhere by chance; at least two that tell of the same drift do not.
+    """
+    if not chain:
+        return []
+    usual = float(np.median([found.agreement for found in chain]))
+    best: list[Match] = []
+    for share in _MISJUDGED:
+        tried = match_closures(pyramid, rescaled(poses, 1 - share), chain, most, reach)
+        alike = _alike([found for found in tried if found.agreement > _SURELY * usual], poses)
+        if sum(found.agreement for found in alike) > sum(found.agreement for found in best):
+            best = alike
+    return best
+
+
+def _alike(matches: Sequence[Match], poses: Floats) -> list[Match]:
+    """The largest group of at least two matches that `poses` miss by about the same rotation."""
+    missed = [found.rotation @ (poses[found.second] @ poses[found.first].T).T for found in matches]
+    groups = [
+        [
+            found
+            for found, other in zip(matches, missed, strict=True)
+            if np.degrees(Rotation.from_matrix(one @ other.T).magnitude()) < _ALIKE
+        ]
+        for one in missed
+    ]
+    largest: list[Match] = max(groups, key=len, default=[])
+    return largest if len(largest) > 1 else []

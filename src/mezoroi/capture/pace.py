@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 _SIDE = 64  # pixels of the pictures in which changes are seen
 _MOST = 2048  # of these that are held
-_CHANGING = 0.1  # share of the pixels, those that change most, in which changes are seen
-_LEARNED = 24  # pictures from which it is told which these are
-_STEP = 0.25  # of what two sides of a fruit differ by: a change that counts
+_CHANGING = 0.1  # share of the pixels, those that differ most, in which a change is seen
+_LEARNED = 24  # pictures from which it is told what two sides of a fruit differ by
+_STEP = 0.25  # of that: a change that counts
 _NOISE = 2.0  # grey levels, under which a change never counts
-_IN_TIME = 0.2  # share of the frames that is spread evenly in time, for what changes slowly
+_FASTEST = 2.0  # times the usual pace: what changes faster is a hand, not the fruit
+_IN_TIME = 0.35  # share of the frames that is spread evenly in time, so that no step is a long one
 _UNEVEN = 2.0  # times the usual change, from which a step is too long
 
 
@@ -83,17 +84,28 @@ def _changed(looks: NDArray[np.uint8]) -> NDArray[np.float64]:
     A picture is compared with the last that was clearly different, so that noise does not add up
     in a still stretch and what turns slowly is not lost.
     """
-    flat = looks.reshape(len(looks), -1)
-    some = flat[:: -(-len(flat) // _LEARNED)].astype(np.float32)
-    changing = np.argsort(some.std(axis=0))[-int(_CHANGING * flat.shape[1]) :]
-    flat, some = flat[:, changing].astype(np.float32), some[:, changing]
-    apart = [np.abs(some - one).mean(axis=1) for one in some]
-    step = max(_NOISE, _STEP * float(np.quantile(apart, 0.9)))
-    last, places, sums = 0, [0], [0.0]
+    flat = looks.reshape(len(looks), -1).astype(np.float32)
+    some = flat[:: -(-len(flat) // _LEARNED)]
+    apart = np.concatenate([_difference(some, one) for one in some])
+    apart = apart[apart > _NOISE]
+    step = max(_NOISE, _STEP * float(np.median(apart))) if len(apart) else _NOISE
+    places, changes = [0], []
     for index in range(1, len(flat)):
-        change = float(np.abs(flat[index] - flat[last]).mean())
+        change = float(_difference(flat[index], flat[places[-1]]))
         if change > step:
-            last = index
             places.append(index)
-            sums.append(sums[-1] + change)
+            changes.append(change)
+    if not changes:
+        return np.zeros(len(flat))
+    pace = np.array(changes) / np.diff(places)
+    pace = np.minimum(pace, _FASTEST * np.median(pace))
+    sums = np.concatenate([[0.0], np.cumsum(pace * np.diff(places))])
     return np.interp(np.arange(len(flat)), places, sums)
+
+
+def _difference(pictures: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean difference (...) of pictures (..., P) to another (P,) where they differ most."""
+    away = np.abs(pictures - other)
+    most = max(1, int(_CHANGING * away.shape[-1]))
+    found: NDArray[np.float32] = np.partition(away, -most, axis=-1)[..., -most:].mean(axis=-1)
+    return found

@@ -25,6 +25,15 @@ def chained(chain: Sequence[Match]) -> Floats:
     return np.stack(poses)
 
 
+def rescaled(poses: Floats, share: float) -> Floats:
+    """Poses (N, 3, 3) of a turn whose every step is `share` of the one in `poses`."""
+    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).as_rotvec()
+    turned = [poses[0]]
+    for step in Rotation.from_rotvec(share * steps).as_matrix():
+        turned.append(step @ turned[-1])
+    return np.stack(turned)
+
+
 def fit_poses(matches: Sequence[Match], poses: Floats, rounds: int = 20) -> Floats:
     """Rotations (N, 3, 3) that agree best with all matches.
 

@@ -14,11 +14,17 @@ from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.disks import Disks
 from mezoroi.capture.geometry import Floats
-from mezoroi.capture.matching import match_closures, match_further, match_neighbours
+from mezoroi.capture.matching import (
+    match_closures,
+    match_drifted,
+    match_further,
+    match_neighbours,
+)
 from mezoroi.capture.poses import chained, fit_poses, loose_frames
 from mezoroi.capture.registration import SCALES, Match, match_frames
 
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
+_CORRECTIONS = 2  # of how near the camera was
 _ROUND = np.pi  # radians between frames of which the later one came round again
 _TIED = 0.3  # agreement relative to the usual, above which a match ties two frames together
 _NEARNESSES = (0.0, 0.1, 0.2, 0.3)
@@ -76,13 +82,15 @@ def estimate_motion(disks: Disks) -> Motion:
     found = match_neighbours(pyramid)
     nearness = _estimate_nearness(pyramid, found)
     level, chain, matches, poses = _follow(pyramid, found, nearness)
-    # A few far searches first: by the end of the turn the poses may have drifted a long way.
-    closing = match_closures(level, poses, chain, 4, 40.0)
-    excess = _excess(poses, closing)
-    if abs(excess) > _EXCESS:
-        nearness = float(np.clip(nearness + excess, 0.0, _NEARNESSES[-1]))
+    for _ in range(_CORRECTIONS):
+        closing = _come_round(level, poses, chain)
+        nearer = float(np.clip(nearness + _excess(poses, closing), 0.0, _NEARNESSES[-1]))
+        if abs(nearer - nearness) <= _EXCESS:
+            break
+        nearness = nearer
         level, chain, matches, poses = _follow(pyramid, found, nearness)
-        closing = match_closures(level, poses, chain, 4, 40.0)
+    else:
+        closing = _come_round(level, poses, chain)
     poses = fit_poses([*matches, *closing], poses)
     closing = match_closures(level, poses, chain, 24, 8.0)
     matches = [*matches, *closing]
@@ -107,6 +115,12 @@ def _follow(
     poses = chained(steps)
     matches = [*steps, *match_further(level, poses, steps)]
     return level, steps, matches, fit_poses(matches, poses)
+
+
+def _come_round(level: Sequence[Disks], poses: Floats, chain: Sequence[Match]) -> list[Match]:
+    """A few far searches: by the end of the turn the poses may have drifted a long way."""
+    found = match_closures(level, poses, chain, 4, 40.0)
+    return found or match_drifted(level, poses, chain, 4, 40.0)
 
 
 def _excess(poses: Floats, closing: Sequence[Match]) -> float:
