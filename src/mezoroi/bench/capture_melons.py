@@ -35,7 +35,7 @@ from mezoroi.datasets.melons.styles import style_of
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
-SEED = 3011
+SEED = 3012
 """Of melons that no method was tuned on."""
 PER_CONDITION, PER_CONDITION_HELD_OUT = 4, 1
 _STRIDE = 13  # more than the conditions, so that every one gets other melons, of all grades
