@@ -84,7 +84,7 @@ def _changed(looks: NDArray[np.uint8]) -> NDArray[np.float64]:
     A picture is compared with the last that was clearly different, so that noise does not add up
     in a still stretch and what turns slowly is not lost.
     """
-    flat = looks.reshape(len(looks), -1).astype(np.float32)
+    flat = looks.reshape(len(looks), -1)
     some = flat[:: -(-len(flat) // _LEARNED)]
     apart = np.concatenate([_difference(some, one) for one in some])
     apart = apart[apart > _NOISE]
@@ -103,9 +103,9 @@ def _changed(looks: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.interp(np.arange(len(flat)), places, sums)
 
 
-def _difference(pictures: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+def _difference(pictures: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean difference (...) of pictures (..., P) to another (P,) where they differ most."""
-    away = np.abs(pictures - other)
+    away = np.abs(pictures.astype(np.float32) - other)
     most = max(1, int(_CHANGING * away.shape[-1]))
     found: NDArray[np.float32] = np.partition(away, -most, axis=-1)[..., -most:].mean(axis=-1)
     return found
