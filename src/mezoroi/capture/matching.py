@@ -22,11 +22,7 @@ _GAPS = (2, 3, 5)
 _FARTHEST = 50.0  # degrees between frames that still share enough of the surface
 _CLOSING = 240.0  # degrees after which a side may come round again
 _CLOSED = 0.6  # agreement of such frames, relative to neighbours
-_MISJUDGED = (
-    0.1,
-    0.25,
-    -0.1,
-)  # shares by which a turn may be overstated, beyond what a search reaches
+_MISJUDGED = (0.1, 0.25, -0.1)  # shares by which a turn may be overstated
 _SURELY = 0.8  # agreement of frames found under these, relative to neighbours
 _ALIKE = 12.0  # degrees between drifts that count as the same
 
