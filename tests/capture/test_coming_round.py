@@ -78,6 +78,28 @@ def test_what_does_not_come_round_is_not_taken_to(round_trip):
     assert match_drifted(pyramid, truth[:1], [], 4, 40.0) == []
 
 
+def drifted(monkeypatch, found, usual=0.8):
+    """What `match_drifted` keeps of rotations about y, in degrees, and their agreements."""
+    poses = np.stack([np.eye(3)] * 5)
+    matches = [
+        Match(0, second, Rotation.from_rotvec([0, np.radians(turn), 0]).as_matrix(), agreed, poses)
+        for second, (turn, agreed) in enumerate(found, 1)
+    ]
+    monkeypatch.setattr("mezoroi.capture.matching.match_closures", lambda *_: matches)
+    kept = match_drifted([], poses, steps_of(poses, usual), 4, 40.0)
+    return [found[match.second - 1] for match in kept]
+
+
+def test_only_what_agrees_well_and_tells_of_one_drift_is_kept(monkeypatch):
+    assert drifted(monkeypatch, [(30, 0.7), (38, 0.7)]) == [(30, 0.7), (38, 0.7)]
+    # One alone, two of which one agrees too little, two that tell of different drifts.
+    assert drifted(monkeypatch, [(30, 0.9)]) == []
+    assert drifted(monkeypatch, [(30, 0.9), (31, 0.6)]) == []
+    assert drifted(monkeypatch, [(30, 0.9), (45, 0.9)]) == []
+    odd = [(-50, 0.9), (30, 0.7), (36, 0.7), (34, 0.6)]
+    assert drifted(monkeypatch, odd) == [(30, 0.7), (36, 0.7)]
+
+
 @pytest.mark.parametrize("nearness", [0.2, 0.27])
 def test_a_camera_close_by_is_told_by_the_turn_alone(monkeypatch, nearness):
     """Where frames do not tell how near it is, and so the turn is overstated by far."""
