@@ -42,7 +42,7 @@ def test_what_a_video_states_of_its_length_need_not_be_true(video, monkeypatch, 
     assert found == list(range(0, COUNT, 8))
 
 
-@pytest.mark.parametrize("level", [200, 60])
+@pytest.mark.parametrize("level", [200, 50])
 def test_a_still_stretch_does_not_take_the_frames_of_the_turn(tmp_path, level):
     """A square that moves for 30 of 430 frames, in noise, slower at first."""
     rng = np.random.default_rng(0)
