@@ -127,6 +127,13 @@ def match_drifted(
     """The pairs of `match_closures` where `poses` may misjudge the turn by more than `reach`.
 
     One pair agrees somewhere by chance; at least two that tell of the same drift do not.
+
+    Parameters
+    ----------
+    poses : (N, 3, 3) as followed
+    chain : their N - 1 steps, whose agreement says what is usual
+    most : pairs that are tried for each share of the turn that may be misjudged
+    reach : degrees that a search reaches
     """
     if not chain:
         return []

@@ -25,11 +25,16 @@ def chained(chain: Sequence[Match]) -> Floats:
     return np.stack(poses)
 
 
+def steps_of(poses: Floats) -> Floats:
+    """Rotation vectors (N - 1, 3) in radians from each of N poses to the next, as seen."""
+    steps: Floats = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).as_rotvec()
+    return steps
+
+
 def rescaled(poses: Floats, share: float) -> Floats:
-    """Poses (N, 3, 3) of a turn whose every step is `share` of the one in `poses`."""
-    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).as_rotvec()
+    """Poses (N, 3, 3) of a turn of at least one step, each `share` of the one in `poses`."""
     turned = [poses[0]]
-    for step in Rotation.from_rotvec(share * steps).as_matrix():
+    for step in Rotation.from_rotvec(share * steps_of(poses)).as_matrix():
         turned.append(step @ turned[-1])
     return np.stack(turned)
 

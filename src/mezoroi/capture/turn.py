@@ -20,7 +20,7 @@ from mezoroi.capture.matching import (
     match_further,
     match_neighbours,
 )
-from mezoroi.capture.poses import chained, fit_poses, loose_frames
+from mezoroi.capture.poses import chained, fit_poses, loose_frames, steps_of
 from mezoroi.capture.registration import SCALES, Match, match_frames
 
 _EXCESS = 0.01  # of the turn, from which the camera was nearer or farther than taken for
@@ -131,7 +131,7 @@ def _excess(poses: Floats, closing: Sequence[Match]) -> float:
     """
     if not closing:
         return 0.0
-    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).as_rotvec()
+    steps = steps_of(poses)
     total = steps.sum(axis=0)
     axis = total / max(1e-9, float(np.linalg.norm(total)))
     travelled = np.concatenate([[0.0], np.cumsum(steps @ axis)])
@@ -190,8 +190,7 @@ def find_axis(poses: Floats) -> Axis:
     """The axis that takes up most of the turning of a fruit with these poses (N, 3, 3)."""
     if len(poses) == 1:
         return Axis(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ poses[0], 0.0, 1, 0.0)
-    between = poses[1:] @ np.swapaxes(poses[:-1], 1, 2)
-    seen = Rotation.from_matrix(between).as_rotvec()
+    seen = steps_of(poses)
     on_fruit = np.einsum("nji,nj->ni", poses[:-1], seen)
     axis = _principal(on_fruit)
     shown = (poses @ axis).mean(axis=0)
