@@ -3,7 +3,7 @@
 # make setup   sets up for development
 
 PYTHON ?= python3
-PROCESSES ?= 2
+PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
