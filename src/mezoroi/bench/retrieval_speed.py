@@ -31,7 +31,7 @@ SIZES = (1_000, 10_000, 100_000)
 K = 10
 _SINGLES = 100
 _BATCH = 64
-_ROUNDS = 5
+_ROUNDS = 25
 _MELONS = 32
 BARE, SAME = "bare", "same"
 """FAISS alone; and what its user writes around it for the same answer, ids in and out."""
