@@ -55,6 +55,7 @@ def add(
     when: datetime | None = None,
     uploader: Role = Role.NEWCOMER,
     name: str = "a.jpg",
+    content: str = "0" * 64,
     details: Details | None = None,
     **grading: Any,
 ) -> int:
@@ -62,7 +63,7 @@ def add(
     with services.database.write() as session:
         fruit = fruits.add_fruit(
             session,
-            content="0" * 64,
+            content=content,
             media="image/jpeg",
             size=1,
             name=name,

@@ -112,6 +112,23 @@ def test_an_experts_grade_outlasts_another_grading(ready: App, fruit: int) -> No
     assert taught(ready, fruit) is None, "what was said of the earlier grading stands"
 
 
+def test_an_answer_that_is_taken_back_leaves_the_blind_grade_as_old_as_it_is(
+    ready: App, fruit: int
+) -> None:
+    with ready.services.database.write() as session:
+        grading, user = fruits.newest_grading(session, fruit), users.find_user(session, "expert")
+        assert grading is not None and user is not None
+        verdicts.grade_blind(session, grading, user.id, "A")
+    say(ready, Role.EXPERT, fruit, "B")
+    assert taught(ready, fruit) == "B"
+    take_back(ready, fruit)
+    assert taught(ready, fruit) == "A"
+    say(ready, Role.EXPERT, fruit, "B")
+    grade_in_session(ready, fruit, "D")
+    take_back(ready, fruit)
+    assert taught(ready, fruit) == "D", "given after the blind grade"
+
+
 def test_a_file_that_was_sent_twice_is_one_fruit(either: App, melons: Path) -> None:
     # It would be asked in a test and taught in practice, and could teach two grades at once.
     ready, client = either, either.client(Role.EXPERT)

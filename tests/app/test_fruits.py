@@ -200,6 +200,11 @@ def test_what_a_fruit_repeats_follows_its_verdicts(app: App) -> None:
     assert now() == ("B", "agree", "B")
     judge(app.services, number, None, by=Role.ADMIN)
     assert now() == ("B", "plausible", "A"), "the other expert's verdict counts again"
+    judge(app.services, number, None)
+    assert now() == ("B", None, "C"), "the blind grade stands"
+    number = add(app.services, "B")
+    judge(app.services, number, "wrong", blind="B")
+    assert now() == ("B", "wrong", None), "which is not what the expert says any more"
 
 
 def test_csv_and_parquet_say_the_same(filled: App) -> None:

@@ -169,6 +169,17 @@ def test_a_grade_and_the_mask_of_a_later_grading_are_learned_together(app: App) 
         assert expert_grades.expert_graded(session)[0].grade == "C", "only this was taken back"
 
 
+def test_an_answer_that_is_taken_back_leaves_the_blind_grade(app: App) -> None:
+    number = add(app.services, "B")
+    judge(app.services, number, "agree", blind="C")
+    judge(app.services, number, None)
+    other = add(app.services, "B", content="1" * 64)
+    judge(app.services, other, "wrong", blind="B")
+    with app.services.database.read() as session:
+        found = {each.fruit_id: each.grade for each in expert_grades.expert_graded(session)}
+    assert found == {number: "C"}, "what is clearly wrong is not learned, whoever said it before"
+
+
 @pytest.fixture
 def judged(own_run_app: App, melons: Path) -> App:
     """An app with graded fruits of every grade that no grader has seen, and experts' grades."""

@@ -83,9 +83,9 @@ def _newest_grades(verdicts: Iterable[Verdict]) -> list[str]:
     """Each expert's newest grade, whichever grading it was given to."""
     newest: dict[int, str] = {}
     for verdict in verdicts:
-        if verdict.own_grade:
+        if verdict.grade:
             newest.pop(verdict.user_id, None)  # the order is that of the newest
-            newest[verdict.user_id] = verdict.own_grade
+            newest[verdict.user_id] = verdict.grade
     return list(newest.values())
 
 
