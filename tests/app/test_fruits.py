@@ -17,11 +17,11 @@ from pyarrow import parquet
 
 from mezoroi.app import exporting
 from mezoroi.app.roles import Role
-from mezoroi.app.store import finding, fruits, jobs
+from mezoroi.app.store import finding, fruits, jobs, runs
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
-from tests.app.filled import add, judge, user_of
+from tests.app.filled import add, judge, result, user_of
 
 NOON = datetime(2026, 9, 1, 12).astimezone()
 
@@ -222,6 +222,27 @@ def test_csv_and_parquet_say_the_same(filled: App) -> None:
     assert table["sent_at"][0].as_py() == datetime.fromisoformat(rows[0]["sent_at"])
     empty = parquet.read_table(io.BytesIO(client.get("/exports/fruits.parquet?grade=Z").content))
     assert (empty.num_rows, empty.column_names) == (0, table.column_names)
+
+
+def test_the_export_has_the_experts_grade_of_the_sheet(app: App) -> None:
+    number = add(app.services, "B")
+    judge(app.services, number, "wrong", own="C")
+    judge(app.services, number, "wrong", by=Role.ADMIN)
+    expert, admin = app.client(Role.EXPERT), app.client(Role.ADMIN)
+
+    def told(client: TestClient) -> tuple[str, str, str]:
+        (row,) = rows_of(client)
+        table = parquet.read_table(io.BytesIO(client.get("/exports/fruits.parquet").content))
+        assert (table["expert_grade"][0].as_py() or "") == row["expert_grade"]
+        return row["verdict"], row["verdict_by"], row["expert_grade"]
+
+    assert told(admin) == told(expert) == ("wrong", "admin", "C")
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        fruits.add_grading(session, number, run, result("B"))
+    assert told(admin) == ("", "", "C")
+    assert told(expert) == ("", "", ""), "who is asked for the grade again is told none"
 
 
 def test_an_export_in_pieces_is_whole(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
