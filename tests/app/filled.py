@@ -15,7 +15,13 @@ from tests.app.conftest import NAMES
 PICTURE = {"name": "0" * 64 + ".jpg", "width": 4, "height": 2}
 
 
-def result(grade: str, *, resembles: int = 1, reliability: float | None = None) -> dict[str, Any]:
+def result(
+    grade: str,
+    *,
+    resembles: int = 1,
+    reliability: float | None = None,
+    is_clear: bool | None = True,
+) -> dict[str, Any]:
     """What the worker would store of a grading."""
     others = [name for name in "ABCD" if name != grade]
     return {
@@ -34,7 +40,7 @@ def result(grade: str, *, resembles: int = 1, reliability: float | None = None) 
         "outline": None,
         "notes": [],
         "gap": 0.4,
-        "is_clear": True,
+        "is_clear": is_clear,
         "sureness": None,
         "silhouette": None,
         "pictures": {"surface": PICTURE, "thumbnail": PICTURE, "photo": None, "maps": {}},

@@ -113,6 +113,15 @@ def test_a_filter_that_makes_no_sense_is_refused(filled: App, query: str) -> Non
         assert client.get(f"/exports/fruits.csv?{query}").status_code == 422
 
 
+def test_a_list_calls_nothing_a_close_call_where_nothing_is_ahead(app: App) -> None:
+    for is_clear in (True, False, None):
+        add(app.services, "A", is_clear=is_clear)
+    add(app.services, "A", is_clear=None, resembles=0)
+    page = app.client(Role.NEWCOMER).get("/fruits", headers={"accept-language": "en"}).text
+    decided = re.findall(r'<td><b class="badge[^>]*>A</b></td>\s*<td>([^<]*)</td>', page)
+    assert decided == ["Unlike all grades", "–", "Close call", "Clear"]
+
+
 def test_pages_hold_every_fruit_once_and_keep_the_filter(app: App) -> None:
     for number in range(65):
         add(app.services, "AB"[number % 2])
