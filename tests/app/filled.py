@@ -15,7 +15,13 @@ from tests.app.conftest import NAMES
 PICTURE = {"name": "0" * 64 + ".jpg", "width": 4, "height": 2}
 
 
-def result(grade: str, *, resembles: int = 1, reliability: float | None = None) -> dict[str, Any]:
+def result(
+    grade: str,
+    *,
+    resembles: int = 1,
+    reliability: float | None = None,
+    is_clear: bool | None = True,
+) -> dict[str, Any]:
     """What the worker would store of a grading."""
     others = [name for name in "ABCD" if name != grade]
     return {
@@ -34,7 +40,7 @@ def result(grade: str, *, resembles: int = 1, reliability: float | None = None) 
         "outline": None,
         "notes": [],
         "gap": 0.4,
-        "is_clear": True,
+        "is_clear": is_clear,
         "sureness": None,
         "silhouette": None,
         "pictures": {"surface": PICTURE, "thumbnail": PICTURE, "photo": None, "maps": {}},
@@ -55,6 +61,7 @@ def add(
     when: datetime | None = None,
     uploader: Role = Role.NEWCOMER,
     name: str = "a.jpg",
+    content: str = "0" * 64,
     details: Details | None = None,
     **grading: Any,
 ) -> int:
@@ -62,7 +69,7 @@ def add(
     with services.database.write() as session:
         fruit = fruits.add_fruit(
             session,
-            content="0" * 64,
+            content=content,
             media="image/jpeg",
             size=1,
             name=name,

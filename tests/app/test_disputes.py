@@ -13,6 +13,7 @@ from mezoroi.app.store import (
     fruits,
     practice,
     references,
+    runs,
     specimens,
     users,
     verdicts,
@@ -77,6 +78,55 @@ def test_of_one_expert_the_newest_grade_counts(ready: App, fruit: int) -> None:
     say(ready, Role.EXPERT, fruit, "D")
     say(ready, Role.EXPERT, fruit, "D")
     assert taught(ready, fruit) == "D", "said again"
+
+
+def grade_again(app: App, fruit_id: int) -> None:
+    """Another grading of a fruit, which the expert only looks at and paints on."""
+    with app.services.database.write() as session:
+        run, before = runs.active_run(session), fruits.newest_grading(session, fruit_id)
+        user = users.find_user(session, "expert")
+        assert run is not None and before is not None and user is not None
+        grading = fruits.add_grading(session, fruit_id, run, before.result)
+        verdicts.look_first(session, grading, user.id)
+        verdicts.keep_mask(session, grading, user.id, "a-mask.png")
+
+
+def take_back(app: App, fruit_id: int) -> None:
+    with app.services.database.read() as session:
+        grading = fruits.newest_grading(session, fruit_id)
+    assert grading is not None
+    form = {"grading_id": str(grading.id), "answer": "withdraw"}
+    path = f"/fruits/{fruit_id}/verdict"
+    assert app.client(Role.EXPERT).post(path, data=form).status_code == 303
+
+
+def test_an_experts_grade_outlasts_another_grading(ready: App, fruit: int) -> None:
+    say(ready, Role.EXPERT, fruit, "A")
+    grade_again(ready, fruit)
+    assert taught(ready, fruit) == "A"
+    say(ready, Role.ADMIN, fruit, "B")
+    assert taught(ready, fruit) is None, "still disputed"
+    say(ready, Role.EXPERT, fruit, "B")
+    assert taught(ready, fruit) == "B"
+    take_back(ready, fruit)
+    assert taught(ready, fruit) is None, "what was said of the earlier grading stands"
+
+
+def test_an_answer_that_is_taken_back_leaves_the_blind_grade_as_old_as_it_is(
+    ready: App, fruit: int
+) -> None:
+    with ready.services.database.write() as session:
+        grading, user = fruits.newest_grading(session, fruit), users.find_user(session, "expert")
+        assert grading is not None and user is not None
+        verdicts.grade_blind(session, grading, user.id, "A")
+    say(ready, Role.EXPERT, fruit, "B")
+    assert taught(ready, fruit) == "B"
+    take_back(ready, fruit)
+    assert taught(ready, fruit) == "A"
+    say(ready, Role.EXPERT, fruit, "B")
+    grade_in_session(ready, fruit, "D")
+    take_back(ready, fruit)
+    assert taught(ready, fruit) == "D", "given after the blind grade"
 
 
 def test_a_file_that_was_sent_twice_is_one_fruit(either: App, melons: Path) -> None:

@@ -17,11 +17,11 @@ from pyarrow import parquet
 
 from mezoroi.app import exporting
 from mezoroi.app.roles import Role
-from mezoroi.app.store import finding, fruits, jobs
+from mezoroi.app.store import finding, fruits, jobs, runs
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
 from tests.app.conftest import App
-from tests.app.filled import add, judge, user_of
+from tests.app.filled import add, judge, result, user_of
 
 NOON = datetime(2026, 9, 1, 12).astimezone()
 
@@ -113,6 +113,15 @@ def test_a_filter_that_makes_no_sense_is_refused(filled: App, query: str) -> Non
         assert client.get(f"/exports/fruits.csv?{query}").status_code == 422
 
 
+def test_a_list_calls_nothing_a_close_call_where_nothing_is_ahead(app: App) -> None:
+    for is_clear in (True, False, None):
+        add(app.services, "A", is_clear=is_clear)
+    add(app.services, "A", is_clear=None, resembles=0)
+    page = app.client(Role.NEWCOMER).get("/fruits", headers={"accept-language": "en"}).text
+    decided = re.findall(r'<td><b class="badge[^>]*>A</b></td>\s*<td>([^<]*)</td>', page)
+    assert decided == ["Unlike all grades", "–", "Close call", "Clear"]
+
+
 def test_pages_hold_every_fruit_once_and_keep_the_filter(app: App) -> None:
     for number in range(65):
         add(app.services, "AB"[number % 2])
@@ -200,6 +209,11 @@ def test_what_a_fruit_repeats_follows_its_verdicts(app: App) -> None:
     assert now() == ("B", "agree", "B")
     judge(app.services, number, None, by=Role.ADMIN)
     assert now() == ("B", "plausible", "A"), "the other expert's verdict counts again"
+    judge(app.services, number, None)
+    assert now() == ("B", None, "C"), "the blind grade stands"
+    number = add(app.services, "B")
+    judge(app.services, number, "wrong", blind="B")
+    assert now() == ("B", "wrong", None), "which is not what the expert says any more"
 
 
 def test_csv_and_parquet_say_the_same(filled: App) -> None:
@@ -217,6 +231,27 @@ def test_csv_and_parquet_say_the_same(filled: App) -> None:
     assert table["sent_at"][0].as_py() == datetime.fromisoformat(rows[0]["sent_at"])
     empty = parquet.read_table(io.BytesIO(client.get("/exports/fruits.parquet?grade=Z").content))
     assert (empty.num_rows, empty.column_names) == (0, table.column_names)
+
+
+def test_the_export_has_the_experts_grade_of_the_sheet(app: App) -> None:
+    number = add(app.services, "B")
+    judge(app.services, number, "wrong", own="C")
+    judge(app.services, number, "wrong", by=Role.ADMIN)
+    expert, admin = app.client(Role.EXPERT), app.client(Role.ADMIN)
+
+    def told(client: TestClient) -> tuple[str, str, str]:
+        (row,) = rows_of(client)
+        table = parquet.read_table(io.BytesIO(client.get("/exports/fruits.parquet").content))
+        assert (table["expert_grade"][0].as_py() or "") == row["expert_grade"]
+        return row["verdict"], row["verdict_by"], row["expert_grade"]
+
+    assert told(admin) == told(expert) == ("wrong", "admin", "C")
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        fruits.add_grading(session, number, run, result("B"))
+    assert told(admin) == ("", "", "C")
+    assert told(expert) == ("", "", ""), "who is asked for the grade again is told none"
 
 
 def test_an_export_in_pieces_is_whole(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

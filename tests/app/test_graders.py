@@ -22,7 +22,7 @@ from mezoroi.app.examples import Example
 from mezoroi.app.painting import mask_png
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.jobs import _state
-from mezoroi.app.store import expert_grades, jobs, runs, verdicts
+from mezoroi.app.store import expert_grades, fruits, jobs, runs, verdicts
 from mezoroi.app.store.expert_grades import ExpertGraded
 from mezoroi.app.tables import Fruit, GradingRow, Job, User
 from mezoroi.app.tables_learning import Specimen
@@ -31,6 +31,7 @@ from mezoroi.bundle import read_bundle
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 from tests.app.conftest import App, work
+from tests.app.filled import add, judge, result, user_of
 from tests.app.helpers import send
 
 # Python tells of an interrupt that falls into a destructor, and drops it; another one follows.
@@ -143,6 +144,40 @@ def test_the_grade_is_the_experts_majority_of_their_newest_verdicts(
     assert [(item.fruit_id, item.grade) for item in found] == [(2, "D"), (3, "C")], (
         "what was settled in a session counts before all else"
     )
+
+
+def test_a_grade_and_the_mask_of_a_later_grading_are_learned_together(app: App) -> None:
+    number = add(app.services, "B")
+    judge(app.services, number, "wrong", own="C")
+    judge(app.services, number, "wrong", own="D", by=Role.ADMIN)
+    judge(app.services, number, "wrong", own="C")
+    user = user_of(app.services, Role.EXPERT)
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        grading = fruits.add_grading(session, number, run, result("B"))
+        verdicts.look_first(session, grading, user.id)
+        verdicts.keep_mask(session, grading, user.id, "a-mask.png")
+    with app.services.database.read() as session:
+        (found,) = expert_grades.expert_graded(session)
+    assert (found.grade, found.mask) == ("C", "a-mask.png")
+    judge(app.services, number, "wrong", own="D")
+    with app.services.database.read() as session:
+        assert expert_grades.expert_graded(session)[0].grade == "D", "said by both"
+    judge(app.services, number, None)
+    with app.services.database.read() as session:
+        assert expert_grades.expert_graded(session)[0].grade == "C", "only this was taken back"
+
+
+def test_an_answer_that_is_taken_back_leaves_the_blind_grade(app: App) -> None:
+    number = add(app.services, "B")
+    judge(app.services, number, "agree", blind="C")
+    judge(app.services, number, None)
+    other = add(app.services, "B", content="1" * 64)
+    judge(app.services, other, "wrong", blind="B")
+    with app.services.database.read() as session:
+        found = {each.fruit_id: each.grade for each in expert_grades.expert_graded(session)}
+    assert found == {number: "C"}, "what is clearly wrong is not learned, whoever said it before"
 
 
 @pytest.fixture

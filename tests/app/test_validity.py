@@ -92,8 +92,33 @@ def test_costs_are_set_by_the_administrator_and_kept(judged: App) -> None:
     assert answer.headers["location"] == "/validity?saved=true"
     page = client.get("/validity", headers={"accept-language": "en"}).text
     assert "One grade too good costs 300, one too low 50.5." in page
-    assert f"{4 * 300 + 3 * 50.5:,.0f}</td>" in page
+    assert costs_of(page) == ["1,200.0", "151.5", "1,351.5"]
     assert judged.client(Role.EXPERT).post("/validity/costs").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("over", "under", "shown", "each"),
+    [
+        ("300", "1000000", ["1,200", "3,000,000", "3,001,200"], "500200.00"),
+        ("0.25", "0.5", ["1.00", "1.50", "2.50"], "0.4167"),
+        ("0.001", "1", ["0.004", "3.000", "3.004"], "0.50067"),
+        ("0", "1e-7", ["0.0000000", "0.0000003", "0.0000003"], "0.000000050"),
+    ],
+)
+def test_costs_are_shown_as_finely_as_they_were_set(
+    judged: App, over: str, under: str, shown: list[str], each: str
+) -> None:
+    client = judged.client(Role.ADMIN)
+    client.post("/validity/costs", data={"over": over, "under": under})
+    page = client.get("/validity", headers={"accept-language": "en"}).text
+    assert costs_of(page) == shown
+    assert f"Cost per compared grade: {each}." in page
+
+
+def costs_of(page: str) -> list[str]:
+    """The cost of grades too good, of those too low, and of all."""
+    rows = page.split('<th scope="col" class="right">Cost</th>')[1].split("</tbody>")[0]
+    return re.findall(r'class="right">([^<]*)</td></tr>', rows)
 
 
 @pytest.mark.parametrize("cost", ["-1", "nan", "inf", "1e10", "much"])

@@ -50,7 +50,7 @@ def expert_tools(
         return None
     examples = house.examples(session, run.standard_id)
     return ExpertTools(
-        grade=(own.own_grade if own is not None else None) or grading.grade,
+        grade=(own.grade if own is not None else None) or grading.grade,
         own_mask=own is not None and bool(own.mask),
         reference=references.reference_of(session, run.id, grading.fruit_id),
         example=next((each for each in examples if each.fruit_id == grading.fruit_id), None),

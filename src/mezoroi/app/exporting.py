@@ -74,6 +74,7 @@ def row(full: Full, grades: Sequence[str]) -> dict[str, Any]:
             "reliability": grading.reliability,
             "ask_expert": result.get("ask_expert"),
             "adjusted_from": result["adjusted_from"],
+            "expert_grade": fruit.expert_grade,  # not the verdict's: an earlier grading's stands
             "standard_version": grading.standard.version,
             "run": grading.run_id,
             **{f"similarity_{grade}": result["similarity"].get(grade) for grade in grades},
@@ -83,7 +84,6 @@ def row(full: Full, grades: Sequence[str]) -> dict[str, Any]:
             "verdict": verdict.answer,
             "verdict_by": verdict.user.name,
             "verdict_at": verdict.created_at,
-            "expert_grade": verdict.own_grade or verdict.blind_grade,
             "blind_grade": verdict.blind_grade,
             "verdict_note": verdict.note or None,
         }

@@ -270,6 +270,11 @@ class Verdict(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship(lazy="joined")
 
+    @property
+    def grade(self) -> str | None:
+        """What the user grades it now: without an answer the blind grade stands."""
+        return self.own_grade or (self.blind_grade if self.answer is None else None)
+
 
 class Job(Base):
     """Work for a process other than the web server's.

@@ -46,7 +46,7 @@ def paint_page(request: Request, fruit_id: Id, user: Expert, here: Here) -> Resp
         return RedirectResponse(f"/fruits/{fruit_id}", 303)
     standard = GradingStandard.from_dict(grading.standard.content)
     result = result_view(grading, language_of(request))
-    wanted = (own.own_grade if own is not None else None) or grading.grade
+    wanted = (own.grade if own is not None else None) or grading.grade
     first = wanted if wanted in standard.surface_grades else standard.surface_grades[0]
     return here.pages.render(
         request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
@@ -84,11 +85,17 @@ def page(
         tally={"hidden": hidden},
         charts=charts,
         costs=(over, under),
+        digits=max(_decimals(over), _decimals(under)),
         is_admin=is_admin,
         saved=saved,
         earlier=EARLIER_ACCEPTANCE,
         papers=PAPERS_CHARTS,
     )
+
+
+def _decimals(cost: float) -> int:
+    """How many decimals a cost is shown with: so many its sums need."""
+    return max(0, -int(Decimal(f"{cost:g}").as_tuple().exponent))
 
 
 @router.post("/validity/costs")

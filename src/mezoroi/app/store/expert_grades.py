@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class ExpertGraded:
 
 def expert_graded(session: Session) -> list[ExpertGraded]:
     """All fruits that experts graded, oldest first; a file that came twice counts once."""
-    given: dict[int, dict[int, Verdict]] = {}
+    given: dict[int, dict[tuple[int, int], Verdict]] = {}
     experts = (Role.EXPERT.value, Role.ADMIN.value)
     query = (
         select(Verdict, GradingRow.fruit_id)
@@ -48,7 +48,7 @@ def expert_graded(session: Session) -> list[ExpertGraded]:
         .order_by(Verdict.id)
     )
     for verdict, fruit_id in session.execute(query):
-        given.setdefault(fruit_id, {})[verdict.user_id] = verdict
+        given.setdefault(fruit_id, {})[verdict.grading_id, verdict.user_id] = verdict
     settled = _settled(session)
     newest = select(func.max(GradingRow.id)).group_by(GradingRow.fruit_id)
     rows = session.execute(
@@ -60,7 +60,7 @@ def expert_graded(session: Session) -> list[ExpertGraded]:
     found: dict[str, ExpertGraded] = {}
     for fruit_id, content, grading_id, result in rows:
         verdicts = sorted(given.get(fruit_id, {}).values(), key=lambda verdict: verdict.id)
-        grade = settled.get(content) or _agreed([v.own_grade for v in verdicts if v.own_grade])
+        grade = settled.get(content) or _agreed(_newest_grades(verdicts))
         if grade is not None:
             mask = next((v.mask for v in reversed(verdicts) if _is_of(v, grading_id)), None)
             found.pop(content, None)
@@ -77,6 +77,16 @@ def _settled(session: Session) -> dict[str, str]:
         .order_by(Fruit.id)
     )
     return {row[0]: str(row[1]) for row in session.execute(query)}
+
+
+def _newest_grades(verdicts: Iterable[Verdict]) -> list[str]:
+    """Each expert's newest grade, whichever grading it was given to."""
+    newest: dict[int, str] = {}
+    for verdict in verdicts:
+        if verdict.grade:
+            newest.pop(verdict.user_id, None)  # the order is that of the newest
+            newest[verdict.user_id] = verdict.grade
+    return list(newest.values())
 
 
 def _agreed(grades: list[str]) -> str | None:

@@ -153,7 +153,7 @@ def refresh(session: Session, fruit_id: int) -> None:
         if verdict.grading_id == grading.id:
             fruit.verdict = verdict.answer or fruit.verdict
         # The fruit keeps its grade when another run grades it.
-        fruit.expert_grade = verdict.own_grade or verdict.blind_grade or fruit.expert_grade
+        fruit.expert_grade = verdict.grade or fruit.expert_grade
 
 
 def get_fruit(session: Session, fruit_id: int) -> Fruit | None:

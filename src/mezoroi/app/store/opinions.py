@@ -80,31 +80,35 @@ def _first_of_twins(session: Session) -> dict[int, int]:
 
 
 def _in_verdicts(session: Session) -> Iterator[Said]:
-    """Each expert's newest revision on any grading of a fruit.
+    """Each expert's newest revision on every grading of a fruit, where it has a grade.
 
-    One that keeps the grade and the answer but has another mask or note says nothing new of the
-    grade: it counts from when that was given.
+    One without takes back only what was said of the same grading. One that keeps the grade and the
+    answer but has another mask or note says nothing new of the grade: it counts from when that was
+    given. So does a blind grade that an answer taken back leaves.
     """
-    columns = (Verdict.answer, Verdict.own_grade, Verdict.mask, Verdict.note)
+    ids = (Specimen.id, Verdict.user_id, Verdict.grading_id)
+    given = (Verdict.answer, Verdict.own_grade, Verdict.created_at)
+    blind = (Verdict.blind_grade, Verdict.blind_at)
     query = (
-        select(Specimen.id, Verdict.user_id, Verdict.created_at, *columns)
+        select(*ids, *given, *blind, Verdict.mask, Verdict.note)
         .join(GradingRow, Verdict.grading_id == GradingRow.id)
         .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
         .join(User, Verdict.user_id == User.id)
         .where(User.role.in_(_EXPERTS))
         .order_by(Verdict.id)
     )
-    newest: dict[tuple[int, int], tuple[str | None, datetime]] = {}
-    before: dict[tuple[int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-    for specimen_id, user_id, at, answer, grade, mask, note in session.execute(query):
-        one = specimen_id, user_id
-        said, beside = (answer or "", grade or ""), (mask or "", note)
+    newest: dict[tuple[int, int, int], tuple[str | None, datetime | None]] = {}
+    before: dict[tuple[int, int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for row in session.execute(query):
+        one = row.id, row.user_id, row.grading_id
+        said, beside = (row.answer or "", row.own_grade or ""), (row.mask or "", row.note)
         last = before.get(one)
         if last is None or last[0] != said or last[1] == beside:
-            newest[one] = grade, at
+            own, left = (row.own_grade, row.created_at), (row.blind_grade, row.blind_at)
+            newest[one] = own if any(said) else left
         before[one] = said, beside
-    for (specimen_id, user_id), (grade, at) in newest.items():
-        if grade is not None:
+    for (specimen_id, user_id, _), (grade, at) in newest.items():
+        if grade is not None and at is not None:
             yield specimen_id, str(user_id), grade, at
 
 
