@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from mezoroi.app.roles import Role
 from mezoroi.app.store import house, practice
-from mezoroi.app.tables_learning import Question
+from mezoroi.app.tables_learning import PracticeRound, Question
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, play, questions_on, truth_of
 
@@ -83,3 +84,47 @@ def test_a_test_that_was_left_until_its_answers_went_is_asked_anew(brief: App) -
         asked = {item.specimen_id: item.truth for item in practice.answers(session)}
         places = practice.list_tests(session)["pre-test"]
     assert asked == {place.specimen_id: place.grade for place in places}
+
+
+def forget(app: App) -> None:
+    """A day and more goes by for who does not agree that results are kept."""
+    with app.services.database.write() as session:
+        for item in session.query(PracticeRound):
+            item.started_at -= practice.WITHOUT_CONSENT
+    assert app.services.background.clear_out()["practice"] == 1
+
+
+def asked_fruits(app: App) -> list[str]:
+    with app.services.database.read() as session:
+        return [item.specimen.name for item in session.query(Question).order_by(Question.number)]
+
+
+def test_every_day_without_consent_has_its_own_fruits(ready: App) -> None:
+    client = ready.client(Role.NEWCOMER)
+    days = []
+    for _ in range(3):
+        play(ready, client)
+        days.append(tuple(asked_fruits(ready)))
+        forget(ready)
+    assert len(set(days)) == 3, "although SQLite gives the round the same number each day"
+
+
+def test_an_answer_to_a_question_that_has_gone_is_none_to_the_next_of_its_number(
+    ready: App,
+) -> None:
+    client = ready.client(Role.NEWCOMER)
+    address = begin(client)
+    (kept,) = questions_on(client, address)
+    (showing,) = re.findall(r'name="showing" value="([^"]+)"', client.get(address).text)
+    waited = {"grade": "A", "waited": "90000", "showing": showing}  # given without a connection
+    forget(ready)
+    assert client.post(kept, data=waited).status_code == 404
+    assert questions_on(client, begin(client)) == [kept], "the number is free again"
+    late = client.post(kept, data=waited, headers={"accept": "application/json"} | ENGLISH)
+    assert late.status_code == 422 and "no longer asked for" in late.json()["error"]
+    with ready.services.database.read() as session:
+        assert not practice.answers(session)
+    (showing,) = re.findall(r'name="showing" value="([^"]+)"', client.get(address).text)
+    answer(client, kept, "A", showing=showing)
+    with ready.services.database.read() as session:
+        assert len(practice.answers(session)) == 1

@@ -206,7 +206,9 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
     with_fruits(standard, fruits)  # refuses where there is nothing to tell apart
     learner = practice.learner(session, user.id)
     state = PracticeState.from_dict(learner.state) if learner.state else PracticeState()
-    rng = np.random.default_rng([user.id, within.id, number])
+    # SQLite gives the id of a round that has gone to the next one, which asks for other fruits.
+    begun = round(within.started_at.timestamp() * 1e6)
+    rng = np.random.default_rng([user.id, within.id, begun, number])
     repeat = _repeat(session, user, within, number, fruits, rng)
     if repeat is not None:
         chosen = Round(repeat, repeat.pair)
