@@ -254,9 +254,9 @@ def _repeat(
     if not is_expert or not is_place_of_repeat(number, within.length, repeats):
         return None
     history = repeatable(session, user.id)
-    teaching = {fruit.specimen: fruit for fruit in fruits}
+    teaching = {fruit.id: fruit for fruit in fruits}
     old = hidden_repeats(history, now(), len(history), rng)
-    return next((teaching[name] for name in old if name in teaching), None)
+    return next((teaching[one] for one in old if one in teaching), None)
 
 
 def answer(
