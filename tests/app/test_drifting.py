@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 
-from mezoroi.app import calibrating_sessions, drifting
+from mezoroi.app import calibrating_sessions, drifting, practising
 from mezoroi.app.roles import Role
 from mezoroi.app.store import calibration, practice, specimens, users
-from mezoroi.app.tables import now
+from mezoroi.app.tables import Fruit, now
+from mezoroi.app.tables_learning import Specimen
+from mezoroi.practice.fruits import PracticeFruit
 from tests.app.conftest import App
 from tests.app.sessions import second_expert
 
@@ -101,6 +104,85 @@ def test_sessions_repeat_fruits_on_which_nobody_was_corrected(prepared: App) -> 
             assert len(drawn) == 2 and {known[one].name for one in drawn} <= fit
         few = {number: item for number, item in known.items() if item.name not in fit}
         assert len(calibrating_sessions._repeats(session, few, [max(few)])) == 2, "else any"
+
+
+def graded(app: App, pictures: dict[int, str], weeks: int) -> None:
+    """The expert graded pictures in a session so many weeks ago."""
+    with app.services.database.write() as session:
+        expert = users.find_user(session, "expert")
+        assert expert is not None
+        opened = calibration.open_session(session, "", "hand", 1, 1, pictures, [])
+        for fruit in calibration.fruits_of(session, opened.id):
+            grade = pictures[fruit.specimen_id]
+            calibration.give_grade(session, opened, fruit, expert.id, grade, 0, "")
+        opened.revealed_at = now() - timedelta(weeks=weeks)
+        for given in calibration.grades_of(session, opened.id):
+            given.given_at = opened.revealed_at
+
+
+@pytest.fixture
+def tomato(prepared: App) -> list[int]:
+    """Two pictures of one fruit, and one of another."""
+    with prepared.services.database.write() as session:
+        ids = [item.id for item in specimens.known_specimens(session)][:3]
+        for number in ids[:2]:
+            session.get_one(Specimen, number).name = "tomato"
+    return ids
+
+
+def test_two_pictures_of_a_fruit_are_no_repeat_of_each_other(
+    prepared: App, tomato: list[int]
+) -> None:
+    first, second, _ = tomato
+    graded(prepared, {first: "A"}, 9)
+    graded(prepared, {second: "C"}, 6)
+    assert watched(prepared, "expert").repeats == 0
+    graded(prepared, {first: "A"}, 5)
+    assert watched(prepared, "expert").repeats == 0, "the fruit was seen a week before"
+    graded(prepared, {second: "C"}, 2)
+    assert watched(prepared, "expert").repeats == 1
+
+
+def test_the_picture_that_was_graded_is_the_one_slipped_in(
+    prepared: App, tomato: list[int]
+) -> None:
+    first, second, other = tomato
+    graded(prepared, {first: "A"}, 9)
+    with prepared.services.database.write() as session:
+        known = {item.id: item for item in specimens.known_specimens(session)}
+        assert calibrating_sessions._repeats(session, known, [other]) == [first]
+        assert calibrating_sessions._repeats(session, known, [second]) == [], "the fruit is there"
+        expert = users.find_user(session, "expert")
+        assert expert is not None
+        within = practice.start_round(session, expert.id, practice.PRACTICE, 4)
+        fruits = [PracticeFruit(str(one), "tomato", "A", "B", 0.5) for one in (first, second)]
+        rng = np.random.default_rng(0)
+        assert practising._repeat(session, expert, within, 2, fruits, rng) == fruits[0]
+
+
+def test_of_a_fruit_one_picture_is_slipped_in(prepared: App, tomato: list[int]) -> None:
+    first, second, other = tomato
+    graded(prepared, {first: "A"}, 9)
+    graded(prepared, {second: "C"}, 3)
+    with prepared.services.database.read() as session:
+        known = {item.id: item for item in specimens.known_specimens(session)}
+        (drawn,) = calibrating_sessions._repeats(session, known, [other])
+    assert drawn in (first, second)
+
+
+def test_a_file_that_was_sent_twice_is_one_picture(prepared: App) -> None:
+    with prepared.services.database.write() as session:
+        uploads = [Fruit(content="c", media="image/jpeg", size=1, uploader_id=1) for _ in range(2)]
+        session.add_all(uploads)
+        session.flush()
+        name = f"{specimens.FRUIT}{uploads[0].id}"
+        pictures = [Specimen(fruit_id=fruit.id, name=name) for fruit in uploads]
+        session.add_all(pictures)
+        session.flush()
+        first, again = (item.id for item in pictures)
+    graded(prepared, {first: "A"}, 9)
+    graded(prepared, {again: "B"}, 3)
+    assert watched(prepared, "expert").repeats == 1
 
 
 def test_an_alert_is_seen_where_experts_begin(prepared: App) -> None:

@@ -31,6 +31,11 @@ def repeats(shifts: list[int]) -> list[Repeat]:
     ]
 
 
+def of(fruit: str, grade: str, at: datetime, told: str | None = None) -> PastGrade:
+    """A grade of a fruit that has one picture."""
+    return PastGrade(fruit, fruit, grade, at, told)
+
+
 def test_the_chart_is_its_equations() -> None:
     values = np.random.default_rng(0).normal(size=40)
     chart = control_chart(values, baseline=10, smoothing=0.3, width=2.5)
@@ -96,13 +101,13 @@ def test_consistency_and_order() -> None:
 def test_repeats_are_old_and_seldom_repeated() -> None:
     day = timedelta(days=1)
     history = [
-        PastGrade("old", "A", START),
-        PastGrade("twice", "B", START),
-        PastGrade("older", "B", START - 9 * day),
-        PastGrade("twice", "C", START + day),
-        PastGrade("recent", "A", START + 15 * day),
-        PastGrade("old but again", "D", START),
-        PastGrade("old but again", "D", START + 16 * day),
+        of("old", "A", START),
+        of("twice", "B", START),
+        of("older", "B", START - 9 * day),
+        of("twice", "C", START + day),
+        of("recent", "A", START + 15 * day),
+        of("old but again", "D", START),
+        of("old but again", "D", START + 16 * day),
     ]
     now = START + 20 * day
     chosen = [hidden_repeats(history, now, 9, np.random.default_rng(n)) for n in range(20)]
@@ -116,20 +121,34 @@ def test_repeats_are_old_and_seldom_repeated() -> None:
     ]
 
 
+def test_another_picture_of_a_fruit_is_no_repeat_but_a_memory_of_it() -> None:
+    day = timedelta(days=1)
+    history = [
+        PastGrade("week 1", "tomato", "A", START),
+        PastGrade("week 5", "tomato", "C", START + 28 * day, told="D"),
+        PastGrade("week 1", "tomato", "B", START + 56 * day),
+    ]
+    assert repeats_in(history) == [Repeat("tomato", "A", "B", START + 56 * day)]
+    assert comparable(history) == {"week 1"}
+    rng = np.random.default_rng(0)
+    assert hidden_repeats(history, START + 60 * day, 9, rng) == []
+    assert hidden_repeats(history, START + 71 * day, 9, rng) == ["week 5", "week 1"]
+
+
 def test_who_was_told_another_grade_is_not_compared_with_the_first() -> None:
     def day(number: int) -> datetime:
         return START + timedelta(days=number)
 
     history = [
-        PastGrade("told", "D", day(0), told="A"),
-        PastGrade("told", "A", day(20)),
-        PastGrade("told", "B", day(40), told="A"),
-        PastGrade("agreed", "B", day(0), told="B"),
-        PastGrade("agreed", "C", day(20), told="B"),
-        PastGrade("agreed", "B", day(40)),
-        PastGrade("later", "D", day(0)),
-        PastGrade("later", "D", day(20), told="A"),
-        PastGrade("last", "D", day(0), told="A"),
+        of("told", "D", day(0), told="A"),
+        of("told", "A", day(20)),
+        of("told", "B", day(40), told="A"),
+        of("agreed", "B", day(0), told="B"),
+        of("agreed", "C", day(20), told="B"),
+        of("agreed", "B", day(40)),
+        of("later", "D", day(0)),
+        of("later", "D", day(20), told="A"),
+        of("last", "D", day(0), told="A"),
     ]
     assert repeats_in(history) == [  # as they came
         Repeat("agreed", "B", "C", day(20)),

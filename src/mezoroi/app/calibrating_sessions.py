@@ -127,7 +127,7 @@ def _proposals(session: Session, known: Sequence[Known], way: str, count: int) -
 
 
 def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -> list[int]:
-    """Fruits of earlier sessions that the graders hardly remember.
+    """Pictures of earlier sessions, of fruits that the graders hardly remember, one of a fruit.
 
     First those on which nobody was told another grade than the own: who learned from that would
     seem inconsistent, and is not compared. None is in a test, as with the fruits proposed.
@@ -137,12 +137,14 @@ def _repeats(session: Session, known: Mapping[int, Known], ids: Sequence[int]) -
     history = history_of(session)
     rng = np.random.default_rng([len(history), *ids])
     names = {known[number].name for number in ids} | names_in_tests(session)
-    by_name = {item.name: item.id for item in known.values()}
-    corrected = {item.specimen for item in history if item.told not in (None, item.grade)}
+    corrected = {item.observation for item in history if item.told not in (None, item.grade)}
     old = hidden_repeats(history, now(), len(history), rng)
-    old.sort(key=lambda name: name in corrected)
-    fit = [by_name[name] for name in old if name in by_name and name not in names]
-    return fit[: read_settings(session).repeats]
+    old.sort(key=lambda one: one in corrected)
+    fit: dict[str, int] = {}
+    for item in (known[int(one)] for one in old if int(one) in known):
+        if item.name not in names:
+            fit.setdefault(item.name, item.id)
+    return list(fit.values())[: read_settings(session).repeats]
 
 
 def waiting_fruits(

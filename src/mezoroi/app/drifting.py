@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from mezoroi.app.store import past_grades, practice, runs, specimens
+from mezoroi.app.store import opinions, past_grades, practice, runs, specimens
 from mezoroi.app.tables import now
 from mezoroi.app.teaching import active_standard
 from mezoroi.standard import GradingStandard
@@ -43,9 +43,9 @@ def history_of(
 ) -> list[PastGrade]:
     """What a user once graded blind, or what anyone did in sessions; oldest first.
 
-    A specimen that comes again within two weeks is left out: that is memory, not consistency. Of
-    practice, where the grade is told, only the answer to a hidden repeat is taken, beside an
-    earlier blind grade, and only of who allows that results are kept.
+    A specimen that comes again within two weeks, in whatever picture, is left out: that is memory,
+    not consistency. Of practice, where the grade is told, only the answer to a hidden repeat is
+    taken, beside an earlier blind grade, and only of who allows that results are kept.
 
     Parameters
     ----------
@@ -53,38 +53,43 @@ def history_of(
     """
     from mezoroi.calibrating.drift import PastGrade
 
-    blind = past_grades.past_grades(session, user_id, shown=shown)
+    first = opinions.first_of_twins(session)  # a file that was sent again is one picture
+    blind = [
+        (str(first.get(row[0], row[0])), *row[1:])
+        for row in past_grades.past_grades(session, user_id, shown=shown)
+    ]
     if user_id is None:
-        return [PastGrade(*row) for row in sorted(blind, key=lambda row: row[2])]
+        return [PastGrade(*row) for row in sorted(blind, key=lambda row: row[3])]
     agrees = practice.consent_of(session, user_id)
     found = [(*row, True, True) for row in blind]
-    for name, grade, at, truth, is_repeat in practice.practised(session, user_id):
-        found.append((name, grade, at, truth, is_repeat and agrees, False))
+    for number, name, grade, at, truth, is_repeat in practice.practised(session, user_id):
+        one = str(first.get(number, number))
+        found.append((one, name, grade, at, truth, is_repeat and agrees, False))
     latest: dict[str, datetime] = {}
     place: dict[str, int] = {}
     kept: list[PastGrade] = []
-    for name, grade, at, told, is_taken, is_first in sorted(found, key=lambda row: row[2]):
+    for one, name, grade, at, told, is_taken, is_first in sorted(found, key=lambda row: row[3]):
         is_apart = name not in latest or at - latest[name] >= APART
-        if is_taken and is_apart and (is_first or name in place):
-            place[name] = len(kept)
-            kept.append(PastGrade(name, grade, at, told))
-        elif name in place and told is not None:
-            kept[place[name]] = replace(kept[place[name]], told=told)
+        if is_taken and is_apart and (is_first or one in place):
+            place[one] = len(kept)
+            kept.append(PastGrade(one, name, grade, at, told))
+        elif one in place and told is not None:
+            kept[place[one]] = replace(kept[place[one]], told=told)
         latest[name] = at
     return kept
 
 
 def repeatable(session: Session, user_id: int) -> list[PastGrade]:
-    """Of `history_of`, the specimens that would be compared and were not seen in practice of late.
+    """Of `history_of`, what would be compared, of specimens not seen in practice of late.
 
-    Of a specimen whose grade the user was told otherwise, another grade would show learning.
+    Of a picture whose grade the user was told otherwise, another grade would show learning.
     """
     from mezoroi.calibrating.drift import comparable
 
-    seen = {item[0] for item in practice.practised(session, user_id) if now() - item[2] < APART}
+    seen = {item[1] for item in practice.practised(session, user_id) if now() - item[3] < APART}
     history = history_of(session, user_id)
-    fit = comparable(history) - seen
-    return [item for item in history if item.specimen in fit]
+    fit = comparable(history)
+    return [item for item in history if item.observation in fit and item.specimen not in seen]
 
 
 def watch(session: Session) -> list[Watched]:

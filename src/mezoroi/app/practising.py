@@ -126,10 +126,7 @@ def begin(session: Session, user: User, phase: str) -> PracticeRound:
         raise Refusal("no test now", phase)
     make_tests(session, settings)
     places = practice.list_tests(session).get(phase, [])
-    found = practice.start_round(session, user.id, phase, len(places))
-    for place in places:
-        practice.add_question(session, found, place.number, place.specimen_id, place.grade)
-    return found
+    return practice.start_round(session, user.id, phase, len(places))
 
 
 def current_question(session: Session, user: User, within: PracticeRound) -> Question | None:
@@ -138,6 +135,10 @@ def current_question(session: Session, user: User, within: PracticeRound) -> Que
     A fruit of practice that waits for its answer and may no longer be asked makes way for another.
     """
     practice.lock(session, user.id)
+    if within.finished_at is not None:
+        return None
+    if within.phase != practice.PRACTICE:
+        _ask_all(session, within)
     asked = practice.questions_of(session, within.id)
     waiting = next((item for item in asked if item.given is None), None)
     if waiting is not None:
@@ -147,10 +148,20 @@ def current_question(session: Session, user: User, within: PracticeRound) -> Que
     if within.phase != practice.PRACTICE:
         _finish_test(session, user, within)
         return None
-    if len(asked) >= within.length:
+    # The first ones have gone where the round lasted longer than the house keeps answers.
+    number = asked[-1].number + 1 if asked else 1
+    if number > within.length:
         practice.finish_round(session, within)
         return None
-    return _choose(session, user, within, len(asked) + 1)
+    return _choose(session, user, within, number)
+
+
+def _ask_all(session: Session, within: PracticeRound) -> None:
+    """Ask every fruit of a test; anew where it was left until they went: no answer was told."""
+    asked = {item.number for item in practice.questions_of(session, within.id)}
+    for place in practice.list_tests(session).get(within.phase, []):
+        if place.number not in asked:
+            practice.add_question(session, within, place.number, place.specimen_id, place.grade)
 
 
 def _finish_test(session: Session, user: User, within: PracticeRound) -> None:
@@ -195,7 +206,9 @@ def _choose(session: Session, user: User, within: PracticeRound, number: int) ->
     with_fruits(standard, fruits)  # refuses where there is nothing to tell apart
     learner = practice.learner(session, user.id)
     state = PracticeState.from_dict(learner.state) if learner.state else PracticeState()
-    rng = np.random.default_rng([user.id, within.id, number])
+    # SQLite gives the id of a round that has gone to the next one, which asks for other fruits.
+    begun = round(within.started_at.timestamp() * 1e6)
+    rng = np.random.default_rng([user.id, within.id, begun, number])
     repeat = _repeat(session, user, within, number, fruits, rng)
     if repeat is not None:
         chosen = Round(repeat, repeat.pair)
@@ -241,9 +254,9 @@ def _repeat(
     if not is_expert or not is_place_of_repeat(number, within.length, repeats):
         return None
     history = repeatable(session, user.id)
-    teaching = {fruit.specimen: fruit for fruit in fruits}
+    teaching = {fruit.id: fruit for fruit in fruits}
     old = hidden_repeats(history, now(), len(history), rng)
-    return next((teaching[name] for name in old if name in teaching), None)
+    return next((teaching[one] for one in old if one in teaching), None)
 
 
 def answer(

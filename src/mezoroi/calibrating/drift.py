@@ -1,14 +1,15 @@
 """Drift: does a grader, or the model, still grade as before?
 
-The same fruit is graded again weeks later without being announced. Two series are watched: whether
-the grade changed (consistency), and by how many grades, signed (stricter or milder). Each goes on
-an exponentially weighted moving-average chart (Roberts 1959; Lucas and Saccucci 1990). A p-chart
-needs some fifty repeats per point, weeks of work for one grader; the moving average uses every
-single repeat and finds the small lasting shifts that matter here.
+The same picture is graded again weeks later without being announced. Two series are watched:
+whether the grade changed (consistency), and by how many grades, signed (stricter or milder). Each
+goes on an exponentially weighted moving-average chart (Roberts 1959; Lucas and Saccucci 1990). A
+p-chart needs some fifty repeats per point, weeks of work for one grader; the moving average uses
+every single repeat and finds the small lasting shifts that matter here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ class PastGrade:
 
     Attributes
     ----------
+    observation : the picture; another of the same fruit may rightly have another grade
     specimen : the physical fruit
     grade : what was given
     at : when
@@ -39,6 +41,7 @@ class PastGrade:
         nothing was told
     """
 
+    observation: str
     specimen: str
     grade: str
     at: datetime
@@ -47,7 +50,7 @@ class PastGrade:
 
 @dataclass(frozen=True)
 class Repeat:
-    """A fruit graded twice by one grader.
+    """A picture of a fruit graded twice by one grader.
 
     Attributes
     ----------
@@ -119,22 +122,22 @@ def hidden_repeats(
     rng: np.random.Generator,
     forgotten_after: timedelta = timedelta(weeks=2),
 ) -> list[str]:
-    """Specimens to slip in again, so long ago that the grader hardly remembers the answer.
+    """Observations to slip in again, of fruits graded so long ago that they are hardly remembered.
 
     Those that the grader graded least often come first, others at random; at most `count`.
     """
-    times: dict[str, int] = {}
+    times = Counter(past.observation for past in history)
+    specimen = {past.observation: past.specimen for past in history}
     latest: dict[str, datetime] = {}
     for past in history:
-        times[past.specimen] = times.get(past.specimen, 0) + 1
         latest[past.specimen] = max(past.at, latest.get(past.specimen, past.at))
-    old = sorted(name for name, at in latest.items() if now - at >= forgotten_after)
+    old = sorted(one for one in times if now - latest[specimen[one]] >= forgotten_after)
     mixed = [old[place] for place in rng.permutation(len(old))]
-    return sorted(mixed, key=lambda name: times[name])[:count]
+    return sorted(mixed, key=lambda one: times[one])[:count]
 
 
 def repeats_in(history: Sequence[PastGrade]) -> list[Repeat]:
-    """Every later grade of a specimen beside the first that the same grader gave it.
+    """Every later grade of an observation beside the first that the same grader gave it.
 
     A grader who was told another grade than that first one is to have learned from it: the next
     grade is compared with nothing, and stands as the first from then on.
@@ -143,7 +146,7 @@ def repeats_in(history: Sequence[PastGrade]) -> list[Repeat]:
 
 
 def comparable(history: Sequence[PastGrade]) -> set[str]:
-    """Specimens whose next grade would be beside an earlier one in `repeats_in`."""
+    """Observations whose next grade would be beside an earlier one in `repeats_in`."""
     return set(_compare(history)[1])
 
 
@@ -151,12 +154,13 @@ def _compare(history: Sequence[PastGrade]) -> tuple[list[Repeat], dict[str, str]
     first: dict[str, str] = {}
     repeats = []
     for past in sorted(history, key=lambda past: past.at):
-        if past.specimen in first:
-            repeats.append(Repeat(past.specimen, first[past.specimen], past.grade, past.at))
+        one = past.observation
+        if one in first:
+            repeats.append(Repeat(past.specimen, first[one], past.grade, past.at))
         else:
-            first[past.specimen] = past.grade
-        if past.told not in (None, first[past.specimen]):
-            del first[past.specimen]
+            first[one] = past.grade
+        if past.told not in (None, first[one]):
+            del first[one]
     return repeats, first
 
 

@@ -15,9 +15,10 @@ from mezoroi.app.answers import wants_json
 from mezoroi.app.ids import Id
 from mezoroi.app.learning_charts import curve_svg, seconds_svg
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import N_
+from mezoroi.app.problems import N_, Refusal
 from mezoroi.app.services import Here
 from mezoroi.app.store import practice, runs, specimens
+from mezoroi.app.tables_learning import Question
 from mezoroi.app.views_learning import answer_view, fruit_view
 
 router = APIRouter(include_in_schema=False)
@@ -160,7 +161,7 @@ def round_page(request: Request, round_id: Id, user: Newcomer, here: Here) -> Re
         round=found,
         is_test=is_test,
         names=TEST_NAMES,
-        shown=[(item, fruit_view(item.specimen, turns)) for item in waiting],
+        shown=[(item, showing_of(item), fruit_view(item.specimen, turns)) for item in waiting],
         standard=standard,
         grades=standard.grades,
     )
@@ -177,13 +178,22 @@ def give_answer(
     seconds: Seconds = None,
     waited: Waited = 0.0,
     key: Key = "",
+    showing: Annotated[str, Form(max_length=32)] = "",
 ) -> Response:
-    """Keep an answer; one that is sent again gets the same reply."""
+    """Keep an answer; one that is sent again gets the same reply.
+
+    Parameters
+    ----------
+    showing : `showing_of` the question that it answers; SQLite gives the number of one that has
+        gone to the next one, which asks for another fruit
+    """
     with here.database.write() as session:
         practice.lock(session, user.id)
         question = practice.get_question(session, question_id, user.id)
         if question is None:
             raise HTTPException(404)
+        if showing not in ("", showing_of(question)):
+            raise Refusal("other question")
         practising.answer(session, user, question, grade, certainty, seconds, waited, key)
         is_test = question.round.phase != practice.PRACTICE
         is_told = not is_test and bool(hiding.told_questions(session, user, [question]))
@@ -193,6 +203,11 @@ def give_answer(
     if wants_json(request):
         return JSONResponse({"location": goal}, 200)
     return RedirectResponse(goal, 303)
+
+
+def showing_of(question: Question) -> str:
+    """What tells a question from one that had its number before: microseconds of its showing."""
+    return str(round(question.shown_at.timestamp() * 1e6))
 
 
 @router.get("/practice/questions/{question_id}")

@@ -29,7 +29,7 @@ def labels(session: Session) -> dict[int, dict[str, str]]:
 
     What is said of a file is said of all its uploads.
     """
-    first = _first_of_twins(session)
+    first = first_of_twins(session)
     newest: dict[int, dict[str, tuple[datetime, str]]] = {}
     for specimen_id, user, grade, at in (*_in_verdicts(session), *_in_sessions(session)):
         own = newest.setdefault(first.get(specimen_id, specimen_id), {})
@@ -65,7 +65,7 @@ def answers(session: Session) -> dict[int, list[str]]:
     return found
 
 
-def _first_of_twins(session: Session) -> dict[int, int]:
+def first_of_twins(session: Session) -> dict[int, int]:
     """By specimen of a file that was sent more than once, the first of them."""
     sent = Specimen.fruit_id.is_not(None)
     own_name = literal(FRUIT) + cast(Specimen.fruit_id, String)

@@ -21,8 +21,8 @@ from mezoroi.app.tables_learning import (
 
 def past_grades(
     session: Session, user_id: int | None = None, *, shown: bool = False
-) -> list[tuple[str, str, datetime, str | None]]:
-    """Specimen's name, grade, moment of blind grades of a user, or of everyone's in sessions.
+) -> list[tuple[int, str, str, datetime, str | None]]:
+    """Picture, fruit's name, grade, moment of blind grades of a user, or everyone's in sessions.
 
     Beside them what the session's reveal told of the fruit, see `_told`. Of one user also grades
     given blind to uploaded fruits, of which nobody is told another expert's grade.
@@ -32,6 +32,7 @@ def past_grades(
     shown : only what pages may tell: of sessions the revealed ones
     """
     columns = (
+        Specimen.id,
         Specimen.name,
         CalibrationGrade.grade,
         CalibrationGrade.given_at,
@@ -51,18 +52,18 @@ def past_grades(
     if user_id is not None:
         query = query.where(CalibrationGrade.user_id == user_id)
     found = [
-        (name, grade, at, _told(consensus, given, own) if revealed_at is not None else None)
-        for name, grade, at, own, consensus, given, revealed_at in session.execute(query)
+        (number, name, grade, at, _told(consensus, given, own) if revealed_at is not None else None)
+        for number, name, grade, at, own, consensus, given, revealed_at in session.execute(query)
     ]
     if user_id is None:
         return found
     blind = (
-        select(Specimen.name, Verdict.blind_grade, Verdict.blind_at)
+        select(Specimen.id, Specimen.name, Verdict.blind_grade, Verdict.blind_at)
         .join(GradingRow, Verdict.grading_id == GradingRow.id)
         .join(Specimen, Specimen.fruit_id == GradingRow.fruit_id)
         .where(Verdict.user_id == user_id, Verdict.revision == 1, Verdict.blind_grade.is_not(None))
     )
-    return found + [(row[0], row[1], row[2], None) for row in session.execute(blind)]
+    return found + [(*row[:4], None) for row in session.execute(blind)]
 
 
 def _told(consensus: str | None, given: Mapping[str, Any], user_id: int) -> str | None:

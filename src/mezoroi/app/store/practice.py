@@ -208,14 +208,15 @@ def answers(session: Session, user_id: int | None = None) -> Sequence[Question]:
     return session.scalars(query.order_by(Question.answered_at, Question.id)).all()
 
 
-def practised(session: Session, user_id: int) -> list[tuple[str, str, datetime, str, bool]]:
-    """A user's answers in practice: specimen's name, grade, moment, truth, whether it was a repeat.
+def practised(session: Session, user_id: int) -> list[tuple[int, str, str, datetime, str, bool]]:
+    """A user's answers in practice: picture, fruit's name, grade, moment, truth, whether a repeat.
 
     The truth counts as told after each; a hidden repeat alone was of a fruit graded blind before.
     """
     found = answers(session, user_id)
     return [
         (
+            item.specimen_id,
             item.specimen.name,
             item.given or "",
             item.answered_at or item.shown_at,
