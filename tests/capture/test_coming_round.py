@@ -109,3 +109,15 @@ def test_a_camera_close_by_is_told_by_the_turn_alone(monkeypatch, nearness):
     assert motion.nearness == pytest.approx(nearness, abs=0.03)
     between = Rotation.from_matrix(np.swapaxes(motion.poses, 1, 2) @ truth)
     assert degrees(motion.poses @ between.mean().as_matrix() @ np.swapaxes(truth, 1, 2)).max() < 3
+
+
+def test_after_the_last_correction_frames_are_searched_as_they_then_lie(monkeypatch, round_trip):
+    searched = []
+    monkeypatch.setattr(
+        "mezoroi.capture.turn._come_round",
+        lambda level, poses, chain: searched.append(level[0].nearness) or [],
+    )
+    monkeypatch.setattr("mezoroi.capture.turn._estimate_nearness", lambda *_: 0.1)
+    monkeypatch.setattr("mezoroi.capture.turn._excess", lambda *_: 0.05)
+    motion = estimate_motion(round_trip[0])
+    assert searched == pytest.approx([0.1, 0.15, 0.2]) and motion.nearness == searched[-1]
