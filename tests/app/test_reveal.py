@@ -170,3 +170,31 @@ def test_all_are_not_said_to_agree_where_the_reference_is_of_another_grade(prepa
 def test_where_the_reference_is_of_the_same_grade_all_agree(prepared: App) -> None:
     _, cards = revealed(prepared, {"expert": [0], "second": [0]}, wrongly=False)
     assert "all the same" in cards[0] and "Among the references" not in cards[0]
+
+
+def ask(app: App, specimen_id: int) -> None:
+    """A newer session asks the expert for a fruit."""
+    with app.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        opened = calibration.open_session(session, "", "hand", user.id, 1, [specimen_id], [])
+        calibration.join(session, opened.id, user.id)
+
+
+def test_a_fruit_that_is_asked_for_is_kept_in_all_its_pictures(prepared: App) -> None:
+    _, cards = revealed(prepared, {"expert": [0, 1], "second": [0, 1]}, wrongly=False)
+    assert len(cards) == 2
+    with prepared.services.database.write() as session:
+        told = calibration.fruits_of(session, 1)[0]
+        asked = session.query(Specimen).filter(Specimen.id.not_in([1, 2])).first()
+        assert asked is not None and told.specimen_id in (1, 2)
+        asked.name, names = told.specimen.name, [asked.reference, told.specimen.reference]
+    ask(prepared, asked.id)
+    expert = prepared.client(Role.EXPERT)
+    page = expert.get("/calibration/1/reveal", headers=ENGLISH).text
+    assert "1 fruits are not shown" in page and page.count("card fruit") == 1
+    assert expert.get(f"/calibration/1/fruits/{told.id}").status_code == 303
+    listed = expert.get("/api/v1/references?most=200").json()
+    assert listed and not {item["name"] for item in listed} & set(names)
+    other = prepared.client(Role.ADMIN)
+    assert other.get(f"/calibration/1/fruits/{told.id}").status_code == 200, "nobody asks this one"
