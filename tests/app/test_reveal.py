@@ -198,3 +198,19 @@ def test_a_fruit_that_is_asked_for_is_kept_in_all_its_pictures(prepared: App) ->
     assert listed and not {item["name"] for item in listed} & set(names)
     other = prepared.client(Role.ADMIN)
     assert other.get(f"/calibration/1/fruits/{told.id}").status_code == 200, "nobody asks this one"
+
+
+def test_talking_over_passes_by_a_fruit_that_is_asked_for(prepared: App) -> None:
+    revealed(prepared, {"expert": [0, 1, 2], "second": [0, 1, 2]}, wrongly=False)
+    expert = prepared.client(Role.EXPERT)
+    with prepared.services.database.read() as session:
+        found = calibration.get_session(session, 1)
+        assert found is not None
+        first, asked, last = (int(item["id"]) for item in found.outcome["fruits"])
+        fruit = calibration.get_fruit(session, 1, asked)
+        assert fruit is not None
+    ask(prepared, fruit.specimen_id)
+    page = expert.get(f"/calibration/1/fruits/{first}", headers=ENGLISH).text
+    assert f'name="following" value="{last}">Next fruit' in page and "1 / 2" in page
+    page = expert.get(f"/calibration/1/fruits/{last}", headers=ENGLISH).text
+    assert "To the overview" in page and "2 / 2" in page
