@@ -15,7 +15,7 @@ from mezoroi.app.answers import wants_json
 from mezoroi.app.ids import Id
 from mezoroi.app.learning_charts import curve_svg, seconds_svg
 from mezoroi.app.pages import language_of
-from mezoroi.app.problems import N_
+from mezoroi.app.problems import N_, Refusal
 from mezoroi.app.services import Here
 from mezoroi.app.store import practice, runs, specimens
 from mezoroi.app.views_learning import answer_view, fruit_view
@@ -182,8 +182,8 @@ def give_answer(
     with here.database.write() as session:
         practice.lock(session, user.id)
         question = practice.get_question(session, question_id, user.id)
-        if question is None:
-            raise HTTPException(404)
+        if question is None:  # another has taken its place
+            raise Refusal("asked no more")
         practising.answer(session, user, question, grade, certainty, seconds, waited, key)
         is_test = question.round.phase != practice.PRACTICE
         is_told = not is_test and bool(hiding.told_questions(session, user, [question]))

@@ -15,7 +15,7 @@ from mezoroi.app.access import Expert
 from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import Refusal
-from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
+from mezoroi.app.routes.calibration import CANCELLED, fruit_or_404, may_lead, session_or_404
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, calibration, consensus, specimens
 from mezoroi.app.tables import User
@@ -65,7 +65,9 @@ def reveal(
 def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> Response:
     """Agreement, and the fruits, most disputed first; before the reveal the session's own page."""
     with here.database.read() as session:
-        found = session_or_404(session, session_id)
+        found = calibration.get_session(session, session_id)
+        if found is None:  # a page that was open when it was cancelled leads here
+            return RedirectResponse(CANCELLED, 303)
         if found.revealed_at is None:
             return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
