@@ -157,3 +157,22 @@ def test_a_closed_lot_stays_closed_when_its_name_is_given_again(packed: App) -> 
         lot = lots.get_lot(session, 1)
     assert lot is not None and lot.closed_at is not None
     assert (lot.orchard, lot.note) == ("東", "shipped")
+
+
+def test_a_page_from_before_a_lot_was_closed_keeps_it_closed(packed: App) -> None:
+    client = packed.client(Role.NEWCOMER)
+    page = client.get("/lots/1").text
+    form = page.split('action="/lots/1"')[1].split("</form>")[0]
+    shown = dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
+    assert shown.pop("closed") == "true", "a box that is not ticked is not sent"
+    client.post("/lots/1", data={**shown, "closed": "true", "note": "shipped"})
+    client.post("/lots/1", data={**shown, "orchard": "東"})
+    with packed.services.database.read() as session:
+        lot = lots.get_lot(session, 1)
+    assert lot is not None and lot.closed_at is not None
+    assert (lot.orchard, lot.note) == ("東", "shipped")
+    reopened = {"shown_closed": "true", "shown_note": "shipped", "shown_orchard": "東"}
+    client.post("/lots/1", data=reopened)
+    with packed.services.database.read() as session:
+        lot = lots.get_lot(session, 1)
+    assert lot is not None and (lot.closed_at, lot.orchard, lot.note) == (None, "", "")
