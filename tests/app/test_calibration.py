@@ -369,4 +369,4 @@ def fruits_on_reveal(client: TestClient, address: str) -> set[str]:
 def test_a_session_without_fruits_is_not_opened(prepared: App, form: dict[str, str]) -> None:
     assert prepared.client(Role.EXPERT).post("/calibration", data=form).status_code == 422
     with prepared.services.database.read() as session:
-        assert not calibration.list_sessions(session, 9)
+        assert not calibration.list_sessions(session, 0, 9)

@@ -49,7 +49,11 @@ WAY_NAMES = {
 
 @router.get("/calibration")
 def list_page(
-    request: Request, user: Expert, here: Here, cancelled: Annotated[bool, Query()] = False
+    request: Request,
+    user: Expert,
+    here: Here,
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    cancelled: Annotated[bool, Query()] = False,
 ) -> Response:
     """The sessions, newest first.
 
@@ -58,13 +62,17 @@ def list_page(
     cancelled : say that the session is that the user comes from
     """
     with here.database.read() as session:
-        found = calibration.list_sessions(session, SESSIONS_SHOWN)
+        pages = max(1, -(-calibration.count_sessions(session) // SESSIONS_SHOWN))
+        page = min(page, pages)
+        found = calibration.list_sessions(session, (page - 1) * SESSIONS_SHOWN, SESSIONS_SHOWN)
         listed = [(item, calibration.progress(session, item.id)) for item in found]
         drifting = alerts(session)
     return here.pages.render(
         request,
         "calibration/list.html",
         listed=listed,
+        page=page,
+        pages=pages,
         ways=WAY_NAMES,
         drifting=drifting,
         cancelled=cancelled,

@@ -156,7 +156,7 @@ def list_page(
         listed = finding.find(session, chosen, (page - 1) * PAGE, PAGE)
         seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
         run = runs.active_run(session)
-        known_lots = lots.list_lots(session)
+        known_lots = lots.lots_to_choose(session, chosen.lot)
     hidden = hidden_ids(user, listed, seen)
     stage = stage_of(listed, hidden | chosen.secret, total)
     if is_fragment(request) and stage == known:

@@ -23,6 +23,7 @@ from mezoroi.app.views import is_blind
 from mezoroi.errors import MezoroiError
 
 router = APIRouter(include_in_schema=False)
+PAGE = 50
 Text = Annotated[str, Form(max_length=128)]
 Note = Annotated[str, Form(max_length=2000)]
 Flag = Annotated[bool, Form()]
@@ -30,11 +31,18 @@ Asked = Annotated[str, Query(max_length=64)]
 
 
 @router.get("/lots")
-def list_page(request: Request, _: Newcomer, here: Here) -> Response:
+def list_page(
+    request: Request,
+    _: Newcomer,
+    here: Here,
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+) -> Response:
     """All lots, newest first, and a form for a new one."""
     with here.database.read() as session:
-        found = lots.list_lots(session)
-    return here.pages.render(request, "lots/list.html", lots=found)
+        pages = max(1, -(-lots.count_lots(session) // PAGE))
+        page = min(page, pages)
+        found = lots.list_lots(session, (page - 1) * PAGE, PAGE)
+    return here.pages.render(request, "lots/list.html", lots=found, page=page, pages=pages)
 
 
 @router.post("/lots")
@@ -109,7 +117,7 @@ def summary_page(
     chosen = as_day(day) or date.today()
     with here.database.read() as session:
         found, content = _tallied(session, user, chosen, as_id(lot))
-        content["lots"] = lots.list_lots(session)
+        content["lots"] = lots.lots_to_choose(session, as_id(lot))
     return here.pages.render(
         request,
         "lots/summary.html",
