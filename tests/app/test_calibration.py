@@ -151,7 +151,10 @@ def test_a_grade_kept_for_a_cancelled_session_is_none_of_the_next(prepared: App)
     (opening, *_) = re.findall(r'name="opening" value="([^"]+)"', second.get(address).text)
     grade = {"grade": "A", "waited": "600", "opening": opening}
     assert client.post(f"{address}/cancel").status_code == 303
-    assert second.post(kept[0], data=grade).status_code == 404
+    for language, text in (("ja", "取り消された"), ("en", "was cancelled; the grade")):
+        headers = {**JSON, "accept-language": language}
+        refused = second.post(kept[0], data=grade, headers=headers)
+        assert refused.status_code == 422 and text in refused.json()["error"]
     assert open_session(client, way="border") == address, "the number is free again"
     for fruit in kept:
         late = second.post(fruit, data=grade, headers=JSON)
@@ -164,6 +167,18 @@ def test_a_grade_kept_for_a_cancelled_session_is_none_of_the_next(prepared: App)
     assert second.post(fruit, data=now_asked).status_code == 303
     with prepared.services.database.read() as session:
         assert len(calibration.grades_of(session, 1)) == 1
+
+
+def test_pages_of_a_cancelled_session_lead_to_the_list_which_says_so(prepared: App) -> None:
+    client, second = prepared.client(Role.EXPERT), second_expert(prepared)
+    address = open_session(client)
+    fruits_on(second, address)
+    assert "hx-redirect" not in second.get(f"{address}/count").headers
+    goal = client.post(f"{address}/cancel").headers["location"]
+    assert second.get(f"{address}/count").headers["hx-redirect"] == goal
+    assert second.get(f"{address}/reveal").headers["location"] == goal
+    assert "取り消されました" in second.get(goal).text
+    assert "取り消されました" not in second.get("/calibration").text
 
 
 def test_a_grade_after_the_reveal_is_not_taken_but_one_sent_again_is_no_error(
@@ -354,4 +369,4 @@ def fruits_on_reveal(client: TestClient, address: str) -> set[str]:
 def test_a_session_without_fruits_is_not_opened(prepared: App, form: dict[str, str]) -> None:
     assert prepared.client(Role.EXPERT).post("/calibration", data=form).status_code == 422
     with prepared.services.database.read() as session:
-        assert not calibration.list_sessions(session, 9)
+        assert not calibration.list_sessions(session, 0, 9)

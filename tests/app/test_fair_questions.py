@@ -72,7 +72,7 @@ def test_a_fruit_that_a_session_asks_for_is_asked_no_more_and_another_comes(read
     assert "1 / 4" in page, "in its place"
     assert number_of(other) > number_of(question), "a late answer must not count for another fruit"
     late = client.post(question, data={"grade": "A"}, headers={"accept": "application/json"})
-    assert late.status_code == 404
+    assert late.status_code == 422 and "読み込み直してください" in late.json()["error"]
     with ready.services.database.read() as session:
         assert [item.id for item in session.query(Question)] == [number_of(other)]
     told = client.get(answer(client, other, truth_of(ready, other))["location"])

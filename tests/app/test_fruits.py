@@ -306,6 +306,40 @@ def test_details_are_corrected_and_what_stood_there_is_kept(filled: App) -> None
     assert client.post("/fruits/77/details", data=form).status_code == 404
 
 
+def form_on(page: str) -> dict[str, str]:
+    """The fields of the details on a page, as the browser sends them."""
+    form = page.split('action="/fruits/1/details"')[1].split("</form>")[0]
+    return dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
+
+
+def test_of_two_who_correct_a_fruit_each_keeps_what_the_other_wrote(filled: App) -> None:
+    client = filled.client(Role.NEWCOMER)
+    client.post("/fruits/1/details", data={"note": "傷", "orchard": "北"})
+    shown = form_on(client.get("/fruits/1").text)
+    client.post("/fruits/1/details", data={**shown, "weight": "1200", "lot": "", "note": "深い傷"})
+    wrong = client.post("/fruits/1/details", data={**shown, "brix": "14.5.", "orchard": ""})
+    again = form_on(wrong.text)
+    assert again["brix"] == "14.5." and again["shown_note"] == "傷"
+    assert client.post("/fruits/1/details", data={**again, "brix": "14.5"}).status_code == 303
+    with filled.services.database.read() as session:
+        fruit = fruits.get_fruit(session, 1)
+        assert fruit is not None
+        found = fruits.get_details(fruit)
+    assert found == fruits.Details(weight=1200, brix=14.5, note="深い傷")
+
+
+def test_a_note_of_several_lines_stays_when_something_else_is_corrected(filled: App) -> None:
+    client = filled.client(Role.NEWCOMER)
+    client.post("/fruits/1/details", data={"note": "one\ntwo"})
+    client.post(
+        "/fruits/1/details",
+        data={"note": "onetwo", "shown_note": "one\r\ntwo", "weight": "1200"},
+    )
+    with filled.services.database.read() as session:
+        fruit = fruits.get_fruit(session, 1)
+    assert fruit is not None and (fruit.note, fruit.weight) == ("one\ntwo", 1200)
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

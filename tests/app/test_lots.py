@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from mezoroi.app.roles import Role
+from mezoroi.app.routes import lots as lot_pages
 from mezoroi.app.store import fruits, lots, tallies, users, verdicts
 from mezoroi.app.store.finding import Filter
 from mezoroi.app.store.fruits import Details
+from mezoroi.app.tables import Lot
 from tests.app.conftest import App
 from tests.app.filled import add, judge, user_of
 
@@ -157,3 +159,44 @@ def test_a_closed_lot_stays_closed_when_its_name_is_given_again(packed: App) -> 
         lot = lots.get_lot(session, 1)
     assert lot is not None and lot.closed_at is not None
     assert (lot.orchard, lot.note) == ("東", "shipped")
+
+
+def test_a_page_from_before_a_lot_was_closed_keeps_it_closed(packed: App) -> None:
+    client = packed.client(Role.NEWCOMER)
+    page = client.get("/lots/1").text
+    form = page.split('action="/lots/1"')[1].split("</form>")[0]
+    shown = dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
+    assert shown.pop("closed") == "true", "a box that is not ticked is not sent"
+    client.post("/lots/1", data={**shown, "closed": "true", "note": "shipped"})
+    client.post("/lots/1", data={**shown, "orchard": "東"})
+    with packed.services.database.read() as session:
+        lot = lots.get_lot(session, 1)
+    assert lot is not None and lot.closed_at is not None
+    assert (lot.orchard, lot.note) == ("東", "shipped")
+    reopened = {"shown_closed": "true", "shown_note": "shipped", "shown_orchard": "東"}
+    client.post("/lots/1", data=reopened)
+    with packed.services.database.read() as session:
+        lot = lots.get_lot(session, 1)
+    assert lot is not None and (lot.closed_at, lot.orchard, lot.note) == (None, "", "")
+
+
+def test_older_lots_are_on_further_pages(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lot_pages, "PAGE", 2)
+    client = app.client(Role.NEWCOMER)
+    for name in ("a", "b", "c"):
+        client.post("/lots", data={"name": name})
+    pages = [client.get(f"/lots?page={page}").text for page in (1, 2, 9)]
+    shown = [re.findall(r'href="/lots/(\d+)"', page) for page in pages]
+    assert shown == [["3", "2"], ["1"], ["1"]]
+    assert 'href="/lots?page=2"' in pages[0] and 'href="/lots?page=1"' in pages[1]
+
+
+@pytest.mark.parametrize("page", ["/fruits", "/summary"])
+def test_a_chosen_lot_is_among_those_to_choose_however_old(app: App, page: str) -> None:
+    with app.services.database.write() as session:
+        session.add_all([Lot(name=f"lot {number}") for number in range(202)])
+    client = app.client(Role.NEWCOMER)
+    option = '<option value="1" selected>lot 0</option>'
+    assert option in client.get(f"{page}?lot=1").text
+    assert '<option value="1"' not in client.get(page).text
+    assert client.get(f"{page}?lot=202").text.count('<option value="202" selected>') == 1

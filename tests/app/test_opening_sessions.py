@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import pytest
+
 from mezoroi.app import teaching
 from mezoroi.app.roles import Role
+from mezoroi.app.routes import calibration as calibration_pages
 from mezoroi.app.store import calibration, practice, specimens
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import CalibrationGrade, CalibrationSession, Specimen
@@ -104,3 +107,16 @@ def test_a_session_that_is_not_over_is_in_progress(prepared: App) -> None:
     open_session(client)
     assert '<span class="open">進行中: ' in client.get("/calibration").text
     assert '<span class="open">In progress: ' in client.get("/calibration", headers=ENGLISH).text
+
+
+def test_older_sessions_are_on_further_pages(
+    prepared: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration_pages, "SESSIONS_SHOWN", 2)
+    client = prepared.client(Role.EXPERT)
+    for _ in range(3):
+        open_session(client, count="1")
+    pages = [client.get(f"/calibration?page={page}").text for page in (1, 2, 9)]
+    shown = [re.findall(r'class="card session" href="/calibration/(\d+)"', page) for page in pages]
+    assert shown == [["3", "2"], ["1"], ["1"]]
+    assert 'href="/calibration?page=2"' in pages[0] and 'href="/calibration?page=1"' in pages[1]

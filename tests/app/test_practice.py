@@ -167,7 +167,7 @@ def test_rounds_of_others_are_their_own(ready: App) -> None:
     address = begin(client)
     (question,) = questions_on(client, address)
     assert other.get(address).status_code == 404
-    assert other.post(question, data={"grade": "A"}).status_code == 404
+    assert other.post(question, data={"grade": "A"}).status_code == 422
 
 
 def test_tests_tell_nothing_and_their_fruits_occur_nowhere_else(ready: App) -> None:

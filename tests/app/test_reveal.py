@@ -170,3 +170,47 @@ def test_all_are_not_said_to_agree_where_the_reference_is_of_another_grade(prepa
 def test_where_the_reference_is_of_the_same_grade_all_agree(prepared: App) -> None:
     _, cards = revealed(prepared, {"expert": [0], "second": [0]}, wrongly=False)
     assert "all the same" in cards[0] and "Among the references" not in cards[0]
+
+
+def ask(app: App, specimen_id: int) -> None:
+    """A newer session asks the expert for a fruit."""
+    with app.services.database.write() as session:
+        user = users.find_user(session, "expert")
+        assert user is not None
+        opened = calibration.open_session(session, "", "hand", user.id, 1, [specimen_id], [])
+        calibration.join(session, opened.id, user.id)
+
+
+def test_a_fruit_that_is_asked_for_is_kept_in_all_its_pictures(prepared: App) -> None:
+    _, cards = revealed(prepared, {"expert": [0, 1], "second": [0, 1]}, wrongly=False)
+    assert len(cards) == 2
+    with prepared.services.database.write() as session:
+        told = calibration.fruits_of(session, 1)[0]
+        asked = session.query(Specimen).filter(Specimen.id.not_in([1, 2])).first()
+        assert asked is not None and told.specimen_id in (1, 2)
+        asked.name, names = told.specimen.name, [asked.reference, told.specimen.reference]
+    ask(prepared, asked.id)
+    expert = prepared.client(Role.EXPERT)
+    page = expert.get("/calibration/1/reveal", headers=ENGLISH).text
+    assert "1 fruits are not shown" in page and page.count("card fruit") == 1
+    assert expert.get(f"/calibration/1/fruits/{told.id}").status_code == 303
+    listed = expert.get("/api/v1/references?most=200").json()
+    assert listed and not {item["name"] for item in listed} & set(names)
+    other = prepared.client(Role.ADMIN)
+    assert other.get(f"/calibration/1/fruits/{told.id}").status_code == 200, "nobody asks this one"
+
+
+def test_talking_over_passes_by_a_fruit_that_is_asked_for(prepared: App) -> None:
+    revealed(prepared, {"expert": [0, 1, 2], "second": [0, 1, 2]}, wrongly=False)
+    expert = prepared.client(Role.EXPERT)
+    with prepared.services.database.read() as session:
+        found = calibration.get_session(session, 1)
+        assert found is not None
+        first, asked, last = (int(item["id"]) for item in found.outcome["fruits"])
+        fruit = calibration.get_fruit(session, 1, asked)
+        assert fruit is not None
+    ask(prepared, fruit.specimen_id)
+    page = expert.get(f"/calibration/1/fruits/{first}", headers=ENGLISH).text
+    assert f'name="following" value="{last}">Next fruit' in page and "1 / 2" in page
+    page = expert.get(f"/calibration/1/fruits/{last}", headers=ENGLISH).text
+    assert "To the overview" in page and "2 / 2" in page

@@ -118,10 +118,10 @@ def test_an_answer_to_a_question_that_has_gone_is_none_to_the_next_of_its_number
     (showing,) = re.findall(r'name="showing" value="([^"]+)"', client.get(address).text)
     waited = {"grade": "A", "waited": "90000", "showing": showing}  # given without a connection
     forget(ready)
-    assert client.post(kept, data=waited).status_code == 404
+    assert client.post(kept, data=waited).status_code == 422
     assert questions_on(client, begin(client)) == [kept], "the number is free again"
     late = client.post(kept, data=waited, headers={"accept": "application/json"} | ENGLISH)
-    assert late.status_code == 422 and "no longer asked for" in late.json()["error"]
+    assert late.status_code == 422 and "not asked any more" in late.json()["error"]
     with ready.services.database.read() as session:
         assert not practice.answers(session)
     (showing,) = re.findall(r'name="showing" value="([^"]+)"', client.get(address).text)

@@ -291,6 +291,29 @@ def test_a_page_that_is_loaded_again_asks_no_fruit_twice(visit: Visits, server: 
     assert sorted(given) == ["A", "B"]
 
 
+def test_who_grades_with_the_keyboard_goes_on_at_the_next_fruit(
+    visit: Visits, server: Server
+) -> None:
+    add_user(server, "typing-grader", Role.EXPERT)
+    tablet = visit(LANDSCAPE, "ja", "typing-grader")
+    wait_until_prepared(tablet)
+    number = open_for(server, "typing-grader", 2)
+    page = tablet.page
+    tablet.go(f"/calibration/{number}")
+    page.tap(".bar .main")
+    visible = page.locator("[data-question]:visible")
+    expect(visible.locator("h1")).to_contain_text("1 / 2")
+    expect(visible.locator("h1")).not_to_be_focused()
+    for heading in (visible.locator("h1"), page.locator("[data-last] h1")):
+        page.wait_for_timeout(700)  # before that nothing can be pressed
+        visible.locator(".letter >> text='A'").press("Enter")
+        expect(heading).to_be_focused()
+    tablet.look("last")
+    page.locator("[data-take-back]").press("Enter")
+    expect(visible.locator("h1")).to_contain_text("2 / 2")
+    expect(visible.locator("h1")).to_be_focused()
+
+
 def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
     visit: Visits, server: Server
 ) -> None:

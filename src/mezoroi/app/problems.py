@@ -58,7 +58,9 @@ PROBLEMS = {
     ),
     "too late": N_("The session has been revealed; this grade came too late."),
     "other session": N_("The session that this grade is of was cancelled; the grade is not taken."),
-    "other question": N_("This fruit is no longer asked for; the answer is not kept."),
+    "asked no more": N_(
+        "This fruit is not asked any more; the answer is not taken. Please load the page again."
+    ),
     "settled since": N_(
         "Somebody else has changed what was settled for this fruit. Please go back and load the "
         "page again."

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(include_in_schema=False)
 SESSIONS_SHOWN, CHOICE_SHOWN = 50, 120
+CANCELLED = "/calibration?cancelled=true"
+"""Where a page of a session leads that is cancelled."""
 WAY_NAMES = {
     "disputed": N_("Most disputed"),
     "unreliable": N_("Least reliable"),
@@ -46,14 +48,34 @@ WAY_NAMES = {
 
 
 @router.get("/calibration")
-def list_page(request: Request, user: Expert, here: Here) -> Response:
-    """The sessions, newest first."""
+def list_page(
+    request: Request,
+    user: Expert,
+    here: Here,
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    cancelled: Annotated[bool, Query()] = False,
+) -> Response:
+    """The sessions, newest first.
+
+    Parameters
+    ----------
+    cancelled : say that the session is that the user comes from
+    """
     with here.database.read() as session:
-        found = calibration.list_sessions(session, SESSIONS_SHOWN)
+        pages = max(1, -(-calibration.count_sessions(session) // SESSIONS_SHOWN))
+        page = min(page, pages)
+        found = calibration.list_sessions(session, (page - 1) * SESSIONS_SHOWN, SESSIONS_SHOWN)
         listed = [(item, calibration.progress(session, item.id)) for item in found]
         drifting = alerts(session)
     return here.pages.render(
-        request, "calibration/list.html", listed=listed, ways=WAY_NAMES, drifting=drifting
+        request,
+        "calibration/list.html",
+        listed=listed,
+        page=page,
+        pages=pages,
+        ways=WAY_NAMES,
+        drifting=drifting,
+        cancelled=cancelled,
     )
 
 
@@ -257,7 +279,7 @@ def cancel(session_id: Id, user: Expert, here: Here) -> Response:
             raise Refusal("not leader")
         calibration.cancel(session, found)
         audit.record(session, user, "calibration cancelled", str(session_id))
-    return RedirectResponse("/calibration", 303)
+    return RedirectResponse(CANCELLED, 303)
 
 
 @router.get("/calibration/{session_id}/count")
@@ -268,16 +290,18 @@ def count(
     here: Here,
     lead: Annotated[bool, Query()] = False,
 ) -> Response:
-    """How many have finished; goes on to the reveal when it is there.
+    """How many have finished; goes on to the reveal when it is there, or from a cancelled session.
 
     Parameters
     ----------
     lead : the page has the button of the reveal, which stays off until somebody has graded
     """
     with here.database.read() as session:
-        found = session_or_404(session, session_id)
+        found = calibration.get_session(session, session_id)
         progress = calibration.progress(session, session_id)
         is_graded = bool(calibration.grades_of(session, session_id))
+    if found is None:
+        return Response(status_code=204, headers={"hx-redirect": CANCELLED})
     if found.revealed_at is not None:
         goal = f"/calibration/{session_id}/reveal"
         return Response(status_code=204, headers={"hx-redirect": goal})
@@ -312,8 +336,8 @@ def give_grade(
         session that was cancelled to the next one, which asks for other fruits
     """
     with here.database.write() as session:
-        found = session_or_404(session, session_id)
-        if opening not in ("", opening_of(found)):
+        found = calibration.get_session(session, session_id)
+        if found is None or opening not in ("", opening_of(found)):
             raise Refusal("other session")
         fruit = fruit_or_404(session, session_id, fruit_id)
         grades = GradingStandard.from_dict(found.standard.content).grades

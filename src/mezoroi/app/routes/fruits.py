@@ -31,6 +31,7 @@ from mezoroi.errors import MezoroiError
 router = APIRouter(include_in_schema=False)
 PAGE = 30
 Text = Annotated[str, Form(max_length=128)]
+Note = Annotated[str, Form(max_length=2000)]
 Short = Annotated[str, Query(max_length=64)]
 
 
@@ -155,7 +156,7 @@ def list_page(
         listed = finding.find(session, chosen, (page - 1) * PAGE, PAGE)
         seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
         run = runs.active_run(session)
-        known_lots = lots.list_lots(session)
+        known_lots = lots.lots_to_choose(session, chosen.lot)
     hidden = hidden_ids(user, listed, seen)
     stage = stage_of(listed, hidden | chosen.secret, total)
     if is_fragment(request) and stage == known:
@@ -238,39 +239,69 @@ def take_original(fruit_id: Id, user: Admin, here: Here) -> Response:
     return FileResponse(path, media_type="application/octet-stream", filename=name)
 
 
+def _shown(
+    shown_weight: Text = "",
+    shown_diameter: Text = "",
+    shown_brix: Text = "",
+    shown_orchard: Text = "",
+    shown_lot: Text = "",
+    shown_note: Note = "",
+) -> dict[str, str]:
+    """What the fields held when their page was opened."""
+    numbers = {"weight": shown_weight, "diameter": shown_diameter, "brix": shown_brix}
+    return numbers | {"orchard": shown_orchard, "lot": shown_lot, "note": shown_note}
+
+
+def is_changed(said: str, shown: str) -> bool:
+    """Whether a field says something else than its page showed; browsers drop its line breaks."""
+    return "".join(said.splitlines()).strip() != "".join(shown.splitlines()).strip()
+
+
 @router.post("/fruits/{fruit_id}/details")
 def correct(
     request: Request,
     fruit_id: Id,
     user: Newcomer,
     here: Here,
+    shown: Annotated[dict[str, str], Depends(_shown)],
     weight: Text = "",
     diameter: Text = "",
     brix: Text = "",
     orchard: Text = "",
     lot: Text = "",
-    note: Annotated[str, Form(max_length=2000)] = "",
+    note: Note = "",
 ) -> Response:
-    """Correct what is said about a fruit; the audit log keeps what stood there before."""
+    """Correct what is said about a fruit; the audit log keeps what stood there before.
+
+    Parameters
+    ----------
+    shown : what is still said in its field stays as it is by now: another may have corrected it
+    """
     said = {"weight": weight, "diameter": diameter, "brix": brix}
     said |= {"orchard": orchard, "lot": lot, "note": note}
     try:
         details = details_of(said)
         intake.check_details(details)
     except BadNumber as problem:
-        return _to_correct(request, here, fruit_id, said, problem)
+        return _to_correct(request, here, fruit_id, said, shown, problem)
     with here.database.write() as session:
         fruit = fruits.get_fruit(session, fruit_id)
         if fruit is None:
             raise HTTPException(404)
-        changed = fruits.set_details(session, fruit, details)
+        own = {name: getattr(details, name) for name in said if is_changed(said[name], shown[name])}
+        changed = fruits.set_details(session, fruit, replace(fruits.get_details(fruit), **own))
         if changed:
             audit.record(session, user, "fruit corrected", str(fruit_id), before=changed)
     return RedirectResponse(f"/fruits/{fruit_id}?saved=true", 303)
 
 
 def _to_correct(
-    request: Request, here: Services, fruit_id: int, said: dict[str, str], problem: BadNumber
+    request: Request,
+    here: Services,
+    fruit_id: int,
+    said: dict[str, str],
+    shown: dict[str, str],
+    problem: BadNumber,
 ) -> Response:
     """The form as it was filled in, and what is wrong with it."""
     with here.database.read() as session:
@@ -284,6 +315,7 @@ def _to_correct(
         problem.status,
         fruit=fruit,
         said=said,
+        shown=shown,
         wrong=problem.field,
         problem=problem.told(catalogue(language_of(request))),
         lots=open_lots,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.access import Newcomer
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.ids import Id
-from mezoroi.app.routes.fruits import as_day, as_id
+from mezoroi.app.routes.fruits import as_day, as_id, is_changed
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, lots, runs, tallies
 from mezoroi.app.store.finding import Filter
@@ -23,17 +23,26 @@ from mezoroi.app.views import is_blind
 from mezoroi.errors import MezoroiError
 
 router = APIRouter(include_in_schema=False)
+PAGE = 50
 Text = Annotated[str, Form(max_length=128)]
 Note = Annotated[str, Form(max_length=2000)]
+Flag = Annotated[bool, Form()]
 Asked = Annotated[str, Query(max_length=64)]
 
 
 @router.get("/lots")
-def list_page(request: Request, _: Newcomer, here: Here) -> Response:
+def list_page(
+    request: Request,
+    _: Newcomer,
+    here: Here,
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+) -> Response:
     """All lots, newest first, and a form for a new one."""
     with here.database.read() as session:
-        found = lots.list_lots(session)
-    return here.pages.render(request, "lots/list.html", lots=found)
+        pages = max(1, -(-lots.count_lots(session) // PAGE))
+        page = min(page, pages)
+        found = lots.list_lots(session, (page - 1) * PAGE, PAGE)
+    return here.pages.render(request, "lots/list.html", lots=found, page=page, pages=pages)
 
 
 @router.post("/lots")
@@ -72,15 +81,31 @@ def change(
     here: Here,
     orchard: Text = "",
     note: Note = "",
-    closed: Annotated[bool, Form()] = False,
+    closed: Flag = False,
+    shown_orchard: Text = "",
+    shown_note: Note = "",
+    shown_closed: Flag = False,
 ) -> Response:
-    """Keep what is said about a lot; a closed one is no longer offered."""
+    """Keep what is said about a lot; a closed one is no longer offered.
+
+    Parameters
+    ----------
+    shown_orchard, shown_note, shown_closed : as the page showed them; what is still said so stays
+        as it is by now: another may have changed it
+    """
     with here.database.write() as session:
         lot = lots.get_lot(session, lot_id)
         if lot is None:
             raise HTTPException(404)
-        lots.change_lot(session, lot, orchard=orchard, note=note, closed=closed)
-        audit.record(session, user, "lot changed", lot.name, closed=closed)
+        is_closed = lot.closed_at is not None
+        lots.change_lot(
+            session,
+            lot,
+            orchard=orchard if is_changed(orchard, shown_orchard) else lot.orchard,
+            note=note if is_changed(note, shown_note) else lot.note,
+            closed=closed if closed != shown_closed else is_closed,
+        )
+        audit.record(session, user, "lot changed", lot.name, closed=lot.closed_at is not None)
     return RedirectResponse(f"/lots/{lot_id}?saved=true", 303)
 
 
@@ -92,7 +117,7 @@ def summary_page(
     chosen = as_day(day) or date.today()
     with here.database.read() as session:
         found, content = _tallied(session, user, chosen, as_id(lot))
-        content["lots"] = lots.list_lots(session)
+        content["lots"] = lots.lots_to_choose(session, as_id(lot))
     return here.pages.render(
         request,
         "lots/summary.html",

@@ -190,10 +190,8 @@ def give_answer(
     with here.database.write() as session:
         practice.lock(session, user.id)
         question = practice.get_question(session, question_id, user.id)
-        if question is None:
-            raise HTTPException(404)
-        if showing not in ("", showing_of(question)):
-            raise Refusal("other question")
+        if question is None or showing not in ("", showing_of(question)):
+            raise Refusal("asked no more")
         practising.answer(session, user, question, grade, certainty, seconds, waited, key)
         is_test = question.round.phase != practice.PRACTICE
         is_told = not is_test and bool(hiding.told_questions(session, user, [question]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Request
@@ -14,11 +15,11 @@ from mezoroi.app.access import Expert
 from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import Refusal
-from mezoroi.app.routes.calibration import fruit_or_404, may_lead, session_or_404
+from mezoroi.app.routes.calibration import CANCELLED, fruit_or_404, may_lead, session_or_404
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, calibration, consensus, specimens
 from mezoroi.app.tables import User
-from mezoroi.app.tables_learning import CalibrationSession
+from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
 from mezoroi.app.views_learning import alike, fruit_view, specimen_result
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
@@ -64,7 +65,9 @@ def reveal(
 def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> Response:
     """Agreement, and the fruits, most disputed first; before the reveal the session's own page."""
     with here.database.read() as session:
-        found = session_or_404(session, session_id)
+        found = calibration.get_session(session, session_id)
+        if found is None:  # a page that was open when it was cancelled leads here
+            return RedirectResponse(CANCELLED, 303)
         if found.revealed_at is None:
             return RedirectResponse(f"/calibration/{session_id}", 303)
         fruits = {str(item.id): item for item in calibration.fruits_of(session, session_id)}
@@ -76,7 +79,7 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
     if is_new:
         _note_seen(here, session_id, user)
     outcome = _outcome(here, found)
-    told = [item for item in outcome["fruits"] if fruits[item["id"]].specimen_id not in awaited]
+    told = _told(outcome, fruits.values(), awaited)
     standard = GradingStandard.from_dict(found.standard.content)
     return here.pages.render(
         request,
@@ -104,6 +107,7 @@ def fruit_page(
     with here.database.read() as session:
         found = _revealed(session, session_id)
         fruit = fruit_or_404(session, session_id, fruit_id)
+        fruits = calibration.fruits_of(session, session_id)
         turns = teaching.pictures_turn(session)
         hidden = hiding.hidden_names(session)
         awaited = specimens.awaited_from(session, user.id)
@@ -113,7 +117,7 @@ def fruit_page(
         return RedirectResponse("/calibration", 303)
     if is_new:
         _note_seen(here, session_id, user)
-    told = _outcome(here, found)["fruits"]
+    told = _told(_outcome(here, found), fruits, awaited)
     order = [item["id"] for item in told]
     place = order.index(str(fruit_id))
     said = told[place]
@@ -202,6 +206,14 @@ def _revealed(session: Session, session_id: int) -> CalibrationSession:
     if found.revealed_at is None:
         raise HTTPException(404)
     return found
+
+
+def _told(
+    outcome: Mapping[str, Any], fruits: Iterable[CalibrationFruit], awaited: Container[int]
+) -> list[dict[str, Any]]:
+    """What a session shows of its fruits, without those that open sessions ask the reader for."""
+    kept = {str(fruit.id) for fruit in fruits if fruit.specimen_id in awaited}
+    return [item for item in outcome["fruits"] if item["id"] not in kept]
 
 
 def _note_seen(here: Services, session_id: int, user: User) -> None:

@@ -67,10 +67,15 @@ def open_session(
     return found
 
 
-def list_sessions(session: Session, most: int) -> Sequence[CalibrationSession]:
-    """The newest sessions."""
-    query = select(CalibrationSession).order_by(CalibrationSession.id.desc()).limit(most)
-    return session.scalars(query).all()
+def list_sessions(session: Session, first: int, most: int) -> Sequence[CalibrationSession]:
+    """Sessions from the newest on."""
+    query = select(CalibrationSession).order_by(CalibrationSession.id.desc())
+    return session.scalars(query.offset(first).limit(most)).all()
+
+
+def count_sessions(session: Session) -> int:
+    """How many sessions there are."""
+    return session.scalar(select(func.count()).select_from(CalibrationSession)) or 0
 
 
 def get_session(session: Session, session_id: int) -> CalibrationSession | None:

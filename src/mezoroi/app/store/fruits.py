@@ -89,6 +89,12 @@ def add_fruit(
     return fruit
 
 
+def get_details(fruit: Fruit) -> Details:
+    """What is said about a fruit."""
+    lot = fruit.lot.name if fruit.lot is not None else ""
+    return Details(fruit.weight, fruit.diameter, fruit.brix, fruit.orchard, fruit.note, lot)
+
+
 def set_details(session: Session, fruit: Fruit, details: Details) -> dict[str, Any]:
     """Keep what is said about a fruit; returns what changed, old values by name."""
     values = {

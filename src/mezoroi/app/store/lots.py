@@ -14,7 +14,10 @@ from mezoroi.app.tables import Fruit, Lot, now
 
 _STILL_THE_SAME = timedelta(hours=12)
 _COUNT = select(func.count()).where(Fruit.lot_id == Lot.id).scalar_subquery()
-_COUNTED = select(Lot, _COUNT).order_by(Lot.id.desc()).limit(bindparam("most"))
+_COUNTED = (
+    select(Lot, _COUNT).order_by(Lot.id.desc()).offset(bindparam("first")).limit(bindparam("most"))
+)
+_NEWEST = select(Lot).order_by(Lot.id.desc()).limit(bindparam("most"))
 _NEWEST_OPEN = (
     select(Lot).where(Lot.closed_at.is_(None)).order_by(Lot.id.desc()).limit(bindparam("most"))
 )
@@ -56,10 +59,22 @@ def get_lot(session: Session, lot_id: int) -> Lot | None:
     return session.get(Lot, lot_id)
 
 
-def list_lots(session: Session, most: int = 200) -> list[CountedLot]:
+def list_lots(session: Session, first: int, most: int) -> list[CountedLot]:
     """Lots from the newest on, each with its number of fruits."""
-    rows = session.execute(_COUNTED, {"most": most})
+    rows = session.execute(_COUNTED, {"first": first, "most": most})
     return [CountedLot(lot, number) for lot, number in rows]
+
+
+def count_lots(session: Session) -> int:
+    """How many lots there are."""
+    return session.scalar(select(func.count()).select_from(Lot)) or 0
+
+
+def lots_to_choose(session: Session, chosen: int | None, most: int = 200) -> list[Lot]:
+    """The newest lots, and after them the one that is chosen, where it is older."""
+    newest = list(session.scalars(_NEWEST, {"most": most}))
+    lot = None if chosen is None else get_lot(session, chosen)
+    return newest if lot is None or lot in newest else [*newest, lot]
 
 
 def open_lots(session: Session, most: int = 50) -> Sequence[Lot]:

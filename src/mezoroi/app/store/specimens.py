@@ -274,8 +274,16 @@ def in_open_sessions(session: Session) -> set[int]:
 
 
 def awaited_from(session: Session, user_id: int) -> set[int]:
-    """Specimens of open sessions that a user takes part in and has not graded there."""
-    return set(session.scalars(_AWAITED, {"user_id": user_id}))
+    """Specimens of open sessions that a user takes part in and has not graded there.
+
+    With them come all other pictures of the same fruits, whose grade is theirs.
+    """
+    asked = set(session.scalars(_AWAITED, {"user_id": user_id}))
+    if not asked:
+        return asked
+    return set(
+        session.scalars(select(Specimen.id).where(Specimen.name.in_(names_of(session, asked))))
+    )
 
 
 def uploads_among(session: Session, ids: Iterable[int]) -> frozenset[int]:

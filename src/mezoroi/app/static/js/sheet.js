@@ -30,6 +30,12 @@ export function startSheet(sheet) {
     if (pages[place]) closeEyes(pages[place]);
   }
 
+  // The focus was on what is hidden now: who types or listens goes on at the heading.
+  function goTo(place) {
+    show(place);
+    pages[place]?.querySelector("h1").focus({ preventScroll: true });
+  }
+
   function say(state, count) {
     const kept = (state === "offline" || state === "login") && count > 0;
     if (isRefused && !kept) return; // that stays to be read
@@ -61,7 +67,7 @@ export function startSheet(sheet) {
     settle();
     const answer = keepAnswer(address, fields, undo ? TAKE_BACK_MS : 0);
     if (undo) offer(answer, fields.grade);
-    show(at + 1);
+    goTo(at + 1);
     if (at >= questions.length) say(unsent() ? "sending" : "sent", unsent());
     return answer;
   }
@@ -86,7 +92,7 @@ export function startSheet(sheet) {
     const isBack = newest?.takeBack();
     if (isBack) newest = null;
     settle();
-    if (isBack) show(at - 1);
+    if (isBack) goTo(at - 1);
   });
   last?.querySelector("[data-finish]").addEventListener("click", settle);
 
