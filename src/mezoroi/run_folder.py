@@ -45,6 +45,13 @@ def is_finished(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -
     return False
 
 
+def notes_on_resuming(run_dir: Path) -> tuple[str, ...]:
+    """One line where no training was begun in the folder, whose name may be a slip."""
+    if (run_dir / RUN_JSON).exists():
+        return ()
+    return (f"nothing to resume in {run_dir}: a new training begins",)
+
+
 def claim(run_dir: Path, dataset: Dataset, config: Config) -> None:
     """Make the run folder this training's, once `is_finished` refused nothing."""
     record = _record(dataset, config)

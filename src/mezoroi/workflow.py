@@ -67,8 +67,8 @@ def train(
     dataset : graded observations
     config : settings; defaults as in `Config`
     run_dir : the run folder, empty or of the same training if `resume`
-    resume : continue after the last whole epoch of an interrupted training; a finished one is
-        loaded, with what was added to it since
+    resume : continue after the last whole epoch of an interrupted training, or begin where there
+        is none; a finished one is loaded, with what was added to it since
     progress : called with what is done and how far
 
     Raises

@@ -107,11 +107,14 @@ def fit(
 ) -> None:
     """Train `module` in place and leave it with the weights that `config.keep` asks for.
 
+    Parameters
+    ----------
+    resume : continue after the last whole epoch; where there is none, begin
+
     Raises
     ------
     MezoroiError
-        If there is nothing to resume, a checkpoint is damaged, the disk is full, or the training
-        diverged.
+        If a checkpoint is damaged, the disk is full, or the training diverged.
     """
     folder = run_dir / CHECKPOINTS
     resumes = resume and (folder / f"{LAST}.ckpt").exists()
