@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from mezoroi import workflow
+from mezoroi.errors import MezoroiError
 from mezoroi.models import GradingModel
 from mezoroi.training import finished_epochs
 from mezoroi.training.fit import AtomicCheckpointIO
@@ -128,6 +130,19 @@ def test_a_damaged_checkpoint_to_resume(run: Run, copied: Path, melons: Path) ->
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     outcome = run("train", melons, "-o", copied, "--preset", "tiny", "--resume")
     assert_refused(outcome, "last.ckpt is damaged")
+
+
+def test_a_folder_without_a_training_to_resume_is_told(
+    run: Run, melons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(*_: object) -> None:
+        raise MezoroiError("begun: enough")
+
+    monkeypatch.setattr(workflow, "fit", begun)
+    arguments = ("train", melons, "-o", tmp_path / "slip", *TINY, "--resume")
+    note = f"note: nothing to resume in {tmp_path / 'slip'}: a new training begins\n"
+    assert run(*arguments)[2] == f"{note}error: begun: enough\n"
+    assert run(*arguments)[2] == "error: begun: enough\n"
 
 
 def test_an_output_folder_that_cannot_be_written(

@@ -144,8 +144,8 @@ def test_train_then_resume(run: Run, melons: Path, tmp_path: Path) -> None:
         "grades": ["A", "B", "C", "D"],
     }
     assert_refused(run("train", melons, "-o", folder, *TINY))
-    status, out, _ = run("train", melons, "-o", folder, *TINY, "--resume")
-    assert status == 0
+    status, out, err = run("train", melons, "-o", folder, *TINY, "--resume")
+    assert (status, err) == (0, "")
     assert "learned from 20 of 28 observations (4 val, 4 test) of grades A, B, C, D" in out
 
 

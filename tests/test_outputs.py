@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 
 import mezoroi as mz
-from mezoroi import outputs
+from mezoroi import outputs, workflow
+from mezoroi.config import Config
 from mezoroi.report.html import ReportItem
 
 
@@ -39,6 +42,35 @@ def test_the_demos_report_has_its_notes_in_japanese(
     outcome = outputs.run_demo(tmp_path, 7, in_japanese=lambda text: f"和：{text}")
     page = Path(outcome["report"]).read_text(encoding="utf-8")
     assert "和：look at it" in page and 0 <= outcome["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(("folds", "group"), [(3, "specimen"), (2, "session")])
+def test_a_cross_validation_of_other_folds_is_named(
+    dataset: mz.Dataset,
+    tiny: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folds: int,
+    group: str,
+) -> None:
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(workflow, "fit", stop)
+    of_grade: Counter[str] = Counter()
+    rows = []
+    for item in dataset:
+        of_grade[item.grade] += 1
+        rows.append(replace(item, session=f"day {of_grade[item.grade]}"))
+    days = replace(dataset, observations=tuple(rows))
+    with pytest.raises(mz.MezoroiError, match="resnet99"):  # what was refused binds nobody
+        outputs.cross_validate(days, tiny("model.backbone=resnet99"), tmp_path, folds, group)
+    with pytest.raises(InterruptedError):
+        outputs.cross_validate(days, tiny(), tmp_path, 2)
+    with pytest.raises(mz.MezoroiError, match="was started with --folds 2 --group specimen: use"):
+        outputs.cross_validate(days, tiny(), tmp_path, folds, group)
+    with pytest.raises(mz.MezoroiError, match="the settings differ from those"):
+        outputs.cross_validate(days, tiny("train.lr=0.5"), tmp_path, 2)
 
 
 def _assert_same(one: Any, other: Any) -> None:

@@ -94,12 +94,17 @@ def train(
     """Learn the grading standard of a dataset."""
     from mezoroi import datasets, outputs, workflow
     from mezoroi.datasets.dataset import SPLITS
+    from mezoroi.datasets.held_out import notes_on_held_out
     from mezoroi.presets import make_config
+    from mezoroi.run_folder import notes_on_resuming
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     dataset = datasets.load_dataset(data)
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
+    console.notes(notes_on_held_out(dataset))
+    if resume:
+        console.notes(notes_on_resuming(out))
     with console.progress() as report:
         grader = workflow.train(dataset, chosen, out, resume=resume, progress=report)
     outputs.draw_training_curve(out)

@@ -25,6 +25,7 @@ from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.report.html import ReportItem, batch_report
 from mezoroi.report.plots import confusion_matrix_png, training_curve_png
+from mezoroi.run_folder import claim_folds
 from mezoroi.trust_scores import reliability_scores
 from mezoroi.workflow import train as train_grader
 from mezoroi.workflow import with_splits_of
@@ -147,12 +148,17 @@ def cross_validate(
     """Train on all folds but one and grade that one, for every fold.
 
     Each fold's run stays in ``out/fold-K``; folds already finished with the same data and settings
-    are not trained again.
+    are not trained again. ``out/folds.json`` says how many there are and what stays together.
 
     Returns
     -------
     dict with ``folds`` (an evaluation each) and ``pooled`` (every observation graded once by a
     grader that did not see it, with intervals by specimen); written as ``cross-validation.json``.
+
+    Raises
+    ------
+    MezoroiError
+        If `out` holds another cross-validation, or the dataset cannot be dealt out.
     """
     out = Path(out)
     require_folder(out)
@@ -160,6 +166,7 @@ def cross_validate(
     truth, given = [], []
     specimens: list[str] = []
     parts = folds(dataset, num_folds, config.split.seed, group)  # type: ignore[arg-type]
+    claim_folds(out, num_folds, group)
     for number, (learning, held_out) in enumerate(parts):
         run = out / f"fold-{number}"
         both = {item.id: "train" for item in learning} | {item.id: "test" for item in held_out}

@@ -17,6 +17,7 @@ from mezoroi.files import read_json, require_folder, write_json, write_text
 from mezoroi.standard import GradingStandard
 
 RUN_JSON = "run.json"
+FOLDS_JSON = "folds.json"
 
 
 def is_finished(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> bool:
@@ -44,12 +45,42 @@ def is_finished(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -
     return False
 
 
+def notes_on_resuming(run_dir: Path) -> tuple[str, ...]:
+    """One line where no training was begun in the folder, whose name may be a slip."""
+    if (run_dir / RUN_JSON).exists():
+        return ()
+    return (f"nothing to resume in {run_dir}: a new training begins",)
+
+
 def claim(run_dir: Path, dataset: Dataset, config: Config) -> None:
     """Make the run folder this training's, once `is_finished` refused nothing."""
     record = _record(dataset, config)
     write_json(run_dir / RUN_JSON, record)
     text = yaml.safe_dump(record["config"], sort_keys=False)
     write_text(run_dir / "config.yaml", text)
+
+
+def claim_folds(folder: Path, num_folds: int, group: str) -> None:
+    """Make the folder this cross-validation's, unless its runs are of other folds.
+
+    Each run would only tell that its part of the dataset is another.
+
+    Raises
+    ------
+    MezoroiError
+        If the runs are of another number of folds, or what stays together is another.
+    """
+    path, record = folder / FOLDS_JSON, {"folds": num_folds, "group": group}
+    # Earlier versions did not record them; a start that was refused left no run.
+    if path.exists() and any(folder.glob(f"fold-*/{RUN_JSON}")):
+        earlier = read_json(path, "give another folder with -o")
+        earlier = earlier if isinstance(earlier, dict) else {}
+        if earlier != record:
+            raise MezoroiError(
+                f"{folder} was started with --folds {earlier.get('folds')} --group "
+                f"{earlier.get('group')}: use the same ones, or give another folder with -o"
+            )
+    write_json(path, record)
 
 
 def _record(dataset: Dataset, config: Config) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, complete_splits
 from mezoroi.datasets.dataset import SPLITS
 from mezoroi.datasets.enough import require_enough, require_every_grade
+from mezoroi.datasets.held_out import held_out_fruits
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
@@ -58,16 +59,16 @@ def train(
     """Learn the grading standard of a dataset and write the bundle to `run_dir`.
 
     Splits that the dataset does not bring are made (``config.split``); train and val are used,
-    and calibration, else val, for the likeness thresholds and, of a grader with activation maps,
-    for the reliability.
+    and calibration, else val, for the likeness thresholds (grade by grade) and, of a grader with
+    activation maps, for the reliability.
 
     Parameters
     ----------
     dataset : graded observations
     config : settings; defaults as in `Config`
     run_dir : the run folder, empty or of the same training if `resume`
-    resume : continue after the last whole epoch of an interrupted training; a finished one is
-        loaded, with what was added to it since
+    resume : continue after the last whole epoch of an interrupted training, or begin where there
+        is none; a finished one is loaded, with what was added to it since
     progress : called with what is done and how far
 
     Raises
@@ -269,6 +270,8 @@ def _splits_by_specimen(data: Mapping[str, Any], items: Iterable[Observation]) -
 def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prototypes:
     """Mean embeddings over the training observations; thresholds and limits from the others.
 
+    A grade without held-out fruit takes the median of the other grades' thresholds.
+
     Parameters
     ----------
     seen : of the training observations
@@ -289,15 +292,17 @@ def _fit_prototypes(bundle: Bundle, dataset: Dataset, seen: Predictions) -> Prot
             exemplars=torch.from_numpy(seen.embeddings),
             exemplar_grades=torch.from_numpy(learning.labels),
         )
-    held_out = dataset.select("calibration" if "calibration" in dataset.splits else "val")
+    held_out = held_out_fruits(dataset)
     predictions = Grader(replace(bundle, prototypes=prototypes)).predict(held_out)
     similarity = predictions.similarity
-    thresholds = []
+    found = []
     for grade in grades:
         own = similarity[held_out.labels == grade, grade]
-        # Without a held-out fruit of a grade nothing can be said to resemble it: NaN.
-        thresholds.append(np.percentile(own, LIKENESS_PERCENTILE) if len(own) else np.nan)
-    prototypes = replace(prototypes, thresholds=torch.tensor(thresholds, dtype=torch.float32))
+        found.append(np.percentile(own, LIKENESS_PERCENTILE) if len(own) else np.nan)
+    thresholds = torch.tensor(found, dtype=torch.float32)
+    # Else its own fruits would be unlike all grades, or like another one.
+    thresholds[thresholds.isnan()] = thresholds[~thresholds.isnan()].median()
+    prototypes = replace(prototypes, thresholds=thresholds)
     if not predictions.maps.shape[1]:
         return prototypes
     limits = sign_limits(predictions.signs, held_out.labels, bundle.standard)

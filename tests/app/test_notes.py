@@ -26,6 +26,7 @@ SOURCES = (
     "app/trainer.py",
     "app/retraining.py",
     "app/training_data.py",
+    "datasets/held_out.py",
     "datasets/odd.py",
     "datasets/repeats.py",
     "reliability/judge.py",
@@ -96,6 +97,12 @@ SOURCES = (
             "all are taken as photos; to learn from panoramas, capture these, or take them out",
             "画像 40 枚のうち 3 枚が網目画像ではありません（最初のものは a.png）。"
             "すべて写真として学習します。網目画像で学習するには、撮り直すか、取り除いてください。",
+        ),
+        (
+            "no val or calibration fruit of B, C: their likeness threshold is the median of the "
+            "other grades'; add such fruits to val",
+            "B, C の果実が、確認用にも調整用にもありません。似ているとみなす類似度の目安には、"
+            "ほかの等級の中央値を使います。確認用（val）に加えてください。",
         ),
         ("something that nobody translated", "something that nobody translated"),
         ("100%: (odd", "100%: (odd"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
 import mezoroi as mz
@@ -25,7 +26,7 @@ from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.models.preprocess import fit_image
 from mezoroi.training import GradingModule, finished_epochs
-from mezoroi.training.fit import EpochLog
+from mezoroi.training.fit import EpochLog, MovableCheckpoint
 from mezoroi.training.heads import head_logits, head_loss, make_head, shared_losses
 
 Make = Callable[..., Config]
@@ -261,6 +262,35 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert finished_epochs(tmp_path / "run") == 2
     mz.train(dataset, tiny(*settings), tmp_path / "run", resume=True)
     assert_same_weights(straight(0), tmp_path / "run")
+
+
+def test_an_interrupted_training_in_a_folder_that_was_moved_keeps_its_best_epoch(
+    dataset: mz.Dataset, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GradingModule, "validation_step", rising_loss)
+    same = ("train.schedule=constant", "train.keep=best")
+    ended = EpochLog.on_train_epoch_end
+
+    def end_until(self, trainer, module):  # type: ignore[no-untyped-def]
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+        ended(self, trainer, module)
+
+    config = tiny("train.epochs=2", *same)
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLog, "on_train_epoch_end", end_until)
+        with pytest.raises(KeyboardInterrupt):
+            mz.train(dataset, config, tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    mz.train(dataset, config, tmp_path / "moved", resume=True)
+    assert finished_epochs(tmp_path / "moved") == 2
+    mz.train(dataset, tiny("train.epochs=1", *same), tmp_path / "first")
+    assert_same_weights(tmp_path / "moved", tmp_path / "first")
+
+
+def test_a_checkpoint_of_an_earlier_version_is_known() -> None:
+    options = {"monitor": "val_loss", "mode": "min"}
+    assert MovableCheckpoint(**options).state_key == ModelCheckpoint(**options).state_key
 
 
 def rising_loss(self, batch, index):  # type: ignore[no-untyped-def]

@@ -137,6 +137,25 @@ def test_an_unordered_standard_is_kept(dataset: mz.Dataset, tiny: Make, tmp_path
     assert scores["accuracy"]["value"] is not None
 
 
+def test_a_grade_that_is_not_held_out_is_told_by_the_thresholds_of_the_others(
+    run: Run, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    seen: dict[str, int] = {}
+    lines = ["image,grade,split"]
+    for item in dataset:
+        number = seen[item.grade] = seen.get(item.grade, 0) + 1
+        split = "val" if number < 3 and item.grade != "B" else "train"
+        lines.append(f"{item.image},{item.grade},{split}")
+    table = tmp_path / "melons.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    status, _, err = run("train", table, "-o", tmp_path / "run", *TINY)
+    assert status == 0 and "note: no val or calibration fruit of B: " in err
+    own = next(item.image for item in dataset if item.grade == "B")
+    grading = mz.Grader.load(tmp_path / "run").grade(own)
+    others = sorted(value for grade, value in grading.thresholds.items() if grade != "B")
+    assert grading.thresholds["B"] == others[1]
+
+
 def test_a_single_grade_on_the_surface_has_no_map(
     run: Run, dataset: mz.Dataset, melons: Path, tiny: Make, tmp_path: Path
 ) -> None:

@@ -168,6 +168,7 @@ class Trainer:
         from mezoroi.app import retraining
         from mezoroi.app.store.specimens import FROM_DATASET
         from mezoroi.config import Config
+        from mezoroi.datasets.held_out import notes_on_held_out
         from mezoroi.files import read_json
         from mezoroi.standard import GradingStandard
 
@@ -190,7 +191,7 @@ class Trainer:
             ):
                 self.tell(job.id, line)
         dataset = mz.load_dataset(data)
-        for note in dataset.notes:
+        for note in (*dataset.notes, *notes_on_held_out(dataset)):
             self.tell(job.id, note)
         content = read_json(Path(active.folder) / "grader.json", "restore the run folder")
         run_dir = self._run_dir(job)

@@ -49,6 +49,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path), map_location)
 
 
+class MovableCheckpoint(ModelCheckpoint):
+    """A checkpoint in a folder that may be moved: Lightning's forgets which epoch was the best."""
+
+    @property
+    def state_key(self) -> str:
+        # Lightning's own, by which a training of an earlier version is resumed, too.
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else ""
+
+        moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            {**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath}
+        )
+
+
 class EpochLog(Callback):
     """One line per epoch in ``epochs.csv``; lines of epochs that are run again are replaced."""
 
@@ -88,15 +107,18 @@ def fit(
 ) -> None:
     """Train `module` in place and leave it with the weights that `config.keep` asks for.
 
+    Parameters
+    ----------
+    resume : continue after the last whole epoch; where there is none, begin
+
     Raises
     ------
     MezoroiError
-        If there is nothing to resume, a checkpoint is damaged, the disk is full, or the training
-        diverged.
+        If a checkpoint is damaged, the disk is full, or the training diverged.
     """
     folder = run_dir / CHECKPOINTS
     resumes = resume and (folder / f"{LAST}.ckpt").exists()
-    keeper = ModelCheckpoint(
+    keeper = MovableCheckpoint(
         dirpath=folder,
         filename=BEST,
         monitor="val_loss",
@@ -104,7 +126,7 @@ def fit(
         save_top_k=1 if config.keep == "best" else 0,
         enable_version_counter=False,
     )
-    latest = ModelCheckpoint(
+    latest = MovableCheckpoint(
         dirpath=folder, filename=LAST, save_top_k=1, enable_version_counter=False
     )
     callbacks: list[Callback] = [EpochLog(run_dir / EPOCHS_CSV), keeper, latest]
