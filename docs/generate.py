@@ -49,10 +49,11 @@ CONFIG_INTRO = """\
 `mezoroi train` and `mezoroi cross-validate` take their settings from, in this order: the defaults,
 `--preset`, the file given by `--config`, and each `--set section.name=value`. A misspelt name or a
 value out of its range is an error that names it. The settings used are written to `config.yaml` in
-the run folder. The sections and what the terms mean: [method](method.md).
+the run folder, all of them: where that file is given by `--config`, a preset does nothing, which a
+`note:` line says. The sections and what the terms mean: [method](method.md).
 
 ```bash
-mezoroi settings > my.yaml      # every setting with its default; keep the lines you change
+mezoroi settings > my.yaml      # every setting with its default; take the # off those you change
 mezoroi train melons/ -o runs/melon --config my.yaml --set train.epochs=40
 ```
 """

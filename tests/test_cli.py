@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi.presets import PRESETS
 from mezoroi.training import GradingModule
 from tests.commands import TINY, Run, assert_refused
 
@@ -130,7 +132,19 @@ def test_make_melons_is_repeatable(run: Run, tmp_path: Path) -> None:
 def test_settings_are_a_file_that_train_takes(run: Run, tmp_path: Path) -> None:
     status, out, _ = run("settings")
     (tmp_path / "my.yaml").write_text(out, encoding="utf-8")
-    assert status == 0 and mz.make_config(file=tmp_path / "my.yaml") == mz.make_config()
+    assert status == 0
+    for preset in PRESETS:
+        assert mz.make_config(preset, tmp_path / "my.yaml") == mz.make_config(preset)
+
+
+def test_a_preset_that_a_settings_file_takes_back_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(mz.make_config().model_dump()))
+    given = ("--config", tmp_path / "my.yaml", "--preset", "paper")
+    note = f"note: {tmp_path / 'my.yaml'} has a value for all that `--preset paper` sets: "
+    (tmp_path / "empty").mkdir()
+    for verb in ("train", "cross-validate"):
+        _, _, err = run(verb, tmp_path / "empty", "-o", tmp_path / "run", *given)
+        assert err.startswith(note)
 
 
 def test_train_then_resume(run: Run, melons: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,6 +114,38 @@ def test_a_batch_keeps_its_order_and_goes_on_past_failures(
     assert "the outline has no" in results[5].to_dict()["error"]
     with pytest.raises(mz.MezoroiError, match="the outline has no"):
         grader.grade(half)
+
+
+NO_FRUITS = {
+    "None": (None, "NoneType"),
+    "an empty cell": (float("nan"), "float"),
+    "an empty text": ("", "an empty text"),
+    "bytes": (b"photo.jpg", "bytes"),
+    "a picture": (Image.new("RGB", (8, 8)), "Image"),
+    "a tensor": (torch.zeros(8, 8, 3, dtype=torch.uint8), "Tensor"),
+}
+
+
+@pytest.mark.parametrize(("source", "called"), NO_FRUITS.values(), ids=NO_FRUITS)
+def test_what_is_no_fruit_fails_alone(
+    grader: mz.Grader, captures: list[Path], source: object, called: str
+) -> None:
+    message = rf"^a fruit is a path or an \(H, W, 3\) uint8 array, not {called}: "
+    first, failure, last = grader.grade_many([captures[0], source, captures[1]])  # type: ignore[list-item]
+    assert isinstance(first, mz.Grading) and isinstance(last, mz.Grading)
+    assert isinstance(failure, mz.GradingFailure)
+    assert failure.source == (source if isinstance(source, str) else "image")
+    assert re.match(message, failure.error)
+    with pytest.raises(mz.MezoroiError, match=message):
+        grader.grade(source)  # type: ignore[arg-type]
+
+
+def test_a_path_that_the_system_refuses_fails_alone(
+    grader: mz.Grader, captures: list[Path]
+) -> None:
+    failure, graded = grader.grade_many(["x" * 5000, captures[0]])
+    assert isinstance(graded, mz.Grading)
+    assert isinstance(failure, mz.GradingFailure) and "too long" in failure.error
 
 
 def test_a_batch_is_read_lazily(grader: mz.Grader, captures: list[Path]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mezoroi.errors import MezoroiError
-from mezoroi.presets import PRESETS, make_config
+from mezoroi.presets import PRESETS, make_config, notes_on_preset
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -27,6 +28,21 @@ def test_sections_left_empty_keep_their_defaults(tmp_path: Path) -> None:
     assert make_config("tiny", file) == make_config("tiny")
     file.write_text("# nothing\n", encoding="utf-8")
     assert make_config("tiny", file) == make_config("tiny")
+
+
+def test_only_a_file_that_leaves_nothing_of_a_preset_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    content = make_config().model_dump()
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    for preset in ("paper", "tiny"):
+        (note,) = notes_on_preset(preset, file)
+        assert str(file) in note and f"`--preset {preset}`" in note
+    assert notes_on_preset("quick", file) == notes_on_preset("paper", None) == ()
+    file.write_text(yaml.safe_dump(make_config("paper").model_dump()), encoding="utf-8")
+    assert notes_on_preset("paper", file) == ()
+    del content["train"]["lr"]
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert notes_on_preset("paper", file) == ()
 
 
 def test_the_papers_recipe() -> None:

@@ -75,6 +75,14 @@ def test_numbers_and_bare_grades_are_read(tmp_path: Path) -> None:
     assert standard.grades == ("1", "2", "3") and standard.precedence == ("3", "2", "1")
 
 
+def test_quoted_words_are_names(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("grades: {'yes': , 'no': }\n", encoding="utf-8")
+    assert GradingStandard.from_yaml(path).grades == ("yes", "no")
+    GradingStandard.from_grades(("yes", "null")).to_yaml(path)
+    assert GradingStandard.from_yaml(path).grades == ("yes", "null")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -94,6 +102,12 @@ def test_numbers_and_bare_grades_are_read(tmp_path: Path) -> None:
         ("grades: {A: {title: {ja: 5}}, B: }", "`title` of grade `A` must map languages"),
         ("grades: {A: , B: }\ntitle: red", "`title` of the standard must map languages"),
         ("grades: {A: {view: outline}, B: {view: outline}}", "at least one grade must be judged"),
+        ("grades: {yes: , A: }", "YAML reads a grade's name as true: quote it"),
+        ("grades: {A: , no: }", "YAML reads a grade's name as false: quote it"),
+        ("grades: {A: , null: }", "YAML reads a grade's name as nothing: quote it"),
+        ("grades: {A: , 'no': }\nprecedence: [no, A]", "a grade's name as false: quote it"),
+        ("grades: {A: , 'B ': }", "a grade is named `B `: give it a name without spaces"),
+        ("grades: {A: , '': }", "a grade is named ``: give it a name"),
         ("grades: {", "is not readable YAML"),
         ("grades:\n  A:\n  B:\n  A:\n", "`A` stands twice, lines 2, 4"),
     ],

@@ -95,11 +95,12 @@ def train(
     from mezoroi import datasets, outputs, workflow
     from mezoroi.datasets.dataset import SPLITS
     from mezoroi.datasets.held_out import notes_on_held_out
-    from mezoroi.presets import make_config
+    from mezoroi.presets import make_config, notes_on_preset
     from mezoroi.run_folder import notes_on_resuming
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
+    console.notes(notes_on_preset(preset, config))
     dataset = datasets.load_dataset(data)
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     console.notes(notes_on_held_out(dataset))
@@ -249,11 +250,12 @@ def cross_validate(
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
     from mezoroi import datasets, outputs, workflow
-    from mezoroi.presets import make_config
+    from mezoroi.presets import make_config, notes_on_preset
     from mezoroi.report.evaluation import evaluation_text
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
+    console.notes(notes_on_preset(preset, config))
     dataset = datasets.load_dataset(data)
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:

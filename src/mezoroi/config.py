@@ -316,8 +316,11 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def example_yaml() -> str:
-    """The default settings as YAML with a comment on every line."""
-    lines = ["# All settings of Mezoroi with their defaults; keep only the lines you change."]
+    """The default settings as YAML with their meanings, each still a comment.
+
+    As settings they would take back what a preset sets.
+    """
+    lines = ["# All settings of Mezoroi with their defaults; take the # off the lines you change."]
     for name, field in Config.model_fields.items():
         section = section_of(field)
         if section is None:
@@ -331,4 +334,4 @@ def example_yaml() -> str:
 
 def _example_line(name: str, setting: FieldInfo) -> str:
     value = yaml.safe_dump(setting.default).splitlines()[0]
-    return f"{name}: {value}  # {setting.description}"
+    return f"# {name}: {value}  # {setting.description}"

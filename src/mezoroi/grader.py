@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mezoroi.bundle import Bundle, read_bundle
-from mezoroi.capture.sources import FruitInput, read_fruit
+from mezoroi.capture.sources import IN_MEMORY, FruitInput, read_fruit
 from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grading import Grading, GradingFailure
@@ -180,8 +180,8 @@ class Grader:
                     fruit = read_fruit(source, self.bundle.input_kind)
                     self._runner.check_outline(fruit)
                     read.append(fruit)
-                except MezoroiError as error:
-                    name = "image" if isinstance(source, np.ndarray) else str(source)
+                except (MezoroiError, OSError) as error:
+                    name = str(source) if isinstance(source, str | Path) else IN_MEMORY
                     read.append(GradingFailure(name, str(error)))
             fruits = [item for item in read if isinstance(item, FruitInput)]
             graded = iter(self._make_gradings(self._runner.see(fruits)) if fruits else [])

@@ -90,6 +90,16 @@ def make_config(
         raise MezoroiError(f"setting `{name}`{where}: {reason}: see docs/config.md") from error
 
 
+def notes_on_preset(preset: str, file: str | Path | None) -> tuple[str, ...]:
+    """One line where a settings file takes back all that a preset sets, as another run's does."""
+    if file is None:
+        return ()
+    own, from_file = PRESETS[preset], _read_settings(Path(file))
+    if _merge(own, from_file) != from_file or _merge(from_file, own) == from_file:
+        return ()
+    return (f"{file} has a value for all that `--preset {preset}` sets: the preset does nothing",)
+
+
 def _holds(settings: Any, parts: Iterable[str]) -> bool:
     """True where `settings` give a value to the setting with these parts of a name."""
     for part in parts:

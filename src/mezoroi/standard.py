@@ -101,7 +101,9 @@ class GradingStandard:
             reason = " ".join(str(error).split())
             raise MezoroiError(f"{path} is not readable YAML ({reason}): correct it") from error
         try:
-            return cls.from_dict(content)
+            standard = cls.from_dict(content)
+            _check_names(standard.grades)
+            return standard
         except MezoroiError as error:
             raise MezoroiError(f"{path}: {error}") from error
 
@@ -121,13 +123,13 @@ class GradingStandard:
         if precedence is not None and not isinstance(precedence, list):
             raise MezoroiError("`precedence` must be a list of the grades, strongest first")
         descriptions = {
-            str(name): _description(str(name), entry or {})
+            _name(name): _description(_name(name), entry or {})
             for name, entry in content["grades"].items()
         }
         names = tuple(descriptions)
         return cls(
             grades=names,
-            precedence=tuple(str(name) for name in precedence or reversed(names)),
+            precedence=tuple(_name(name) for name in precedence or reversed(names)),
             descriptions=descriptions,
             ordered=content.get("ordered", True),
             title=title or None,
@@ -212,6 +214,21 @@ def _entry(description: GradeDescription) -> dict[str, Any]:
     if not description.features:
         return content
     return {**content, "features": [feature.to_dict() for feature in description.features]}
+
+
+def _name(written: Any) -> str:
+    """A grade's name as text; of a word such as yes YAML does not keep how it was written."""
+    if written is None or isinstance(written, bool):
+        meaning = {True: "true", False: "false", None: "nothing"}[written]
+        raise MezoroiError(f'YAML reads a grade\'s name as {meaning}: quote it, such as "no"')
+    return str(written)
+
+
+def _check_names(grades: Iterable[str]) -> None:
+    """Refuse names that no cell of a manifest can have: these are trimmed."""
+    for name in grades:
+        if not name or name != name.strip():
+            raise MezoroiError(f"a grade is named `{name}`: give it a name without spaces around")
 
 
 def _description(name: str, entry: Any) -> GradeDescription:

@@ -243,6 +243,27 @@ def test_a_spot_is_found_again(melon, shot, capture, latitude, longitude):
     assert np.mean([degrees_apart(spot, centre) for spot in found]) < 1.5
 
 
+@pytest.mark.parametrize(
+    ("name", "pixel"),
+    [
+        ("frame", ("0", 100, 100)),
+        ("frame", ([0, 1], 100, 100)),
+        ("x", (0, np.array([100, 101]), 100)),
+        ("x", (0, None, 100)),
+        ("y", (0, 100, np.array([[100.0]]))),
+    ],
+)
+def test_pixels_are_located_one_by_one(capture, name, pixel):
+    with pytest.raises(MezoroiError, match=f"^{name} is no single number: "):
+        capture.locate(*pixel)
+
+
+def test_numbers_of_numpy_are_located_as_pythons(capture):
+    expected = capture.locate(0, 100, 90)
+    assert np.isfinite(expected).all()
+    assert capture.locate(np.int64(0), np.float32(100), np.array(90)) == expected
+
+
 def front_of(truth, frame):
     """The place of the melon that faces the camera in a frame."""
     return truth.poses[frame].T @ (np.array((0.2, 0.1, 0.97)) / np.linalg.norm((0.2, 0.1, 0.97)))

@@ -133,6 +133,18 @@ def test_videos_foreign_formats_and_an_empty_grade(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
+def test_links_that_lead_nowhere_are_problems(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{g}/{i}.png" for g in "AB" for i in range(2)])
+    (tmp_path / "A/melon").mkdir()
+    for name in ("C", "A/fruit", "A/melon/surface.png", "B/2.JPG", "B/.hidden.png", "B/notes.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "drive" / name)
+    (tmp_path / "B/3.png").symlink_to(tmp_path / "B/1.png")
+    found = problems_of(tmp_path)
+    assert [problem.partition(" is a link to what is not there: ")[0] for problem in found] == [
+        "C", "A/fruit", "A/melon/surface.png", "B/2.JPG",
+    ]  # fmt: skip
+
+
 def test_more_grades_than_a_standard_holds(tmp_path: Path) -> None:
     photos(tmp_path, *[f"{g}/{i}.png" for g in range(21) for i in range(2)])
     assert "2 to 20 grades, not 21" in problems_of(tmp_path)[0]

@@ -215,6 +215,31 @@ def test_all_problems_are_listed_at_once(root: Path) -> None:
         assert all(word in problem for word in words), (problem, words)
 
 
+def test_rows_have_the_numbers_that_a_spreadsheet_shows(root: Path) -> None:
+    table = (
+        "\n"  # 1
+        "image,grade,words\n"  # 2
+        "\n"
+        ",,\n"
+        'photos/0.png,A,"netted\nall over"\n'  # 5, on two lines of the file
+        "photos/1.png,Q,\n"  # 6
+        "\n"
+        "photos/none.png,B,\n"  # 8
+    )
+    (root / "manifest.csv").write_text(table, encoding="utf-8")
+    labels = "image,grader,grade\n\nphotos/0.png,sato,A\n\nphotos/9.png,sato,A\n"
+    (root / "graders.csv").write_text(labels, encoding="utf-8")
+    found = problems_of(root, standard=GradingStandard.from_grades("AB"), trainable=False)
+    assert sorted(problem.partition(": ")[0] for problem in found) == [
+        "graders.csv row 5",
+        "manifest.csv row 6",
+        "manifest.csv row 8",
+    ]
+    (root / "manifest.csv").write_text(f"{table}\nphotos/2.png,A,a,b\n", encoding="utf-8")
+    with pytest.raises(MezoroiError, match="row 10 has 4 cells under 3 columns"):
+        load_dataset(root)
+
+
 def test_the_summary_is_one_line_and_survives_pickling(root: Path) -> None:
     write_manifest(root, *two_each("photos/none.png,A", "photos/4.png,"))
     with pytest.raises(DatasetError) as caught:

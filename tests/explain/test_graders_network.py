@@ -105,6 +105,12 @@ def test_outlines_are_left_out() -> None:
         assert torch.isfinite(maps).all() and maps.std() > 0
 
 
+@pytest.mark.parametrize("name", ["activation-map", "lime", "grad-cam"])
+def test_images_narrower_than_a_panoramas_margin_are_refused(name: str) -> None:
+    with pytest.raises(MezoroiError, match=r"the model cannot take images of \(3, 8, 8\) "):
+        create(name, network())(torch.rand(1, 3, 8, 8), [0])
+
+
 def test_occluding_with_the_mean_colour() -> None:
     """Baseline 0 on the network's scale is its mean colour."""
     model = network()

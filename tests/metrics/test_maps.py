@@ -156,6 +156,20 @@ def test_localization_error_by_hand():
     assert localization_error(apart, np.array([[0, 0, 2, 2.0]]), [True]) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_tensors_score_as_their_numbers(dtype):
+    maps = torch.tensor([[[0.75, 0.25, 0.5]], [[0.125, 0.875, 1.0]]], dtype=dtype)
+    masks = torch.tensor([[[1, 0, 0]], [[1, 1, 0]]])
+    numbers = maps.tolist(), masks.tolist()
+    maps.requires_grad_()
+    for score in (iou_per_map, pointing_per_map, mass_per_map):
+        expected = score(*map(np.array, numbers))
+        np.testing.assert_array_equal(score(maps, masks), expected)
+        np.testing.assert_array_equal(score(maps, masks.to(dtype)), expected)
+    box = torch.tensor([[0.0, 0, 2, 2]], dtype=dtype, requires_grad=True)
+    assert localization_error(box, box, torch.tensor([True])) == 0
+
+
 def test_bad_boxes():
     with pytest.raises(MezoroiError, match="x1 < x0"):
         localization_error([[2, 0, 1, 1]], [[0, 0, 1, 1]], [True])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def read_fruit(source: str | Path | np.ndarray, kind: InputKind = "photo") -> Fr
     """
     if isinstance(source, np.ndarray):
         return FruitInput(IN_MEMORY, as_image(source))
-    path = Path(source)
+    path = _as_path(source)
     image = path / SURFACE_NAME if path.is_dir() else path
     if path.is_dir() and not image.is_file():
         if kind == "surface":
@@ -119,6 +120,17 @@ def as_input(path: Path, capture: Capture) -> FruitInput:
     # One view says little about the shape over a turn.
     outline = capture.outline if len(capture.views) > 1 else None
     return FruitInput(str(path), capture.surface, outline, capture.notes, capture.coverage)
+
+
+def _as_path(source: Any) -> Path:
+    """The path that was given; an empty text, which would be the current folder, is none."""
+    if isinstance(source, str | os.PathLike) and source != "":
+        return Path(source)
+    given = "an empty text" if isinstance(source, str) else type(source).__name__
+    raise MezoroiError(
+        f"a fruit is a path or an (H, W, 3) uint8 array, not {given}: give one of these, "
+        "a picture in memory as np.asarray(picture)"
+    )
 
 
 def _unrolled(path: Path) -> FruitInput:

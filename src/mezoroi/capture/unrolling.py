@@ -101,8 +101,12 @@ class Capture:
         Raises
         ------
         MezoroiError
-            If the frame was not captured.
+            If the frame was not captured, or what is given is not one pixel of one frame.
         """
+        for name, value in (("frame", frame), ("x", x), ("y", y)):
+            given = np.asarray(value)
+            if given.ndim or given.dtype.kind not in "iuf":
+                raise MezoroiError(f"{name} is no single number: locate pixels one by one")
         first, last = self.numbers[0], self._last()
         if not first <= frame <= last:
             raise MezoroiError(f"frame {frame} was not captured: give one from {first} to {last}")

@@ -2,7 +2,8 @@
 
 A folder with ``surface.png`` is a capture and counts as one image wherever a photo may stand. The
 name of a specimen folder identifies the fruit in the whole dataset: ``A/fruit01`` and ``B/fruit01``
-are one fruit at two times. Hidden files and files that are no images are passed over.
+are one fruit at two times. Hidden files and files that are no images are passed over; links to
+photos or folders that are not there are problems.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def _specimen_images(specimen: Path, root: Path, problems: list[str]) -> Iterato
 
 
 def _images(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
+    problems += _dangling(folder, root)
     for path in _files(folder):
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
@@ -88,13 +90,27 @@ def _images(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
 
 
 def _stray(folder: Path, root: Path) -> list[str]:
+    dangling = _dangling(folder, root)
     loose = [path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not loose:
-        return []
+        return dangling
     subject = f"{_name(loose[0], root)} lies"
     if len(loose) > 1:
         subject = f"{_name(loose[0], root)} and {len(loose) - 1} more lie"
-    return [f"{subject} outside the grade folders: make one folder per grade, or a manifest.csv"]
+    outside = f"{subject} outside the grade folders: make one folder per grade, or a manifest.csv"
+    return [*dangling, outside]
+
+
+def _dangling(folder: Path, root: Path) -> list[str]:
+    """Links to photos, or to what may be folders, that lead nowhere, as to a drive that is off."""
+    return [
+        f"{_name(path, root)} is a link to what is not there: connect its drive, or remove the link"
+        for path in sorted(folder.iterdir())
+        if path.is_symlink()
+        and not path.exists()
+        and _is_visible(path)
+        and path.suffix.lower() in ("", *IMAGE_SUFFIXES)
+    ]
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -43,12 +43,12 @@ def manifest_rows(path: Path, instead: str | None = None) -> Rows:
     table = read_table(path)
     root = path.parent
     has_graders = graders_path(root) is not None
-    stands_in = instead is not None and bool(table) and instead in table[0]
+    stands_in = instead is not None and instead in _columns(table)
     needed = () if stands_in else ("image",)
     _require_columns(path, table, needed if has_graders else (*needed, "grade"))
     rows: list[Row] = []
     problems: list[str] = []
-    for number, record in enumerate(table, start=2):
+    for number, record in table.items():
         where = f"{path.name} row {number}"
         cells = {name: cell_text(record.get(name)) for name in COLUMNS}
         if not cells["image"] and instead is not None:
@@ -89,7 +89,7 @@ def add_grader_labels(found: Rows) -> Rows:
         observation_id(row.image, found.root): {} for row in found.rows
     }
     problems = list(found.problems)
-    for number, record in enumerate(table, start=2):
+    for number, record in table.items():
         image, grader, grade = (cell_text(record[name]) for name in GRADERS_COLUMNS)
         where = f"{path.name} row {number}"
         if not (image and grader and grade):
@@ -109,8 +109,11 @@ def add_grader_labels(found: Rows) -> Rows:
     return replace(found, rows=rows, grades=found.grades | named, problems=tuple(problems))
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
+def read_table(path: Path) -> dict[int, dict[str, Any]]:
     """Rows of a CSV, TSV or Parquet file by column name; CSV cells are text, never numbers.
+
+    Each is under the number that a spreadsheet shows beside it: the first is 1, empty ones count,
+    and so does a row once whose cells have several lines. Empty rows are left out.
 
     A CSV may be UTF-8 with or without byte order mark, UTF-16 with one (Excel's "Unicode text") or
     Shift_JIS (cp932), separated by commas, semicolons or tabs.
@@ -131,27 +134,31 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     lines.seek(0)
     try:
         reader = csv.reader(lines, delimiter=separator, strict=True)
-        records = [cells for cells in reader if any(cell.strip() for cell in cells)]
+        rows = {
+            number: cells
+            for number, cells in enumerate(reader, start=1)
+            if any(cell.strip() for cell in cells)
+        }
     except csv.Error as error:
         raise MezoroiError(f"{path} is not a CSV table ({error}): export it again") from error
-    if not records:
+    if not rows:
         raise MezoroiError(f"{path} is empty: list one image per row under image,grade")
-    names = [name.strip() for name in records[0]]
+    names = [name.strip() for name in rows.pop(min(rows))]
     _check_names(path, names)
-    for number, cells in enumerate(records[1:], start=2):
+    for number, cells in rows.items():
         if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
             raise MezoroiError(
                 f"{path} row {number} has {len(cells)} cells under {len(names)} columns: "
                 "quote cells that contain the separator"
             )
     padding = [""] * len(names)
-    return [
-        {name: cell for name, cell in zip(names, cells + padding, strict=False) if name}
-        for cells in records[1:]
-    ]
+    return {
+        number: {name: cell for name, cell in zip(names, cells + padding, strict=False) if name}
+        for number, cells in rows.items()
+    }
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
+def _read_parquet(path: Path) -> dict[int, dict[str, Any]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -161,8 +168,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
         reason = " ".join(str(error).split())
         raise MezoroiError(f"{path} is not a Parquet table ({reason}): export it again") from error
     _check_names(path, table.column_names)
-    records: list[dict[str, Any]] = table.to_pylist()
-    return records
+    return dict(enumerate(table.to_pylist(), start=2))
 
 
 def _decode(path: Path) -> str:
@@ -185,13 +191,19 @@ def _check_names(path: Path, names: Iterable[str]) -> None:
         raise MezoroiError(f"{path} has two columns `{repeated[0]}`: rename one")
 
 
-def _require_columns(path: Path, table: list[dict[str, Any]], names: Iterable[str]) -> None:
+def _columns(table: dict[int, dict[str, Any]]) -> list[str]:
+    """Names of the columns; none where there is no row."""
+    return list(next(iter(table.values()), ()))
+
+
+def _require_columns(path: Path, table: dict[int, dict[str, Any]], names: Iterable[str]) -> None:
     if not table:
         raise MezoroiError(f"{path} has no rows: list one image per row under image,grade")
-    missing = [name for name in names if name not in table[0]]
+    columns = _columns(table)
+    missing = [name for name in names if name not in columns]
     if missing:
-        columns = " and ".join(f"`{name}`" for name in missing)
+        lacking = " and ".join(f"`{name}`" for name in missing)
         raise MezoroiError(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {columns} "
-            f"(it has {', '.join(table[0])}): rename or add columns"
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {lacking} "
+            f"(it has {', '.join(columns)}): rename or add columns"
         )

@@ -190,16 +190,22 @@ class Subject:
         """A Grader's network up to its feature map (N, K, h, w) and class channels.
 
         What lies behind, down to the embedding, is not run, and the answer has no outputs.
+
+        Raises
+        ------
+        MezoroiError
+            If the model fails on them.
         """
         own = self.grading_model
         assert own is not None
-        prepared = own.prepare(images)
-        features = without_margin(own.encoder(prepared), self.margin(images))
-        none = features.new_empty(len(images), 0)
-        if own.class_channels is None:
-            return Answer(none, None), features
-        channels = own.channels_of(features, own.plain_share(prepared))
-        return _with_channels(own, none, channels), features
+        with _taking(images):
+            prepared = own.prepare(images)
+            features = without_margin(own.encoder(prepared), self.margin(images))
+            none = features.new_empty(len(images), 0)
+            if own.class_channels is None:
+                return Answer(none, None), features
+            channels = own.channels_of(features, own.plain_share(prepared))
+            return _with_channels(own, none, channels), features
 
     def answer_for(self, images: Tensor, targets: Sequence[Target]) -> Answer:
         """As `answer`, but of a Grader's network only what the targets need."""
@@ -217,17 +223,9 @@ class Subject:
         MezoroiError
             If the model fails on them or returns no (N, D).
         """
-        try:
-            own = self.grading_model
+        own = self.grading_model
+        with _taking(images):
             return _plain(self.model(images)) if own is None else _graded(own, images)
-        except MezoroiError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise MezoroiError(
-                f"the model cannot take images of {tuple(images.shape[1:])} ({reason}): "
-                "give them in the shape and precision it was made for"
-            ) from error
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -262,6 +260,21 @@ class Subject:
         attention biases of EfficientFormer, could not be learned with any more.
         """
         return torch.no_grad() if self.grading_model is None else torch.inference_mode()
+
+
+@contextmanager
+def _taking(images: Tensor) -> Iterator[None]:
+    """What a model cannot do with images inside is told in one line."""
+    try:
+        yield
+    except MezoroiError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MezoroiError(
+            f"the model cannot take images of {tuple(images.shape[1:])} ({reason}): "
+            "give them in the shape and precision it was made for"
+        ) from error
 
 
 def _plain(output: Any) -> Answer:

@@ -134,7 +134,7 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
         If shapes differ or a box is turned inside out.
     """
     found, true = _checked_boxes("boxes", boxes), _checked_boxes("true_boxes", true_boxes)
-    right = np.asarray(correct_class)
+    right = _array(correct_class)
     if found.shape != true.shape or right.shape != (len(true),):
         raise MezoroiError(
             f"boxes {found.shape}, true_boxes {true.shape} and correct_class {right.shape} "
@@ -153,7 +153,7 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
 
 
 def _checked(maps: ArrayLike, masks: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    values, mask_values = np.asarray(maps), np.asarray(masks)
+    values, mask_values = _array(maps), _array(masks)
     if values.ndim != 3 or values.shape != mask_values.shape:
         raise MezoroiError(
             f"maps {values.shape} and masks {mask_values.shape} do not match: "
@@ -168,8 +168,16 @@ def _checked(maps: ArrayLike, masks: ArrayLike) -> tuple[Floats, NDArray[np.bool
     return values.astype(np.float64), mask_values.astype(bool)
 
 
+def _array(values: Any) -> NDArray[Any]:
+    """Also of a tensor that belongs to a graph or has a precision that NumPy lacks."""
+    if not hasattr(values, "detach"):  # asking for the type would import torch
+        return np.asarray(values)
+    tensor = values.detach()
+    return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
+
+
 def _checked_boxes(name: str, boxes: Any) -> Floats:
-    corners = np.asarray(boxes, np.float64)
+    corners = _array(boxes).astype(np.float64)
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise MezoroiError(f"{name} has shape {corners.shape}: give (N, 4) as x0, y0, x1, y1")
     if (corners[:, 2:] < corners[:, :2]).any():
