@@ -222,8 +222,9 @@ def test_the_log_tells_what_people_wrote_as_they_wrote_it(app: App, melons: Path
     surface = next(melons.glob("captures/*/surface.png"))
     fruit_id = send(app, surface.read_bytes())
     newcomer, note = app.client(Role.NEWCOMER), "<b hx-post='/x'>糖度 80%"
-    for text in (note, ""):
-        newcomer.post(f"/fruits/{fruit_id}/details", data={"note": text})
+    for shown, text in (("", note), (note, "")):
+        form = {"shown_note": shown, "note": text}
+        newcomer.post(f"/fruits/{fruit_id}/details", data=form)
     page = app.client(Role.ADMIN).get("/admin/audit")
     assert page.status_code == 200
     assert str(escape(note)) in page.text and "<b hx-post" not in page.text

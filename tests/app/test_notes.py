@@ -140,6 +140,7 @@ UNREACHED = {
     "read_image",
     "read_outline",
     "unroll",
+    "_as_path",
     "_naming",
     "_read_folder",
     "_saved",
