@@ -17,7 +17,7 @@ GRADER_JSON = "grader.json"
 _ACTIVE = select(Run).where(Run.active)
 
 
-def register_run(session: Session, folder: Path, *, activate: bool = False) -> Run:
+def register_run(session: Session, folder: Path) -> Run:
     """Make a run folder known; its standard becomes a new version where it is another.
 
     Raises
@@ -41,9 +41,32 @@ def register_run(session: Session, folder: Path, *, activate: bool = False) -> R
         session.add(run)
         session.flush()
     run.folder = str(folder.absolute())
-    if activate:
-        activate_run(session, run)
     return run
+
+
+def serve_run(session: Session, folder: Path) -> bool:
+    """Make the served run folder known; it grades if none did, or if the folder's last run did.
+
+    Returns
+    -------
+    whether it grades in place of another that was in this folder
+
+    Raises
+    ------
+    MezoroiError
+        If the folder is no finished run.
+    """
+    before = active_run(session)
+    run = register_run(session, folder)
+    is_other = before is not None and before.id != run.id and before.folder == run.folder
+    if before is None or is_other:
+        activate_run(session, run)
+    return is_other
+
+
+def is_unchanged(run: Run) -> bool:
+    """Whether a run's folder still holds the grader that was registered."""
+    return content_hash(Path(run.folder) / GRADER_JSON) == run.digest
 
 
 def activate_run(session: Session, run: Run) -> None:
