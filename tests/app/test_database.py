@@ -18,10 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from mezoroi.app.database import Database, migrate, migrations
 from mezoroi.app.server import create_app
 from mezoroi.app.serving import _other_grader
-from mezoroi.app.store import jobs
+from mezoroi.app.store import audit, jobs, runs
 from mezoroi.app.tables import Base
 from mezoroi.app.tables_learning import CalibrationFruit, Learner
 from mezoroi.errors import MezoroiError
+from mezoroi.files import content_hash
 from tests.app.conftest import App
 
 
@@ -221,3 +222,21 @@ def test_the_server_tells_which_run_grades_where_it_is_another(
     create_app(again).state.services.database.close()
     (line,) = _other_grader(again)
     assert f"grading with {run_dir.absolute()}, not with {other}" in line
+
+
+def test_a_grader_that_takes_the_place_of_the_one_in_use_grades_as_itself(own_run_app: App) -> None:
+    settings = own_run_app.services.settings
+    file = settings.run / "grader.json"
+    first = file.read_text()
+    found = []
+    for content in (first, first + "\n", first):
+        file.write_text(content)
+        app = create_app(settings)
+        with app.state.services.database.read() as session:
+            active = runs.active_run(session)
+            switches = [entry.subject for entry, _ in audit.list_entries(session, 0, 9)]
+        app.state.services.database.close()
+        assert active is not None and active.digest == content_hash(file)
+        assert _other_grader(settings) == []
+        found.append((active.id, app.state.is_grader_changed, switches))
+    assert found == [(1, False, []), (2, True, ["2"]), (1, True, ["1", "2"])]

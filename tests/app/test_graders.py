@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
@@ -22,15 +23,15 @@ from mezoroi.app.examples import Example
 from mezoroi.app.painting import mask_png
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.jobs import _state
-from mezoroi.app.store import expert_grades, fruits, jobs, runs, verdicts
+from mezoroi.app.store import expert_grades, fruits, house, jobs, runs, verdicts
 from mezoroi.app.store.expert_grades import ExpertGraded
-from mezoroi.app.tables import Fruit, GradingRow, Job, User
+from mezoroi.app.tables import Fruit, GradingRow, Job, Run, Standard, User
 from mezoroi.app.tables_learning import Specimen
 from mezoroi.app.trainer import Trainer
 from mezoroi.bundle import read_bundle
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
-from tests.app.conftest import App, work
+from tests.app.conftest import App, jpeg, work
 from tests.app.filled import add, judge, result, user_of
 from tests.app.helpers import send
 
@@ -232,6 +233,7 @@ def test_a_grader_is_trained_compared_switched_to_and_back(judged: App, server_e
     stop.start()
     Trainer(app.services.settings, "trainer-1", server_end[0].fileno()).run()
     stop.join()
+    _revise(app)
     first = job_of(app)
     if first.state != "done":  # a tiny training may be over first
         assert (first.state, first.attempts) == ("queued", 0)
@@ -266,9 +268,64 @@ def test_a_grader_is_trained_compared_switched_to_and_back(judged: App, server_e
     assert _run_of_next(app) == new.id
     with app.services.database.read() as session:
         previous = runs.previous_run(session)
+        used = runs.active_run(session)
+    assert used is not None
+    assert used.standard.content["grades"]["A"]["title"] == {"ja": "特秀"}, "as it is called by now"
     assert previous is not None and previous.id == old.id
     admin.post(f"/graders/{old.id}/use")
     assert _run_of_next(app) == old.id
+
+
+def test_words_that_were_changed_before_a_grader_is_used_stay(app: App, tmp_path: Path) -> None:
+    send(app, jpeg(0))
+    content = (app.services.settings.run / "grader.json").read_text()
+    without_outlines = content.replace('"view": "outline"', '"view": "surface"')
+    assert without_outlines != content
+    database = app.services.database
+
+    def registered(content: str, keep_words: bool = False) -> Run:
+        (tmp_path / "grader.json").write_text(content)
+        with database.write() as session:
+            return runs.register_run(session, tmp_path, keep_words=keep_words)
+
+    def standard_in_use(run: Run) -> Standard:
+        with database.write() as session:
+            runs.activate_run(session, session.get_one(Run, run.id))
+        with database.read() as session:
+            return session.get_one(Run, run.id).standard
+
+    earlier, on_surface = registered(content + "\n"), registered(without_outlines)
+    revised = _revise(app)
+    assert registered(content + "\n\n", keep_words=True).standard_id == revised
+    assert earlier.standard_id != revised and standard_in_use(earlier).id == revised
+    reworded = standard_in_use(on_surface)
+    grades = reworded.content["grades"]
+    assert grades["A"]["title"] == {"ja": "特秀"} and grades["C"]["view"] == "surface"
+    with database.read() as session:
+        assert len(house.examples(session, reworded.id)) == 1
+    assert standard_in_use(earlier).id == revised, "nothing is new for it"
+    assert standard_in_use(on_surface).id == reworded.id
+
+
+def test_a_grade_that_is_added_leaves_words_and_examples_of_the_others(own_run_app: App) -> None:
+    send(own_run_app, jpeg(0))
+    revised = _revise(own_run_app)
+    folder = own_run_app.services.settings.run
+    content = json.loads((folder / "grader.json").read_text())
+    content["standard"]["grades"]["E"] = {"title": {}, "description": {}, "view": "surface"}
+    content["standard"]["precedence"].insert(0, "E")
+    (folder / "grader.json").write_text(json.dumps(content))
+    with own_run_app.services.database.write() as session:
+        assert runs.serve_run(session, folder)
+        active = runs.active_run(session)
+        assert active is not None and active.standard_id != revised
+        grades = active.standard.content["grades"]
+        assert list(grades) == list("ABCDE") and grades["A"]["title"] == {"ja": "特秀"}
+        examples = house.examples(session, active.standard_id)
+        assert [(item.grade, item.fruit_id) for item in examples] == [("A", 1)]
+        session.get_one(Run, 1).standard_id = 1
+        runs.activate_run(session, session.get_one(Run, 1))
+        assert session.get_one(Run, 1).standard_id == 1, "words for other grades are not its own"
 
 
 def test_an_interrupt_that_is_lost_is_sent_again(
@@ -348,6 +405,18 @@ def test_the_background_starts_the_process_and_notes_its_end(app: App) -> None:
         time.sleep(0.2)
     background.stop()
     assert (job_of(app).state, job_of(app).error) == ("failed", "training")
+
+
+def _revise(app: App) -> int:
+    """Another word for a grade of the standard in use, and an example; returns the version's id."""
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        content = GradingStandard.from_dict(run.standard.content).to_dict()
+        content["grades"]["A"]["title"] = {"ja": "特秀"}
+        house.revise_standard(session, run, content, 1, "spring")
+        house.set_example(session, run.standard_id, "A", 1)
+        return run.standard_id
 
 
 def _close_after_first_epoch(app: App, told: socket.socket) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,3 +175,39 @@ def test_of_many_jobs_the_page_follows_the_one_at_hand(app: App) -> None:
         ids = [jobs.add_job(session, jobs.INDEX_REFERENCES).id for _ in range(4)]
     page = app.client(Role.EXPERT).get("/references").text
     assert page.count("data-job=") == 1 and f'data-job="{ids[0]}"' in page
+
+
+def test_a_reference_that_got_the_number_of_one_that_has_gone_stays(
+    own_run_app: App, melons: Path
+) -> None:
+    app, expert = own_run_app, own_run_app.client(Role.EXPERT)
+    first, second = send_all(app, sorted(melons.glob("captures/*/surface.png"))[:2])
+    expert.post(f"/fruits/{first}/reference", data={"grade": "B"})
+    work(app.services)
+    number = _newest(app)["id"]
+    page = expert.get("/references?grade=B").text
+    meant = {"run_id": "1", "name": f"fruit-{first}"}
+    for name, value in meant.items():
+        assert f'<input type="hidden" name="{name}" value="{value}">' in page
+    path = f"/references/{number}/remove"
+    assert expert.post(path, data=meant).status_code == 303
+    expert.post(f"/fruits/{second}/reference", data={"grade": "B"})
+    assert expert.post(path, data=meant).status_code == 303, "a double tap: still to be removed"
+    work(app.services)
+    again = _newest(app)
+    assert (again["id"], again["fruit_id"]) == (number, second), "SQLite gives numbers again"
+
+    assert expert.post(path, data=meant).status_code == 404, "from a page that is older"
+    assert expert.post(path, data={**meant, "name": f"fruit-{second}", "run_id": "2"}).is_error
+    api = f"/api/v1/references/{number}"
+    assert expert.delete(api, params={"name": f"fruit-{first}"}).status_code == 404
+    work(app.services)
+    assert _newest(app) == again
+    assert expert.delete(api, params={"name": f"fruit-{second}"}).status_code == 202
+    work(app.services)
+    assert _newest(app)["id"] != number
+
+
+def _newest(app: App) -> dict[str, Any]:
+    (newest,) = app.client(Role.EXPERT).get("/api/v1/references", params={"most": 1}).json()
+    return dict(newest)

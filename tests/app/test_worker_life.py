@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from mezoroi.app.i18n import catalogue
 from mezoroi.app.roles import Role
-from mezoroi.app.store import jobs
+from mezoroi.app.store import fruits, jobs
 from mezoroi.app.supervisor import Supervisor
 from mezoroi.app.tables import Job
 from mezoroi.app.worker import Worker
 from mezoroi.app.worker_start import start_line
 from mezoroi.errors import MezoroiError
-from tests.app.conftest import App
+from tests.app.conftest import App, work
 from tests.app.helpers import send
 
 ENGLISH = {"accept-language": "en"}
@@ -202,3 +203,18 @@ def test_the_folder_of_a_run_is_not_needed_to_say_so(own_run_app: App, tmp_path:
     worker = Worker(own_run_app.services.settings, "worker-test", lambda said: None)
     with pytest.raises(MezoroiError):
         worker.work_once()
+
+
+def test_another_grader_in_the_folder_of_the_one_in_use_grades_nothing_under_its_name(
+    own_run_app: App, photo: bytes
+) -> None:
+    file = own_run_app.services.settings.run / "grader.json"
+    file.write_text(file.read_text() + "\n")
+    fruit_id = send(own_run_app, photo)
+    with pytest.raises(MezoroiError, match="another grader by now: start the server anew") as told:
+        work(own_run_app.services)
+    assert "別の判定器が入っています" in catalogue("ja").note(str(told.value))
+    with own_run_app.services.database.read() as session:
+        assert fruits.newest_grading(session, fruit_id) is None
+    used = own_run_app.client(Role.ADMIN).post("/graders/1/use")
+    assert used.status_code == 422 and "holds another one by now" in used.text

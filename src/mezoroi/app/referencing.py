@@ -56,7 +56,7 @@ class References:
         elif job.kind == jobs.REMOVE_REFERENCE and "fruit_id" in job.payload:
             self._forget(f"{FRUIT}{job.payload['fruit_id']}")
         elif job.kind == jobs.REMOVE_REFERENCE:
-            self._remove(int(job.payload["reference_id"]))
+            self._remove(int(job.payload["run_id"]), str(job.payload["name"]))
         else:
             if self.grader.gallery is not None:
                 self.grader.gallery.index.rebuild()
@@ -93,11 +93,9 @@ class References:
             thumbnail = self._thumbnail(name)
             references.add_reference(session, self._run_id, name, grade, thumbnail, fruit_id)
 
-    def _remove(self, reference_id: int) -> None:
-        with self._database.read() as session:
-            found = references.get_reference(session, reference_id)
-        if found is not None and found.run_id == self._run_id:
-            self._forget(found.name)
+    def _remove(self, run_id: int, name: str) -> None:
+        if run_id == self._run_id:
+            self._forget(name)
 
     def _forget(self, name: str) -> None:
         gallery = self.grader.gallery

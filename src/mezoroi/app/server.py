@@ -24,7 +24,7 @@ from mezoroi.app.pages import Pages
 from mezoroi.app.routes import NAVIGATION, ROUTERS
 from mezoroi.app.services import Services
 from mezoroi.app.settings import Settings, check_run
-from mezoroi.app.store import house, runs, specimens
+from mezoroi.app.store import audit, house, runs, specimens
 from mezoroi.app.supervisor import Supervisor
 from mezoroi.app.training_data import look
 from mezoroi.app.watching import Watcher
@@ -36,7 +36,8 @@ THREADS = max(4, 2 * (os.cpu_count() or 1))
 def create_app(settings: Settings) -> FastAPI:
     """The application; its worker starts with it.
 
-    The tables are migrated and the run is registered, and active if none was before.
+    The tables are migrated and the run is registered; it is active if none was before, or if that
+    one was in the same folder, which `app.state.is_grader_changed` then says.
 
     Raises
     ------
@@ -48,8 +49,10 @@ def create_app(settings: Settings) -> FastAPI:
     database = Database(settings.url)
     migrate(database)
     with database.write() as session:
-        runs.register_run(session, settings.run, activate=runs.active_run(session) is None)
+        is_grader_changed = runs.serve_run(session, settings.run)
         active = runs.active_run(session)
+        if is_grader_changed and active is not None:
+            audit.record(session, None, "grader switched", str(active.id))
         language = house.get_setting(session, house.LANGUAGE).get("default")
     training = None
     if settings.training is not None and active is not None:
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
+    app.state.is_grader_changed = is_grader_changed
     app.state.watcher = None
     if settings.watch is not None:
         app.state.watcher = Watcher(

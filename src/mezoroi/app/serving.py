@@ -43,6 +43,8 @@ def serve_forever(
         listener = _listen(host, port)
         port = listener.getsockname()[1]
         _tell(f"Mezoroi at http://{_shown(host)}:{port}  (data in {settings.data})")
+        if app.state.is_grader_changed:
+            _tell(f"{settings.run} holds another grader than before, which grades from now on")
         for line in (*_other_grader(settings), *first_logins()):
             _tell(line)
         if app.state.watcher is not None:

@@ -209,7 +209,7 @@ class Trainer:
         self.step(job.id, "comparing")
         scores = retraining.compare(mz.Grader.load(active.folder), new, dataset)
         with self._at_database, self._database.write() as session:
-            run = runs.register_run(session, run_dir)
+            run = runs.register_run(session, run_dir, keep_words=True)
             compared = {"run_id": active.id, **scores}
             run.metrics = {**run.metrics, "compared": compared, "learned_from": sources}
             audit.record(session, None, "grader trained", str(run.id), job=job.id)

@@ -278,6 +278,10 @@ class Worker:
                 f"the grader in {run.folder} cannot be loaded ({type(error).__name__}): "
                 "use another one, or restore a backup"
             ) from error
+        if not runs.is_unchanged(run):  # its gradings would count as those of the one before
+            raise MezoroiError(
+                f"{run.folder} holds another grader by now: start the server anew with this folder"
+            )
         self._light = self._known_light(run)
         self._run_id, self._references = run.id, None
         self._say({"event": "ready", "run": run.folder})

@@ -132,13 +132,21 @@ def add_reference(reference: ReferenceIn, user: Expert, here: Here) -> JobOut:
 
 
 @router.delete("/references/{reference_id}", status_code=202)
-def remove_reference(reference_id: Id, user: Expert, here: Here) -> JobOut:
+def remove_reference(
+    reference_id: Id,
+    user: Expert,
+    here: Here,
+    name: Annotated[
+        str | None,
+        Query(description="Its name: the id of one that has gone may be that of a later one."),
+    ] = None,
+) -> JobOut:
     """Take a fruit out of the references; the job says when it is gone."""
     with here.database.write() as session:
         found = references.get_reference(session, reference_id)
-        if found is None:
+        if found is None or name not in (None, found.name):
             raise HTTPException(404)
-        payload = {"reference_id": reference_id}
+        payload = {"run_id": found.run_id, "name": found.name}
         job = jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user.id, payload=payload)
         audit.record(session, user, "reference removed", found.name[:255])
     here.supervisor.wake()

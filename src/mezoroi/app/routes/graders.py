@@ -16,6 +16,7 @@ from mezoroi.app.routes.jobs import log_text, step_text
 from mezoroi.app.services import Here
 from mezoroi.app.settings import check_run
 from mezoroi.app.store import audit, expert_grades, jobs, runs
+from mezoroi.app.tables import Run
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
@@ -84,15 +85,17 @@ def use(run_id: Id, user: Admin, here: Here) -> Response:
         run = runs.get_run(session, run_id)
         if run is None:
             raise HTTPException(404)
-        _check(run.folder)
+        _check(run)
         runs.activate_run(session, run)
         audit.record(session, user, "grader switched", str(run_id))
     here.supervisor.wake()
     return RedirectResponse("/graders", 303)
 
 
-def _check(folder: str) -> None:
+def _check(run: Run) -> None:
     try:
-        check_run(Path(folder))
+        check_run(Path(run.folder))
     except MezoroiError as error:
         raise MezoroiError("the grader's folder is gone: restore a backup") from error
+    if not runs.is_unchanged(run):
+        raise MezoroiError("the grader's folder holds another one by now: restore a backup")

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from mezoroi.app import hiding
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import safe_path
-from mezoroi.app.ids import Id
+from mezoroi.app.ids import FormId, Id
 from mezoroi.app.pages import language_of
 from mezoroi.app.problems import PROBLEMS
 from mezoroi.app.routes.jobs import step_text
@@ -87,14 +87,21 @@ def remove(
     reference_id: Id,
     user: Expert,
     here: Here,
+    run_id: FormId,
+    name: Annotated[str, Form()],
     next: Annotated[str, Form(max_length=200)] = "/references",
 ) -> Response:
-    """Take a fruit out of the references."""
+    """Take a fruit out of the references.
+
+    Parameters
+    ----------
+    run_id, name : of the reference; SQLite gives the number of one that has gone to the next one
+    """
     with here.database.write() as session:
         found = references.get_reference(session, reference_id)
-        if found is None:
+        if found is None or (found.run_id, found.name) != (run_id, name):
             raise HTTPException(404)
-        payload = {"reference_id": reference_id}
+        payload = {"run_id": found.run_id, "name": found.name}
         jobs.add_job(session, jobs.REMOVE_REFERENCE, user_id=user.id, payload=payload)
         audit.record(session, user, "reference removed", found.name[:255], grade=found.grade)
     here.supervisor.wake()

@@ -72,10 +72,7 @@ def revise_standard(
     )
     session.add(revised)
     session.flush()
-    for example in examples(session, run.standard_id):
-        session.add(
-            StandardExample(standard_id=revised.id, grade=example.grade, fruit_id=example.fruit_id)
-        )
+    copy_examples(session, run.standard_id, revised)
     run.standard_id, run.standard = revised.id, revised
     return revised
 
@@ -83,6 +80,14 @@ def revise_standard(
 def examples(session: Session, standard_id: int) -> Sequence[StandardExample]:
     """The example fruits of a version of the standard."""
     return session.scalars(_EXAMPLES, {"standard_id": standard_id}).all()
+
+
+def copy_examples(session: Session, source_id: int, target: Standard) -> None:
+    """Give a version of the standard the examples that another has of its grades."""
+    for example in examples(session, source_id):
+        if example.grade in target.content["grades"]:
+            same = {"grade": example.grade, "fruit_id": example.fruit_id}
+            session.add(StandardExample(standard_id=target.id, **same))
 
 
 def example_pictures(

@@ -15,7 +15,7 @@ GRADE = "grade"
 ADD_REFERENCE = "add-reference"
 """Payload: ``fruit_id`` and ``grade``."""
 REMOVE_REFERENCE = "remove-reference"
-"""Payload: ``reference_id``, of `ReferenceFruit`, or the ``fruit_id`` that it was made from."""
+"""Payload: ``run_id`` and ``name`` of a `ReferenceFruit`, or the ``fruit_id`` it was made from."""
 INDEX_REFERENCES = "index-references"
 """Makes the active run's index anew."""
 REFERENCE_KINDS = (ADD_REFERENCE, REMOVE_REFERENCE, INDEX_REFERENCES)

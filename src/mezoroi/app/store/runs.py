@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from mezoroi.app.store import house
 from mezoroi.app.tables import Run, Standard, now
 from mezoroi.files import content_hash, read_json
 from mezoroi.standard import GradingStandard
@@ -17,8 +18,12 @@ GRADER_JSON = "grader.json"
 _ACTIVE = select(Run).where(Run.active)
 
 
-def register_run(session: Session, folder: Path, *, activate: bool = False) -> Run:
+def register_run(session: Session, folder: Path, *, keep_words: bool = False) -> Run:
     """Make a run folder known; its standard becomes a new version where it is another.
+
+    Parameters
+    ----------
+    keep_words : whether grades of the standard in use keep the words that they have by now there
 
     Raises
     ------
@@ -30,7 +35,8 @@ def register_run(session: Session, folder: Path, *, activate: bool = False) -> R
     digest = content_hash(path)
     run = session.scalar(select(Run).where(Run.digest == digest))
     if run is None:
-        standard = _standard(session, GradingStandard.from_dict(content["standard"]).to_dict())
+        own = GradingStandard.from_dict(content["standard"])
+        standard = _standard(session, own, keep_words)
         run = Run(
             folder=str(folder.absolute()),
             digest=digest,
@@ -41,13 +47,45 @@ def register_run(session: Session, folder: Path, *, activate: bool = False) -> R
         session.add(run)
         session.flush()
     run.folder = str(folder.absolute())
-    if activate:
-        activate_run(session, run)
     return run
 
 
+def serve_run(session: Session, folder: Path) -> bool:
+    """Make the served run folder known; it grades if none did, or if the folder's last run did.
+
+    Returns
+    -------
+    whether it grades in place of another that was in this folder
+
+    Raises
+    ------
+    MezoroiError
+        If the folder is no finished run.
+    """
+    before = active_run(session)
+    is_same_folder = before is not None and before.folder == str(folder.absolute())
+    run = register_run(session, folder, keep_words=is_same_folder)
+    is_other = is_same_folder and run is not before
+    if before is None or is_other:
+        activate_run(session, run)
+    return is_other
+
+
+def is_unchanged(run: Run) -> bool:
+    """Whether a run's folder still holds the grader that was registered."""
+    return content_hash(Path(run.folder) / GRADER_JSON) == run.digest
+
+
 def activate_run(session: Session, run: Run) -> None:
-    """Grade with this run from now on."""
+    """Grade with this run from now on, in newer words that its grades got in the meantime."""
+    before = active_run(session)
+    if before is not None and before.standard.version > run.standard.version:
+        own, used = (GradingStandard.from_dict(item.standard.content) for item in (run, before))
+        new = _in_words_of(own, used)
+        # Where no fruit had an outline, all grades were learned on the surface.
+        is_alike = new.judged_on_surface() == used.judged_on_surface()
+        if new == used or (is_alike and new != own):
+            run.standard = _standard(session, own, keep_words=True)
     session.execute(update(Run).where(Run.id != run.id).values(active=False))
     run.active, run.activated_at = True, now()
     session.flush()
@@ -74,13 +112,31 @@ def previous_run(session: Session) -> Run | None:
     return session.scalar(query.order_by(Run.activated_at.desc()).limit(1))
 
 
-def _standard(session: Session, content: dict[str, Any]) -> Standard:
-    """The newest version if it is the same, else a new one."""
+def _standard(session: Session, own: GradingStandard, keep_words: bool) -> Standard:
+    """The version in use, or the newest, if it is the same, else a new one with its examples."""
+    active = active_run(session)
+    used = active.standard if active is not None else None
+    if keep_words and used is not None:
+        own = _in_words_of(own, GradingStandard.from_dict(used.content))
+    content = own.to_dict()
     newest = session.scalar(select(Standard).order_by(Standard.version.desc()).limit(1))
-    if newest is not None and newest.content == content:
-        return newest
-    version = (session.scalar(select(func.max(Standard.version))) or 0) + 1
-    standard = Standard(version=version, content=content)
+    for known in (used, newest):
+        if known is not None and known.content == content:
+            return known
+    standard = Standard(version=newest.version + 1 if newest is not None else 1, content=content)
     session.add(standard)
     session.flush()
+    if used is not None:
+        house.copy_examples(session, used.id, standard)
     return standard
+
+
+def _in_words_of(standard: GradingStandard, other: GradingStandard) -> GradingStandard:
+    """A standard whose grades have the titles and descriptions that they have in another."""
+    descriptions = dict(standard.descriptions)
+    for grade in descriptions.keys() & other.descriptions.keys():
+        known = other.descriptions[grade]
+        descriptions[grade] = replace(
+            descriptions[grade], title=known.title, description=known.description
+        )
+    return replace(standard, descriptions=descriptions)
