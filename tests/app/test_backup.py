@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import threading
@@ -151,6 +152,86 @@ def test_damage_is_noticed_and_leaves_nothing(
     with pytest.raises(MezoroiError, match="is damaged: take another backup"):
         restore_backup(tmp_path / "damaged.zip", target)
     assert not target.data.exists()
+
+
+def rewrite(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> None:
+    """Copy a backup with other entries, or without those that become None."""
+    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(target, "w") as other:
+        for name in whole.namelist():
+            content = change(name, whole.read(name))
+            if content is not None:
+                other.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        (lambda whole: [1], "is no backup of Mezoroi"),
+        (lambda whole: {**whole, "revision": ["0001"]}, "is of a later version"),
+        (lambda whole: {**whole, "hashes": None}, "backup.json in the backup is damaged"),
+        (lambda whole: {**whole, "hashes": {}}, "users.jsonl is missing in the backup|is damaged"),
+    ],
+)
+def test_a_summary_that_is_not_as_written_is_refused(
+    app: App, tmp_path: Path, summary: Callable[[dict[str, Any]], Any], reason: str
+) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+
+    def change(name: str, content: bytes) -> bytes:
+        return (
+            json.dumps(summary(json.loads(content))).encode() if name == "backup.json" else content
+        )
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "other.zip", change)
+    target = Settings(tmp_path, tmp_path / "restored")
+    with pytest.raises(MezoroiError, match=reason):
+        restore_backup(tmp_path / "other.zip", target)
+    assert not target.data.exists()
+
+
+def test_a_row_that_the_database_would_refuse_is_damage(app: App, tmp_path: Path) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+
+    def repeat(name: str, content: bytes) -> bytes:
+        return content * 2 if name == "tables/users.jsonl" else content
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "twice.zip", repeat)
+    with pytest.raises(MezoroiError, match=r"tables/users\.jsonl in the backup is damaged"):
+        restore_backup(tmp_path / "twice.zip", Settings(tmp_path, tmp_path / "restored"))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://a:secret@127.0.0.1:1/x", "cannot be used"),
+        ("oracle://a:secret@b/x", "is not supported"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_one_line(
+    app: App, tmp_path: Path, url: str, reason: str
+) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+    target = Settings(tmp_path, tmp_path / "restored", url)
+    with pytest.raises(MezoroiError, match=reason) as restoring:
+        restore_backup(tmp_path / "backup.zip", target)
+    assert not target.data.exists()
+    with pytest.raises(MezoroiError, match=reason) as making:
+        write_backup(target, tmp_path / "second.zip")
+    for error in (restoring.value, making.value):
+        assert "\n" not in str(error) and "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "holds no tables of the app"), (b"a letter" * 999, "cannot be used .*not a database")],
+)
+def test_a_file_that_is_no_database_is_said_to_be_so(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "mezoroi.sqlite").write_bytes(content)
+    with pytest.raises(MezoroiError, match=reason):
+        write_backup(Settings(tmp_path, tmp_path), tmp_path / "backup.zip")
+    assert not (tmp_path / "backup.zip").exists()
 
 
 def test_nothing_is_overwritten_and_what_is_no_backup_is_refused(app: App, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,8 +24,8 @@ from sqlalchemy import DateTime, MetaData, Table, func, insert, inspect, select,
 from sqlalchemy.engine import Connection
 
 import mezoroi
-from mezoroi.app.backup_files import restore_files, write_blobs, write_run
-from mezoroi.app.database import Database, migrate, migrations
+from mezoroi.app.backup_files import check_entry, damaged, restore_files, write_blobs, write_run
+from mezoroi.app.database import Database, migrate, migrations, plain_errors
 from mezoroi.app.settings import Settings
 from mezoroi.app.store.runs import active_run
 from mezoroi.errors import MezoroiError
@@ -32,6 +33,8 @@ from mezoroi.files import atomic_path
 
 FORMAT = 1
 _SUMMARY = "backup.json"
+_TABLES = "tables/"
+_REVISION = "alembic_version"
 _ROWS = 500
 
 
@@ -63,6 +66,7 @@ def write_backup(settings: Settings, target: Path) -> Contents:
     database = Database(settings.url)
     try:
         with (
+            plain_errors(database),
             atomic_path(target) as temporary,
             zipfile.ZipFile(temporary, "w", allowZip64=True) as archive,
         ):
@@ -98,7 +102,7 @@ def restore_backup(source: Path, settings: Settings) -> Contents:
     Raises
     ------
     MezoroiError
-        If the folder or the database is not empty, or the backup is damaged.
+        If the folder or the database is not empty or cannot be used, or the backup is damaged.
     """
     data = settings.data
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
@@ -106,15 +110,17 @@ def restore_backup(source: Path, settings: Settings) -> Contents:
     try:
         with zipfile.ZipFile(source) as archive:
             summary = _read_summary(archive, source)
-            database = _open_empty(settings)
+            # Before they are filled: a database may refuse what is damaged, for another reason.
+            for name in summary["hashes"]:
+                if name.startswith(_TABLES):
+                    check_entry(archive, name, summary["hashes"])
             try:
-                blobs, runs = restore_files(archive, summary["hashes"], data)
-                rows = _restore_tables(archive, summary, database, data)
+                with _open_empty(settings) as database:
+                    blobs, runs = restore_files(archive, summary["hashes"], data)
+                    rows = _restore_tables(archive, summary, database, data)
             except BaseException:
                 shutil.rmtree(data, ignore_errors=True)
                 raise
-            finally:
-                database.close()
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise MezoroiError(f"{source} cannot be read ({error}): take another backup") from error
     return Contents(rows, blobs, runs, tuple(summary.get("gone", ())))
@@ -131,13 +137,18 @@ def active_folder(settings: Settings) -> str:
     return "RUN" if run is None else run.folder
 
 
-def _open_empty(settings: Settings) -> Database:
+@contextmanager
+def _open_empty(settings: Settings) -> Iterator[Database]:
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.url)
-    with database.engine.connect() as connection:
-        if inspect(connection).get_table_names():
-            raise MezoroiError("the database is not empty: give a new one")
-    return database
+    try:
+        with plain_errors(database):
+            with database.engine.connect() as connection:
+                if inspect(connection).get_table_names():
+                    raise MezoroiError("the database is not empty: give a new one")
+            yield database
+    finally:
+        database.close()
 
 
 def _write_tables(
@@ -145,12 +156,10 @@ def _write_tables(
 ) -> tuple[str, dict[int, Path], int]:
     """The tables of one moment; returns their revision, the runs' folders and the rows' number."""
     tables = _tables(connection)
-    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision is None:
-        raise MezoroiError("the database holds no tables of the app: start `mezoroi serve` first")
+    revision = _revision(connection)
     count = 0
     for table in tables.sorted_tables:
-        name = f"tables/{table.name}.jsonl"
+        name = _entry(table)
         digest = hashlib.sha256()
         with archive.open(name, "w", force_zip64=True) as entry:
             query = select(table).order_by(*table.primary_key)
@@ -168,7 +177,17 @@ def _write_tables(
             raise MezoroiError(
                 f"{run.folder} is gone: bring the run folder back, then make the backup"
             )
-    return str(revision), {run.id: Path(run.folder) for run in found_runs}, count
+    return revision, {run.id: Path(run.folder) for run in found_runs}, count
+
+
+def _revision(connection: Connection) -> str:
+    """The migration that the tables are of."""
+    revision = None
+    if inspect(connection).has_table(_REVISION):
+        revision = connection.scalar(text(f"SELECT version_num FROM {_REVISION}"))
+    if revision is None:
+        raise MezoroiError("the database holds no tables of the app: start `mezoroi serve` first")
+    return str(revision)
 
 
 def _restore_tables(
@@ -181,16 +200,13 @@ def _restore_tables(
         connection = session.connection()
         tables = _tables(connection)
         for table in tables.sorted_tables:
-            name = f"tables/{table.name}.jsonl"
-            digest = hashlib.sha256()
+            name = _entry(table)
+            if name not in summary["hashes"]:
+                raise MezoroiError(f"{name} is missing in the backup: take another backup")
             for lines in _batches(archive, name):
-                for line in lines:
-                    digest.update(line)
                 rows = [_typed(json.loads(line), table) for line in lines]
                 connection.execute(insert(table), rows)
                 count += len(rows)
-            if summary["hashes"].get(name) != digest.hexdigest():
-                raise MezoroiError(f"{name} in the backup is damaged: take another backup")
             _set_counter(connection, table)
         runs = tables.tables["runs"]
         for run_id in list(connection.scalars(select(runs.c.id))):
@@ -204,9 +220,14 @@ def _tables(connection: Connection) -> MetaData:
     """The tables as the database has them, which an older backup's are not as the code's."""
     found = MetaData()
     found.reflect(connection, resolve_fks=False)
-    if "alembic_version" in found.tables:
-        found.remove(found.tables["alembic_version"])
+    if _REVISION in found.tables:
+        found.remove(found.tables[_REVISION])
     return found
+
+
+def _entry(table: Table) -> str:
+    """A table's name in the archive."""
+    return f"{_TABLES}{table.name}.jsonl"
 
 
 def _set_counter(connection: Connection, table: Table) -> None:
@@ -223,18 +244,18 @@ def _set_counter(connection: Connection, table: Table) -> None:
 def _read_summary(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads(archive.read(_SUMMARY))
-        known = {script.revision for script in migrations().walk_revisions()}
         version, revision = summary["format"], summary["revision"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise MezoroiError(f"{source} is no backup of Mezoroi: give another file") from error
+    known = [script.revision for script in migrations().walk_revisions()]
     if version != FORMAT or revision not in known:
         raise MezoroiError(f"{source} is of a later version of Mezoroi: install that version")
+    if not isinstance(summary.get("hashes"), dict):
+        raise damaged(_SUMMARY)
     return summary
 
 
 def _batches(archive: zipfile.ZipFile, name: str) -> Iterator[list[bytes]]:
-    if name not in archive.namelist():
-        raise MezoroiError(f"{name} is missing in the backup: take another backup")
     with archive.open(name) as entry:
         while lines := [line for _, line in zip(range(_ROWS), entry, strict=False)]:
             yield lines

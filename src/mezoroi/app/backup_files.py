@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mezoroi.app.blobs import digest_of
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path
 
@@ -100,20 +101,36 @@ def restore_files(archive: zipfile.ZipFile, hashes: dict[str, str], data: Path) 
         if blob is None and run is None:
             continue
         if {"", ".", ".."} & set(name.split("/")):  # a way out of the folder
-            raise _damaged(name)
+            raise damaged(name)
         wanted = blob[2] if blob is not None else hashes.get(name)
         with atomic_path(data / PurePosixPath(name)) as temporary, temporary.open("wb") as file:
             with archive.open(name) as entry:
                 found = _copy(entry, file)
             if found != wanted:
-                raise _damaged(name)
+                raise damaged(name)
         missing.discard(name)
         blobs += blob is not None
         if run is not None:
             runs.add(run[1])
     if missing:
-        raise _damaged(min(missing))
+        raise damaged(min(missing))
     return blobs, len(runs)
+
+
+def check_entry(archive: zipfile.ZipFile, name: str, hashes: dict[str, str]) -> None:
+    """Compare an entry with its hash, before anything of it is used.
+
+    Raises
+    ------
+    MezoroiError
+        If it is damaged or missing.
+    """
+    if name not in archive.namelist():
+        raise MezoroiError(f"{name} is missing in the backup: take another backup")
+    with archive.open(name) as entry:
+        found, _ = digest_of(entry)
+    if found != hashes[name]:
+        raise damaged(name)
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:
@@ -124,5 +141,6 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _damaged(name: str) -> MezoroiError:
+def damaged(name: str) -> MezoroiError:
+    """What to raise where an entry of a backup is not what its hash says."""
     return MezoroiError(f"{name} in the backup is damaged: take another backup")
