@@ -22,9 +22,10 @@ from mezoroi.app.server import create_app
 from mezoroi.app.settings import Settings
 from mezoroi.app.store import house, jobs, runs, users
 from mezoroi.app.tables import Base, Fruit
+from mezoroi.cli import main
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
-from tests.app.conftest import App
+from tests.app.conftest import App, work
 from tests.app.helpers import send_all
 
 NewUrl = Callable[[], str]
@@ -161,6 +162,58 @@ def rewrite(source: Path, target: Path, change: Callable[[str, bytes], bytes | N
             content = change(name, whole.read(name))
             if content is not None:
                 other.writestr(name, content)
+
+
+def test_a_backup_that_has_lost_a_picture_is_refused(
+    app: App, melons: Path, tmp_path: Path
+) -> None:
+    send_all(app, sorted(melons.glob("captures/*/surface.png"))[:1])
+    written = write_backup(app.services.settings, tmp_path / "backup.zip")
+    lost: list[str] = []
+
+    def lose(name: str, content: bytes) -> bytes | None:
+        if name.startswith("blobs/") and len(lost) < 2:
+            lost.append(name)
+            return None
+        return content
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "lost.zip", lose)
+    target = Settings(tmp_path, tmp_path / "restored")
+    with pytest.raises(MezoroiError, match=f"^2 of {written.blobs} pictures and originals are"):
+        restore_backup(tmp_path / "lost.zip", target)
+    assert not target.data.exists()
+
+    def as_earlier(name: str, content: bytes) -> bytes | None:
+        if name != "backup.json":
+            return content if name not in lost else None
+        summary = json.loads(content)
+        del summary["blobs"], summary["lost"]
+        return json.dumps(summary).encode()
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "earlier.zip", as_earlier)
+    assert restore_backup(tmp_path / "earlier.zip", target).blobs == written.blobs - 2
+
+
+def test_what_the_disk_has_lost_is_named_and_hinders_no_backup(
+    app: App, melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = app.services.settings
+    surface = next(melons.glob("captures/*/surface.png"))
+    with surface.open("rb") as stream:  # called as a picture of the app's is
+        called = {"file": ("a" * 64 + ".png", stream)}
+        assert app.client(Role.NEWCOMER).post("/api/v1/fruits", files=called).status_code == 201
+    work(app.services)
+    assert write_backup(settings, tmp_path / "whole.zip").lost == ()
+    pictures = sorted((settings.data / "blobs").glob("*/??/*"))
+    for path in pictures:
+        path.unlink()
+    names = [path.relative_to(settings.data).as_posix() for path in pictures]
+    assert write_backup(settings, tmp_path / "without.zip").lost == tuple(names)
+    with pytest.raises(SystemExit) as ended:
+        main(["restore", str(tmp_path / "without.zip"), str(tmp_path / "restored")])
+    assert not ended.value.code
+    told = f"without {len(names)} pictures and originals that were gone from the disk"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

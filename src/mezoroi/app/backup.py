@@ -2,8 +2,8 @@
 
 A backup is a ZIP file: ``tables/NAME.jsonl``, one state of the whole database; ``blobs/``, named by
 their content; ``runs/ID/``, the graders; and ``backup.json`` with a hash of everything that is not
-named by its own. The tables are plain text, so that a backup of SQLite can be restored into
-PostgreSQL, and the other way round.
+named by its own, and the number of blobs. The tables are plain text, so that a backup of SQLite can
+be restored into PostgreSQL, and the other way round.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ from sqlalchemy import DateTime, MetaData, Table, func, insert, inspect, select,
 from sqlalchemy.engine import Connection
 
 import mezoroi
-from mezoroi.app.backup_files import check_entry, damaged, restore_files, write_blobs, write_run
+from mezoroi.app.backup_files import (
+    check_entry,
+    damaged,
+    named_blobs,
+    restore_files,
+    write_blobs,
+    write_run,
+)
 from mezoroi.app.database import Database, migrate, migrations, plain_errors
 from mezoroi.app.settings import Settings
 from mezoroi.app.store.runs import active_run
@@ -45,12 +52,24 @@ class Contents:
     Attributes
     ----------
     gone : ids of runs whose folder was deleted; their gradings are there, they cannot grade again
+    lost : originals and pictures that the tables name and the disk had lost
     """
 
     rows: int
     blobs: int
     runs: int
     gone: tuple[int, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What the tables of one moment say: their migration, the runs' folders, entries of blobs."""
+
+    revision: str
+    folders: dict[int, Path]
+    rows: int
+    blobs: set[str]
 
 
 def write_backup(settings: Settings, target: Path) -> Contents:
@@ -74,9 +93,11 @@ def write_backup(settings: Settings, target: Path) -> Contents:
             with database.engine.connect() as connection:
                 if connection.dialect.name == "postgresql":  # SQLite does so by itself
                     connection.execution_options(isolation_level="REPEATABLE READ")
-                revision, folders, rows = _write_tables(connection, archive, hashes)
+                tables = _write_tables(connection, archive, hashes)
             # After the tables: every picture they name was on disk before they named it.
             blobs = write_blobs(settings.data / "blobs", archive)
+            lost = tuple(sorted(tables.blobs - blobs))
+            folders = tables.folders
             gone = tuple(run_id for run_id, folder in folders.items() if not folder.is_dir())
             for run_id in sorted(folders.keys() - set(gone)):
                 write_run(run_id, folders[run_id], archive, hashes)
@@ -84,14 +105,16 @@ def write_backup(settings: Settings, target: Path) -> Contents:
                 "format": FORMAT,
                 "mezoroi": mezoroi.__version__,
                 "made": datetime.now(timezone.utc).isoformat(),
-                "revision": revision,
+                "revision": tables.revision,
+                "blobs": len(blobs),
                 "gone": gone,
+                "lost": lost,
                 "hashes": hashes,
             }
             archive.writestr(_SUMMARY, json.dumps(summary, indent=2))
     finally:
         database.close()
-    return Contents(rows, blobs, len(folders) - len(gone), gone)
+    return Contents(tables.rows, len(blobs), len(folders) - len(gone), gone, lost)
 
 
 def restore_backup(source: Path, settings: Settings) -> Contents:
@@ -116,14 +139,15 @@ def restore_backup(source: Path, settings: Settings) -> Contents:
                     check_entry(archive, name, summary["hashes"])
             try:
                 with _open_empty(settings) as database:
-                    blobs, runs = restore_files(archive, summary["hashes"], data)
+                    blobs, runs = restore_files(archive, summary, data)
                     rows = _restore_tables(archive, summary, database, data)
             except BaseException:
                 shutil.rmtree(data, ignore_errors=True)
                 raise
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise MezoroiError(f"{source} cannot be read ({error}): take another backup") from error
-    return Contents(rows, blobs, runs, tuple(summary.get("gone", ())))
+    gone, lost = (tuple(summary.get(name, ())) for name in ("gone", "lost"))
+    return Contents(rows, blobs, runs, gone, lost)
 
 
 def active_folder(settings: Settings) -> str:
@@ -153,11 +177,11 @@ def _open_empty(settings: Settings) -> Iterator[Database]:
 
 def _write_tables(
     connection: Connection, archive: zipfile.ZipFile, hashes: dict[str, str]
-) -> tuple[str, dict[int, Path], int]:
-    """The tables of one moment; returns their revision, the runs' folders and the rows' number."""
+) -> _Tables:
+    """Add the tables of one moment, with their hashes."""
     tables = _tables(connection)
     revision = _revision(connection)
-    count = 0
+    count, blobs = 0, set[str]()
     for table in tables.sorted_tables:
         name = _entry(table)
         digest = hashlib.sha256()
@@ -168,6 +192,7 @@ def _write_tables(
                 line = (json.dumps(_plain(row), ensure_ascii=False) + "\n").encode()
                 digest.update(line)
                 entry.write(line)
+                blobs |= named_blobs(table.name, dict(row))
                 count += 1
         hashes[name] = digest.hexdigest()
     runs = tables.tables["runs"]
@@ -177,7 +202,7 @@ def _write_tables(
             raise MezoroiError(
                 f"{run.folder} is gone: bring the run folder back, then make the backup"
             )
-    return revision, {run.id: Path(run.folder) for run in found_runs}, count
+    return _Tables(revision, {run.id: Path(run.folder) for run in found_runs}, count, blobs)
 
 
 def _revision(connection: Connection) -> str:
