@@ -74,6 +74,28 @@ def test_photos_are_graded_as_in_the_app(
     ]  # fmt: skip
 
 
+def test_a_batch_goes_on_past_a_file_that_cannot_be_read(
+    online: Callable[[Role], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    photos = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(photos):
+        path.write_bytes(jpeg(number))
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
+        if path == photos[1]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)  # type: ignore[call-overload]
+
+    options = ("--server", "http://house", "--token", online(Role.NEWCOMER))
+    monkeypatch.setattr(Path, "open", refuse)
+    assert run("grade", *photos, "-o", tmp_path / "out", *options) == 1
+    said = capsys.readouterr().out
+    assert f"{photos[1]}: it cannot be read (Permission denied)" in said
+    assert "2 graded, 1 failed" in said
+
+
 def test_a_full_queue_is_waited_for(
     app: App, online: Callable[[Role], str], tmp_path: Path
 ) -> None:
