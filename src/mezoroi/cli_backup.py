@@ -72,10 +72,10 @@ def _without(gone: Sequence[int]) -> str:
 
 
 def _notes_on_lost(lost: Sequence[str]) -> list[str]:
-    """What to tell of originals and pictures that the disk had lost."""
+    """What to tell of originals and pictures that are not there."""
     if not lost:
         return []
     return [
-        f"the backup is without {len(lost)} pictures and originals that were gone from the disk, "
+        f"the backup is without {len(lost)} pictures and originals that its tables name, "
         f"the first {lost[0]}: look for them in an earlier backup"
     ]

@@ -52,7 +52,7 @@ class Contents:
     Attributes
     ----------
     gone : ids of runs whose folder was deleted; their gradings are there, they cannot grade again
-    lost : originals and pictures that the tables name and the disk had lost
+    lost : originals and pictures that the tables name, which are not there
     """
 
     rows: int
@@ -140,14 +140,14 @@ def restore_backup(source: Path, settings: Settings) -> Contents:
             try:
                 with _open_empty(settings) as database:
                     blobs, runs = restore_files(archive, summary, data)
-                    rows = _restore_tables(archive, summary, database, data)
+                    rows, named = _restore_tables(archive, summary, database, data)
             except BaseException:
                 shutil.rmtree(data, ignore_errors=True)
                 raise
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise MezoroiError(f"{source} cannot be read ({error}): take another backup") from error
-    gone, lost = (tuple(summary.get(name, ())) for name in ("gone", "lost"))
-    return Contents(rows, blobs, runs, gone, lost)
+    lost = tuple(sorted(named - blobs))
+    return Contents(rows, len(blobs), runs, tuple(summary.get("gone", ())), lost)
 
 
 def active_folder(settings: Settings) -> str:
@@ -217,9 +217,14 @@ def _revision(connection: Connection) -> str:
 
 def _restore_tables(
     archive: zipfile.ZipFile, summary: dict[str, Any], database: Database, data: Path
-) -> int:
-    """Fill an empty database of the backup's version, then bring it to this one."""
-    count = 0
+) -> tuple[int, set[str]]:
+    """Fill an empty database of the backup's version, then bring it to this one.
+
+    Returns
+    -------
+    how many rows, and the entries of the blobs that they name
+    """
+    count, blobs = 0, set[str]()
     migrate(database, summary["revision"])
     with database.write() as session:
         connection = session.connection()
@@ -231,6 +236,7 @@ def _restore_tables(
             for lines in _batches(archive, name):
                 rows = [_typed(json.loads(line), table) for line in lines]
                 connection.execute(insert(table), rows)
+                blobs.update(*(named_blobs(table.name, row) for row in rows))
                 count += len(rows)
             _set_counter(connection, table)
         runs = tables.tables["runs"]
@@ -238,7 +244,7 @@ def _restore_tables(
             folder = str(data.absolute() / "runs" / str(run_id))
             connection.execute(update(runs).where(runs.c.id == run_id).values(folder=folder))
     migrate(database)
-    return count
+    return count, blobs
 
 
 def _tables(connection: Connection) -> MetaData:

@@ -104,7 +104,7 @@ def _whole(path: Path, room: Path) -> Iterator[IO[bytes]]:
 
 def restore_files(
     archive: zipfile.ZipFile, summary: Mapping[str, Any], data: Path
-) -> tuple[int, int]:
+) -> tuple[set[str], int]:
     """Bring blobs and runs back below a data folder, compared with their hashes.
 
     Parameters
@@ -114,14 +114,14 @@ def restore_files(
 
     Returns
     -------
-    how many blobs and how many runs
+    the blobs' entries and how many runs
 
     Raises
     ------
     MezoroiError
         If one is damaged or missing.
     """
-    blobs, runs = 0, set()
+    blobs, runs = set(), set()
     hashes, written = summary["hashes"], summary.get("blobs", 0)
     missing = {name for name in hashes if name.startswith("runs/")}
     for name in archive.namelist():
@@ -137,15 +137,16 @@ def restore_files(
             if found != wanted:
                 raise damaged(name)
         missing.discard(name)
-        blobs += blob is not None
+        if blob is not None:
+            blobs.add(name)
         if run is not None:
             runs.add(run[1])
     if missing:
         raise damaged(min(missing))
-    if blobs < written:
+    if len(blobs) < written:
         raise MezoroiError(
-            f"{written - blobs} of {written} pictures and originals are missing in the backup: "
-            "take another backup"
+            f"{written - len(blobs)} of {written} pictures and originals are missing "
+            "in the backup: take another backup"
         )
     return blobs, len(runs)
 
