@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mezoroi.cli_options import AsJson, Run
-from mezoroi.console import Console
+from mezoroi.console import Console, leave_with
 from mezoroi.errors import MezoroiError
 
 if TYPE_CHECKING:
@@ -144,12 +144,11 @@ def grade_on_server(
                 continue
             api.save(client, path, fruit["grading"], out / name)
             results.append({**fruit["grading"], "source": str(path), "fruit": fruit["id"]})
-    failed = sum("error" in item for item in results)
+    failures = [f"{item['source']}: {item['error']}" for item in results if "error" in item]
     lines = [f"{item['source']}: {item.get('error') or item['grade']}" for item in results]
-    lines.append(f"{len(results) - failed} graded, {failed} failed; folder: {out}")
+    lines.append(f"{len(results) - len(failures)} graded, {len(failures)} failed; folder: {out}")
     console.result({"folder": str(out), "results": results}, "\n".join(lines))
-    if failed:
-        raise typer.Exit(1)
+    leave_with(failures, len(results), "graded")
 
 
 def _change_user(

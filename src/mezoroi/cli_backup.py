@@ -32,6 +32,7 @@ def backup(
         raise MezoroiError(f"{data} holds no database of the app: start `mezoroi serve` first")
     settings = Settings(data, data.absolute(), database)
     contents = write_backup(settings, file)
+    console.notes(_notes_on_lost(contents.lost))
     size = file.stat().st_size
     console.result(
         {"file": str(file), "bytes": size, **vars(contents)},
@@ -53,6 +54,7 @@ def restore(
     console = Console(as_json)
     settings = Settings(data, data.absolute(), database)
     contents = restore_backup(file, settings)
+    console.notes(_notes_on_lost(contents.lost))
     active = active_folder(settings)
     option = " --database URL" if database is not None else ""
     console.result(
@@ -67,3 +69,13 @@ def _without(gone: Sequence[int]) -> str:
     """What to tell of runs whose folders were deleted."""
     names = ", ".join(map(str, gone))
     return f"; without the deleted folders of graders {names}" if gone else ""
+
+
+def _notes_on_lost(lost: Sequence[str]) -> list[str]:
+    """What to tell of originals and pictures that are not there."""
+    if not lost:
+        return []
+    return [
+        f"the backup is without {len(lost)} pictures and originals that its tables name, "
+        f"the first {lost[0]}: look for them in an earlier backup"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import threading
@@ -21,9 +22,10 @@ from mezoroi.app.server import create_app
 from mezoroi.app.settings import Settings
 from mezoroi.app.store import house, jobs, runs, users
 from mezoroi.app.tables import Base, Fruit
+from mezoroi.cli import main
 from mezoroi.errors import MezoroiError
 from mezoroi.grader import Grader
-from tests.app.conftest import App
+from tests.app.conftest import App, work
 from tests.app.helpers import send_all
 
 NewUrl = Callable[[], str]
@@ -151,6 +153,139 @@ def test_damage_is_noticed_and_leaves_nothing(
     with pytest.raises(MezoroiError, match="is damaged: take another backup"):
         restore_backup(tmp_path / "damaged.zip", target)
     assert not target.data.exists()
+
+
+def rewrite(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> None:
+    """Copy a backup with other entries, or without those that become None."""
+    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(target, "w") as other:
+        for name in whole.namelist():
+            content = change(name, whole.read(name))
+            if content is not None:
+                other.writestr(name, content)
+
+
+def test_a_backup_that_has_lost_a_picture_is_refused(
+    app: App, melons: Path, tmp_path: Path
+) -> None:
+    send_all(app, sorted(melons.glob("captures/*/surface.png"))[:1])
+    written = write_backup(app.services.settings, tmp_path / "backup.zip")
+    lost: list[str] = []
+
+    def lose(name: str, content: bytes) -> bytes | None:
+        if name.startswith("blobs/") and len(lost) < 2:
+            lost.append(name)
+            return None
+        return content
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "lost.zip", lose)
+    target = Settings(tmp_path, tmp_path / "restored")
+    with pytest.raises(MezoroiError, match=f"^2 of {written.blobs} pictures and originals are"):
+        restore_backup(tmp_path / "lost.zip", target)
+    assert not target.data.exists()
+
+    def as_earlier(name: str, content: bytes) -> bytes | None:
+        if name != "backup.json":
+            return content if name not in lost else None
+        summary = json.loads(content)
+        del summary["blobs"], summary["lost"]
+        return json.dumps(summary).encode()
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "earlier.zip", as_earlier)
+    restored = restore_backup(tmp_path / "earlier.zip", target)
+    assert (restored.blobs, restored.lost) == (written.blobs - 2, tuple(sorted(lost)))
+
+
+def test_what_the_disk_has_lost_is_named_and_hinders_no_backup(
+    app: App, melons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = app.services.settings
+    surface = next(melons.glob("captures/*/surface.png"))
+    with surface.open("rb") as stream:  # called as a picture of the app's is
+        called = {"file": ("a" * 64 + ".png", stream)}
+        assert app.client(Role.NEWCOMER).post("/api/v1/fruits", files=called).status_code == 201
+    work(app.services)
+    assert write_backup(settings, tmp_path / "whole.zip").lost == ()
+    pictures = sorted((settings.data / "blobs").glob("*/??/*"))
+    for path in pictures:
+        path.unlink()
+    names = [path.relative_to(settings.data).as_posix() for path in pictures]
+    assert write_backup(settings, tmp_path / "without.zip").lost == tuple(names)
+    with pytest.raises(SystemExit) as ended:
+        main(["restore", str(tmp_path / "without.zip"), str(tmp_path / "restored")])
+    assert not ended.value.code
+    told = f"without {len(names)} pictures and originals that its tables name"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        (lambda whole: [1], "is no backup of Mezoroi"),
+        (lambda whole: {**whole, "revision": ["0001"]}, "is of a later version"),
+        (lambda whole: {**whole, "hashes": None}, "backup.json in the backup is damaged"),
+        (lambda whole: {**whole, "hashes": {}}, "users.jsonl is missing in the backup|is damaged"),
+    ],
+)
+def test_a_summary_that_is_not_as_written_is_refused(
+    app: App, tmp_path: Path, summary: Callable[[dict[str, Any]], Any], reason: str
+) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+
+    def change(name: str, content: bytes) -> bytes:
+        return (
+            json.dumps(summary(json.loads(content))).encode() if name == "backup.json" else content
+        )
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "other.zip", change)
+    target = Settings(tmp_path, tmp_path / "restored")
+    with pytest.raises(MezoroiError, match=reason):
+        restore_backup(tmp_path / "other.zip", target)
+    assert not target.data.exists()
+
+
+def test_a_row_that_the_database_would_refuse_is_damage(app: App, tmp_path: Path) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+
+    def repeat(name: str, content: bytes) -> bytes:
+        return content * 2 if name == "tables/users.jsonl" else content
+
+    rewrite(tmp_path / "backup.zip", tmp_path / "twice.zip", repeat)
+    with pytest.raises(MezoroiError, match=r"tables/users\.jsonl in the backup is damaged"):
+        restore_backup(tmp_path / "twice.zip", Settings(tmp_path, tmp_path / "restored"))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://a:secret@127.0.0.1:1/x", "cannot be used"),
+        ("oracle://a:secret@b/x", "is not supported"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_one_line(
+    app: App, tmp_path: Path, url: str, reason: str
+) -> None:
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+    target = Settings(tmp_path, tmp_path / "restored", url)
+    with pytest.raises(MezoroiError, match=reason) as restoring:
+        restore_backup(tmp_path / "backup.zip", target)
+    assert not target.data.exists()
+    with pytest.raises(MezoroiError, match=reason) as making:
+        write_backup(target, tmp_path / "second.zip")
+    for error in (restoring.value, making.value):
+        assert "\n" not in str(error) and "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "holds no tables of the app"), (b"a letter" * 999, "cannot be used .*not a database")],
+)
+def test_a_file_that_is_no_database_is_said_to_be_so(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "mezoroi.sqlite").write_bytes(content)
+    with pytest.raises(MezoroiError, match=reason):
+        write_backup(Settings(tmp_path, tmp_path), tmp_path / "backup.zip")
+    assert not (tmp_path / "backup.zip").exists()
 
 
 def test_nothing_is_overwritten_and_what_is_no_backup_is_refused(app: App, tmp_path: Path) -> None:

@@ -74,6 +74,42 @@ def test_photos_are_graded_as_in_the_app(
     ]  # fmt: skip
 
 
+def test_a_batch_goes_on_past_a_file_that_cannot_be_read(
+    online: Callable[[Role], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    photos = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(photos):
+        path.write_bytes(jpeg(number))
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
+        if path == photos[1]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)  # type: ignore[call-overload]
+
+    options = ("--server", "http://house", "--token", online(Role.NEWCOMER))
+    monkeypatch.setattr(Path, "open", refuse)
+    assert run("grade", *photos, "-o", tmp_path / "out", *options) == 1
+    said = capsys.readouterr().out
+    assert f"{photos[1]}: it cannot be read (Permission denied)" in said
+    assert "2 graded, 1 failed" in said
+
+
+def test_a_batch_of_which_nothing_is_graded_is_an_error(
+    online: Callable[[Role], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letters = [tmp_path / "1.jpg", tmp_path / "2.jpg"]
+    for path in letters:
+        path.write_text("a letter")
+    options = ("--server", "http://house", "--token", online(Role.NEWCOMER))
+    assert run("grade", *letters, "-o", tmp_path / "out", *options) == 2
+    said = capsys.readouterr()
+    assert "0 graded, 2 failed" in said.out
+    assert said.err.startswith("error: none of 2 fruits could be graded, the first: ")
+    assert said.err.count("\n") == 1 and str(letters[0]) in said.err
+
+
 def test_a_full_queue_is_waited_for(
     app: App, online: Callable[[Role], str], tmp_path: Path
 ) -> None:
@@ -128,7 +164,7 @@ def test_a_blind_grader_gets_no_grade(
 ) -> None:
     (tmp_path / "1.jpg").write_bytes(jpeg(1))
     options = ("--server", "http://house", "--token", online(Role.EXPERT))
-    assert run("grade", tmp_path / "1.jpg", "-o", tmp_path / "out", *options) == 1
+    assert run("grade", tmp_path / "1.jpg", "-o", tmp_path / "out", *options) == 2
     assert "asked of you first" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 

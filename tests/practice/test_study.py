@@ -173,6 +173,13 @@ def test_who_missed_a_test_is_counted_not_dropped_in_silence() -> None:
     assert effect.missing == {"adaptive": 3, "random": 1}, "some never answered"
     with pytest.raises(MezoroiError, match="6 answered in the arm `random`, 5 were assigned"):
         study.analyse(trial, "random", assigned={"adaptive": 8, "random": 5})
+    (_, third) = study.analyse(trial, "random", assigned={"adaptive": 6, "random": 6, "third": 5})
+    assert (third.arm, third.counted["third"], third.missing["third"]) == ("third", 0, 5)
+    assert third.to_dict()["difference"]["value"] is None
+    assert "not enough data; third n = 0 (5 missing" in effect_line(third)
+    alone = [row for row in trial if row["arm"] == "adaptive"]
+    (effect,) = study.analyse(alone, "random", assigned={"adaptive": 6, "random": 6})
+    assert effect.missing == {"adaptive": 1, "random": 6}
     few = [row for row in trial if row["participant"] in ("P0", "P1", "P2", "P3")]
     (effect,) = study.analyse(few, "random")
     assert effect.to_dict()["difference"]["value"] is None

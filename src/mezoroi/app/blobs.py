@@ -13,7 +13,7 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from mezoroi.files import atomic_path
 
@@ -93,7 +93,7 @@ class Blobs:
         return gone
 
 
-def digest_of(stream: BinaryIO) -> tuple[str, int]:
+def digest_of(stream: IO[bytes]) -> tuple[str, int]:
     """SHA-256 (hexadecimal) of all that a stream holds, and its size in bytes."""
     digest, size = hashlib.sha256(), 0
     stream.seek(0)

@@ -132,9 +132,12 @@ def _send(client: httpx.Client, path: Path) -> dict[str, Any]:
     until = time.monotonic() + _LONGEST_WAIT
     key = {"idempotency-key": str(uuid.uuid4())}
     while True:
-        with path.open("rb") as stream:
-            file = {"file": (path.name, stream)}
-            answer = _ask(client, "POST", "/api/v1/fruits", files=file, headers=key)
+        try:
+            with path.open("rb") as stream:
+                file = {"file": (path.name, stream)}
+                answer = _ask(client, "POST", "/api/v1/fruits", files=file, headers=key)
+        except OSError as error:
+            return {"error": f"it cannot be read ({error.strerror or error}): check the file"}
         if answer.status_code in (200, 201):
             return _content(answer)
         if answer.status_code != 503 or time.monotonic() > until:

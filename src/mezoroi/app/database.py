@@ -61,7 +61,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     """
     config = _config()
     try:
-        with database._writer.begin() as connection:
+        with plain_errors(database), database._writer.begin() as connection:
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, revision)
     except CommandError as error:
@@ -69,10 +69,24 @@ def migrate(database: Database, revision: str = "head") -> None:
             f"{database.engine.url} was written by another version of Mezoroi ({error}): "
             "install that version, or restore a backup"
         ) from error
+
+
+@contextmanager
+def plain_errors(database: Database) -> Iterator[None]:
+    """Errors of the database as one line, which tells nothing of its rows.
+
+    Raises
+    ------
+    MezoroiError
+        For every error of SQLAlchemy's inside the block.
+    """
+    try:
+        yield
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
         raise MezoroiError(
-            f"{database.engine.url} cannot be used ({reason}): check that it can be written"
+            f"{database.engine.url} cannot be used ({reason}): "
+            "check that it is the app's, runs and can be written"
         ) from error
 
 

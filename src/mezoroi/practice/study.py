@@ -206,7 +206,8 @@ def analyse(
     ----------
     trial : rows as `anonymise` gives them
     control : the arm that others are compared with
-    assigned : participants by arm when it was drawn, so that who never answered counts as missing
+    assigned : participants by arm when it was drawn, so that who never answered counts as missing,
+        also where nobody of an arm did
 
     Returns
     -------
@@ -228,10 +229,10 @@ def analyse(
                 f"{count} answered in the arm `{arm}`, {enrolled.get(arm, 0)} were assigned to it: "
                 "give the assignment of this trial"
             )
-    arms = sorted(set(arm_of.values()) - {control})
-    if control not in arm_of.values() or not arms:
+    arms = sorted(set(enrolled) - {control})
+    if control not in enrolled or not arms:
         raise MezoroiError(
-            f"arms are {', '.join(sorted(set(arm_of.values()))) or 'none'}: "
+            f"arms are {', '.join(sorted(enrolled)) or 'none'}: "
             f"the control `{control}` and another are needed"
         )
     held = [test for test in tests if any(test in own for own in scores.values())]
