@@ -93,6 +93,7 @@ def judge(
     by: Role = Role.EXPERT,
     own: str | None = None,
     blind: str | None = None,
+    note: str | None = None,
 ) -> None:
     """Give a verdict on a fruit's newest grading."""
     user = user_of(services, by)
@@ -102,4 +103,4 @@ def judge(
         if blind is not None:
             verdicts.grade_blind(session, grading, user.id, blind)
         if answer is not None or blind is None:
-            verdicts.give_verdict(session, grading, user.id, answer, own_grade=own)
+            verdicts.give_verdict(session, grading, user.id, answer, own_grade=own, note=note)

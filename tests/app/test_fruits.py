@@ -214,6 +214,10 @@ def test_what_a_fruit_repeats_follows_its_verdicts(app: App) -> None:
     number = add(app.services, "B")
     judge(app.services, number, "wrong", blind="B")
     assert now() == ("B", "wrong", None), "which is not what the expert says any more"
+    judge(app.services, number, "wrong", own="C")
+    judge(app.services, number, "plausible", own="A", by=Role.ADMIN)
+    judge(app.services, number, "wrong", own="C", note="seen again")
+    assert now() == ("B", "plausible", "A"), "another note is no newer grade"
 
 
 def test_csv_and_parquet_say_the_same(filled: App) -> None:

@@ -154,8 +154,17 @@ def refresh(session: Session, fruit_id: int) -> None:
     fruit.grade, fruit.reliability = grading.grade, grading.reliability
     revisions = select(Verdict).join(GradingRow, GradingRow.id == Verdict.grading_id)
     revisions = revisions.where(GradingRow.fruit_id == fruit_id).order_by(Verdict.revision)
-    last = {(each.grading_id, each.user_id): each for each in session.scalars(revisions)}
-    for verdict in sorted(last.values(), key=lambda each: each.id):
+    last: dict[tuple[int, int], Verdict] = {}
+    said: dict[tuple[int, int], int] = {}
+    for each in session.scalars(revisions):
+        one = each.grading_id, each.user_id
+        before = last.get(one)
+        # Another note or mask says nothing new of the grade: it stands from when that was given.
+        if before is None or (before.answer, before.grade) != (each.answer, each.grade):
+            said[one] = each.id
+        last[one] = each
+    for one in sorted(last, key=said.__getitem__):
+        verdict = last[one]
         if verdict.grading_id == grading.id:
             fruit.verdict = verdict.answer or fruit.verdict
         # The fruit keeps its grade when another run grades it.
