@@ -123,4 +123,4 @@ def test_a_question_that_makes_way_while_it_is_answered_is_one_or_the_other(eith
     (taken,) = {code for kind, code in statuses if kind == "answer"}
     with either.services.database.read() as session:
         left = sorted((item.number, item.given) for item in session.query(Question))
-    assert (taken, left) in [(404, [(1, None)]), (303, [(1, "A"), (2, None)])]
+    assert (taken, left) in [(422, [(1, None)]), (303, [(1, "A"), (2, None)])]
