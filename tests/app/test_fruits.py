@@ -218,6 +218,8 @@ def test_what_a_fruit_repeats_follows_its_verdicts(app: App) -> None:
     judge(app.services, number, "plausible", own="A", by=Role.ADMIN)
     judge(app.services, number, "wrong", own="C", note="seen again")
     assert now() == ("B", "plausible", "A"), "another note is no newer grade"
+    judge(app.services, number, "wrong", own="C", note="seen again")
+    assert now() == ("B", "wrong", "C"), "the same said again is"
 
 
 def test_csv_and_parquet_say_the_same(filled: App) -> None:

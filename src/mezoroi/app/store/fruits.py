@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.store.jobs import GRADE
 from mezoroi.app.store.lots import find_or_add_lot
+from mezoroi.app.store.revisions import said_last
 from mezoroi.app.tables import Fruit, GradingRow, Job, Run, Verdict
 
 _IDS: BindParameter[list[int]] = bindparam("ids", expanding=True)
@@ -153,18 +154,9 @@ def refresh(session: Session, fruit_id: int) -> None:
         return
     fruit.grade, fruit.reliability = grading.grade, grading.reliability
     revisions = select(Verdict).join(GradingRow, GradingRow.id == Verdict.grading_id)
-    revisions = revisions.where(GradingRow.fruit_id == fruit_id).order_by(Verdict.revision)
-    last: dict[tuple[int, int], Verdict] = {}
-    said: dict[tuple[int, int], int] = {}
-    for each in session.scalars(revisions):
-        one = each.grading_id, each.user_id
-        before = last.get(one)
-        # Another note or mask says nothing new of the grade: it stands from when that was given.
-        if before is None or (before.answer, before.grade) != (each.answer, each.grade):
-            said[one] = each.id
-        last[one] = each
-    for one in sorted(last, key=said.__getitem__):
-        verdict = last[one]
+    revisions = revisions.where(GradingRow.fruit_id == fruit_id).order_by(Verdict.id)
+    said = said_last(session.scalars(revisions), lambda each: (each.grading_id, each.user_id))
+    for verdict in said.values():
         if verdict.grading_id == grading.id:
             fruit.verdict = verdict.answer or fruit.verdict
         # The fruit keeps its grade when another run grades it.

@@ -9,6 +9,7 @@ from sqlalchemy import String, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.roles import Role
+from mezoroi.app.store.revisions import said_last
 from mezoroi.app.tables import GradingRow, User, Verdict
 from mezoroi.app.tables_learning import (
     CalibrationFruit,
@@ -97,19 +98,13 @@ def _in_verdicts(session: Session) -> Iterator[Said]:
         .where(User.role.in_(_EXPERTS))
         .order_by(Verdict.id)
     )
-    newest: dict[tuple[int, int, int], tuple[str | None, datetime | None]] = {}
-    before: dict[tuple[int, int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-    for row in session.execute(query):
-        one = row.id, row.user_id, row.grading_id
-        said, beside = (row.answer or "", row.own_grade or ""), (row.mask or "", row.note)
-        last = before.get(one)
-        if last is None or last[0] != said or last[1] == beside:
-            own, left = (row.own_grade, row.created_at), (row.blind_grade, row.blind_at)
-            newest[one] = own if any(said) else left
-        before[one] = said, beside
-    for (specimen_id, user_id, _), (grade, at) in newest.items():
+    rows = session.execute(query)
+    for row in said_last(rows, lambda row: (row.id, row.user_id, row.grading_id)).values():
+        grade, at = row.own_grade, row.created_at
+        if not (row.answer or grade):
+            grade, at = row.blind_grade, row.blind_at
         if grade is not None and at is not None:
-            yield specimen_id, str(user_id), grade, at
+            yield row.id, str(row.user_id), grade, at
 
 
 def _in_sessions(session: Session) -> Iterator[Said]:
