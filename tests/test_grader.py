@@ -20,7 +20,7 @@ from mezoroi.capture.images import read_image
 from mezoroi.capture.sources import FruitInput, read_fruit
 from mezoroi.evaluation import evaluate
 from mezoroi.files import file_name
-from mezoroi.training import FruitImages
+from mezoroi.models import FruitImages
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,8 @@ HOUSE = (
     "grading_graph",
     "exporting",
     "outputs",
+    "cross_validation",
+    "demo",
     "app",
     "bench",
     "console",
@@ -111,3 +113,18 @@ def imported_rooms(path: Path) -> set[str]:
 def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
     above = HOUSE[: HOUSE.index(room_of(path))]
     assert imported_rooms(path) <= set(above)
+
+
+@pytest.mark.parametrize("room", ["grader", "outputs", "explaining", "searching"])
+def test_grading_waits_for_no_training_framework(room: str) -> None:
+    """Lightning takes as long to import as half of what grading needs."""
+    imports: dict[str, set[str]] = {name: set() for name in HOUSE}
+    for path in ROOT.rglob("*.py"):
+        if path != ROOT / "__init__.py":
+            imports[room_of(path)] |= imported_rooms(path)
+    reached, waiting = set(), [room]
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting += imports[name] - reached
+    assert "models" in reached and "training" not in reached

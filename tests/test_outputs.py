@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import mezoroi as mz
-from mezoroi import outputs, workflow
+from mezoroi import demo, outputs, workflow
 from mezoroi.config import Config
+from mezoroi.cross_validation import cross_validate
 from mezoroi.report.html import ReportItem
 
 
@@ -37,9 +38,9 @@ def test_the_demos_report_has_its_notes_in_japanese(
     noted = replace(
         mz.Grader.load(run_dir).grade(next(melons.glob("captures/*"))), notes=("look at it",)
     )
-    monkeypatch.setattr(outputs, "write_melons", lambda *_, **__: None)
+    monkeypatch.setattr(demo, "write_melons", lambda *_, **__: None)
     monkeypatch.setattr(mz.Grader, "grade_many", lambda _, paths, *__: [noted] * len(paths))
-    outcome = outputs.run_demo(tmp_path, 7, in_japanese=lambda text: f"和：{text}")
+    outcome = demo.run_demo(tmp_path, 7, in_japanese=lambda text: f"和：{text}")
     page = Path(outcome["report"]).read_text(encoding="utf-8")
     assert "和：look at it" in page and 0 <= outcome["accuracy"] <= 1
 
@@ -64,13 +65,13 @@ def test_a_cross_validation_of_other_folds_is_named(
         rows.append(replace(item, session=f"day {of_grade[item.grade]}"))
     days = replace(dataset, observations=tuple(rows))
     with pytest.raises(mz.MezoroiError, match="resnet99"):  # what was refused binds nobody
-        outputs.cross_validate(days, tiny("model.backbone=resnet99"), tmp_path, folds, group)
+        cross_validate(days, tiny("model.backbone=resnet99"), tmp_path, folds, group)
     with pytest.raises(InterruptedError):
-        outputs.cross_validate(days, tiny(), tmp_path, 2)
+        cross_validate(days, tiny(), tmp_path, 2)
     with pytest.raises(mz.MezoroiError, match="was started with --folds 2 --group specimen: use"):
-        outputs.cross_validate(days, tiny(), tmp_path, folds, group)
+        cross_validate(days, tiny(), tmp_path, folds, group)
     with pytest.raises(mz.MezoroiError, match="the settings differ from those"):
-        outputs.cross_validate(days, tiny("train.lr=0.5"), tmp_path, 2)
+        cross_validate(days, tiny("train.lr=0.5"), tmp_path, 2)
 
 
 def _assert_same(one: Any, other: Any) -> None:

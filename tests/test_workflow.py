@@ -14,10 +14,10 @@ from PIL import Image
 import mezoroi as mz
 from mezoroi import workflow
 from mezoroi.config import Config
+from mezoroi.cross_validation import cross_validate
 from mezoroi.files import content_hash
 from mezoroi.new_grade import add_grade
 from mezoroi.new_references import NewReference
-from mezoroi.outputs import cross_validate
 from mezoroi.references import add_references, gallery_of
 from mezoroi.training import GradingData
 from mezoroi.workflow import effective_standard, input_size, with_splits_of

@@ -19,11 +19,11 @@ from mezoroi.capture.sources import InputKind
 from mezoroi.config import Config
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
-from mezoroi.models import Encoder, GradingModel, SecondReader
+from mezoroi.losses import make_head
+from mezoroi.models import Encoder, GradingModel, InputSize, SecondReader
 from mezoroi.models.encoder import first_line
 from mezoroi.models.plain import PlainSurface
 from mezoroi.standard import GradingStandard
-from mezoroi.training import InputSize, make_head
 
 FORMAT = 2
 GRADER_JSON = "grader.json"

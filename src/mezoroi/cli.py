@@ -249,7 +249,7 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
-    from mezoroi import datasets, outputs, workflow
+    from mezoroi import cross_validation, datasets, workflow
     from mezoroi.presets import make_config, notes_on_preset
     from mezoroi.report.evaluation import evaluation_text
 
@@ -259,7 +259,7 @@ def cross_validate(
     dataset = datasets.load_dataset(data)
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
-        scores = outputs.cross_validate(dataset, chosen, out, folds, group.value, report)
+        scores = cross_validation.cross_validate(dataset, chosen, out, folds, group.value, report)
     console.result(scores, evaluation_text(scores["pooled"]) + f"\n{out / 'cross-validation.json'}")
 
 
@@ -272,7 +272,7 @@ def demo(
 ) -> None:
     """Make melons, train a grader on them, grade the test fruits and say where the report is."""
     from mezoroi.app.i18n import catalogue
-    from mezoroi.outputs import run_demo
+    from mezoroi.demo import run_demo
 
     console = Console(as_json)
     with console.progress() as report:

@@ -14,9 +14,9 @@ from mezoroi.explain import EXPLAINERS, Explainer, Similarity, create
 from mezoroi.explain.adapting import AdaptingGradCAM
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader
+from mezoroi.models import FruitImages
 from mezoroi.progress import Progress, silent
 from mezoroi.similarity import surface_target
-from mezoroi.training import FruitImages
 
 BANK_PER_GRADE = 50
 

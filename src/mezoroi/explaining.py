@@ -30,10 +30,10 @@ from mezoroi.files import (
 )
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
+from mezoroi.models import InputSize
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
 from mezoroi.progress import Progress, silent
 from mezoroi.report.sheet import Panel, Sheet, contact_sheet_png, shown_photo
-from mezoroi.training import InputSize
 
 EXPLAIN_JSON = "explain.json"
 MAPS_NPZ = "maps.npz"

@@ -17,7 +17,7 @@ from mezoroi.datasets import Dataset
 from mezoroi.errors import MezoroiError
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.grading_maker import GradingMaker
-from mezoroi.models import GradingModel
+from mezoroi.models import FruitImages, GradingModel
 from mezoroi.models.preprocess import FittedImage
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.judge import read_judge
@@ -26,7 +26,6 @@ from mezoroi.retrieval import Gallery, Neighbour
 from mezoroi.retrieval.gallery import REFERENCES
 from mezoroi.runner import Runner, Seen, to_arrays
 from mezoroi.standard import GradingStandard
-from mezoroi.training import FruitImages
 
 Source = str | Path | np.ndarray
 

@@ -11,28 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mezoroi.bundle import GRADER_JSON
 from mezoroi.capture.sources import find_sources
-from mezoroi.config import Config
-from mezoroi.datasets import Dataset, folds, load_dataset
-from mezoroi.datasets.melons import GRADES, write_melons
-from mezoroi.evaluation import evaluate, true_grades
+from mezoroi.datasets import Dataset
+from mezoroi.evaluation import evaluate
 from mezoroi.files import folder_names, require_folder, write_bytes, write_json, write_text
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
-from mezoroi.metrics.grading import grading_report
-from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.report.html import ReportItem, batch_report
 from mezoroi.report.plots import confusion_matrix_png, training_curve_png
-from mezoroi.run_folder import claim_folds
 from mezoroi.trust_scores import reliability_scores
-from mezoroi.workflow import train as train_grader
-from mezoroi.workflow import with_splits_of
 
 REPORT_HTML = "report.html"
 EVALUATION_JSON = "evaluation.json"
-CROSS_VALIDATION_JSON = "cross-validation.json"
 _REPORT_PIXELS = 1024
 
 
@@ -135,119 +126,6 @@ def draw_training_curve(run_dir: Path, language: str = "ja") -> None:
     names = [name for name in ("train_loss", "val_loss", "val_acc") if name in rows[0]]
     curves = {name: [float(row[name] or "nan") for row in rows] for name in names}
     write_bytes(run_dir / "epochs.png", training_curve_png(curves, language=language))
-
-
-def cross_validate(
-    dataset: Dataset,
-    config: Config,
-    out: str | Path,
-    num_folds: int = 3,
-    group: str = "specimen",
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Train on all folds but one and grade that one, for every fold.
-
-    Each fold's run stays in ``out/fold-K``; folds already finished with the same data and settings
-    are not trained again. ``out/folds.json`` says how many there are and what stays together.
-
-    Returns
-    -------
-    dict with ``folds`` (an evaluation each) and ``pooled`` (every observation graded once by a
-    grader that did not see it, with intervals by specimen); written as ``cross-validation.json``.
-
-    Raises
-    ------
-    MezoroiError
-        If `out` holds another cross-validation, or the dataset cannot be dealt out.
-    """
-    out = Path(out)
-    require_folder(out)
-    evaluations = []
-    truth, given = [], []
-    specimens: list[str] = []
-    parts = folds(dataset, num_folds, config.split.seed, group)  # type: ignore[arg-type]
-    claim_folds(out, num_folds, group)
-    for number, (learning, held_out) in enumerate(parts):
-        run = out / f"fold-{number}"
-        both = {item.id: "train" for item in learning} | {item.id: "test" for item in held_out}
-        split = _without_splits(dataset).with_splits(both)
-        settings = config.model_copy(
-            update={"split": config.split.model_copy(update={"group": group})}
-        )
-        grader = train_grader(split, settings, run, resume=run.exists(), progress=progress)
-        unseen = split.select("test")
-        evaluations.append(evaluate(grader, unseen, progress))
-        truth.append(true_grades(grader, unseen))
-        given.append(grader.predict(unseen).grades)
-        specimens += unseen.specimens
-        progress("folds", number + 1, num_folds)
-    scores = {
-        "folds": evaluations,
-        "pooled": {
-            "observations": len(specimens),
-            "specimens": len(set(specimens)),
-            "grading": grading_report(
-                np.concatenate(truth),
-                np.concatenate(given),
-                dataset.standard.grades,
-                specimens,
-                dataset.standard.ordered,
-            ),
-        },
-        "group": group,
-    }
-    write_json(out / CROSS_VALIDATION_JSON, scores)
-    return scores
-
-
-def run_demo(
-    out: str | Path,
-    per_grade: int,
-    preset: str = "quick",
-    progress: Progress = silent,
-    in_japanese: Callable[[str], str] = str,
-) -> dict[str, Any]:
-    """Make melons, train, evaluate and grade the test fruits; finished steps are kept.
-
-    Parameters
-    ----------
-    in_japanese : as of `grade_to_folder`
-
-    Returns
-    -------
-    dict with ``accuracy`` on the test melons, and the paths ``report`` and ``run``
-    """
-    out = Path(out)
-    require_folder(out)
-    melons, run = out / "melons", out / "run"
-    write_melons(
-        melons,
-        per_grade,
-        seed=7,
-        progress=lambda done: progress("making melons", done, per_grade * len(GRADES)),
-    )
-    dataset = load_dataset(melons)
-    if (run / GRADER_JSON).exists():
-        grader = Grader.load(run)
-    else:
-        grader = train_grader(
-            dataset, make_config(preset), run, resume=run.exists(), progress=progress
-        )
-        draw_training_curve(run)
-    unseen = with_splits_of(grader, dataset).select("test")
-    scores = evaluate_to_folder(grader, unseen, out / "evaluation", progress=progress)
-    shown = [item.image.parent for item in unseen][:12]
-    grade_to_folder(grader, shown, out / "gradings", progress=progress, in_japanese=in_japanese)
-    return {
-        "accuracy": scores["grading"]["accuracy"]["value"],
-        "report": str(out / "gradings" / REPORT_HTML),
-        "run": str(run),
-    }
-
-
-def _without_splits(dataset: Dataset) -> Dataset:
-    rows = tuple(replace(item, split=None) for item in dataset)
-    return replace(dataset, observations=rows)
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from mezoroi.files import content_hash, write_bytes
 from mezoroi.grader import Grader, Predictions
 from mezoroi.grading_maker import NEIGHBOURS
 from mezoroi.maps import upsample_maps
+from mezoroi.models import FruitImages
 from mezoroi.models.preprocess import fit_image
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.clusters import SaliencyClusters
@@ -30,7 +31,6 @@ from mezoroi.reliability.reasons import background_share
 from mezoroi.reliability.saliency import ACTIVATION, default_method
 from mezoroi.reliability.store import RELIABILITY_JSON, Record, write_reliability
 from mezoroi.retrieval import Neighbour
-from mezoroi.training import FruitImages
 
 EXAMPLES = "reliability-examples"
 EXAMPLES_SHOWN = 4

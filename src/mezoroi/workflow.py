@@ -26,20 +26,14 @@ from mezoroi.datasets.held_out import held_out_fruits
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
-from mezoroi.models import SecondReader
+from mezoroi.models import FruitMasks, InputSize, SecondReader
 from mezoroi.models.probing import check_feature_map
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
 from mezoroi.run_folder import claim, is_finished
 from mezoroi.signs import sign_limits
 from mezoroi.standard import GradingStandard
-from mezoroi.training import (
-    FruitMasks,
-    GradingData,
-    GradingModule,
-    InputSize,
-    fit,
-)
+from mezoroi.training import GradingData, GradingModule, fit
 from mezoroi.training.parts import require_parts
 from mezoroi.training.plain import find_plain
 from mezoroi.training.temperature import fit_temperature

@@ -18,8 +18,9 @@ from mezoroi.bench.cells import Arm
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.parts import run_parts_bench
 from mezoroi.config import Config
+from mezoroi.models import InputSize
 from mezoroi.presets import make_config
-from mezoroi.training import GradingData, InputSize
+from mezoroi.training import GradingData
 
 
 def fruit(rng: np.random.Generator, colour: tuple[int, int, int], back: int) -> np.ndarray:

@@ -14,7 +14,8 @@ import mezoroi as mz
 from mezoroi.bundle import build_network
 from mezoroi.config import Config
 from mezoroi.datasets import complete_splits
-from mezoroi.training import GradingData, GradingModule, InputSize
+from mezoroi.models import InputSize
+from mezoroi.training import GradingData, GradingModule
 
 Make = Callable[..., Config]
 

@@ -17,9 +17,10 @@ from mezoroi.bundle import build_network
 from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.datasets import complete_splits
+from mezoroi.models import FruitImages, InputSize
 from mezoroi.presets import make_config
 from mezoroi.standard import GradingStandard
-from mezoroi.training import FruitImages, GradingData, GradingModule, InputSize
+from mezoroi.training import GradingData, GradingModule
 from mezoroi.training.data import CachedViews, EpochSampler, seeded_generator
 from mezoroi.training.tiles import checkerboard, swap_tiles
 

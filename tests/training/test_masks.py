@@ -20,9 +20,10 @@ from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import score_maps
 from mezoroi.losses import mask_loss, precedence_loss
 from mezoroi.maps import Grid, grade_evidence, upsample_maps
-from mezoroi.training import FruitMasks, GradingData, GradingModule, InputSize
+from mezoroi.models import FruitMasks, InputSize
+from mezoroi.models.fruit_masks import in_cells
+from mezoroi.training import GradingData, GradingModule
 from mezoroi.training.jitter import jitter, move_masks
-from mezoroi.training.masks import in_cells
 
 Make = Callable[..., Config]
 SURFACE = ("A", "B", "D")

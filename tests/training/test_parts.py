@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 import mezoroi as mz
 from mezoroi.datasets import complete_splits
 from mezoroi.explain import create
+from mezoroi.losses import make_head
+from mezoroi.losses.heads import losses_by_image, shared_losses
 from mezoroi.losses.pairwise import negative_distances
-from mezoroi.training import GradingData, GradingModule, finished_epochs, make_head
-from mezoroi.training.heads import losses_by_image, shared_losses
+from mezoroi.training import GradingData, GradingModule, finished_epochs
 from mezoroi.training.mixing import (
     Parts,
     classification_loss,

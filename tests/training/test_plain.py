@@ -19,8 +19,9 @@ from mezoroi.config import Config
 from mezoroi.datasets import complete_splits, write_mask
 from mezoroi.explain import create
 from mezoroi.maps import Grid
+from mezoroi.models import FruitImages, InputSize
 from mezoroi.models.plain import PlainSurface
-from mezoroi.training import FruitImages, GradingData, GradingModule, InputSize
+from mezoroi.training import GradingData, GradingModule
 from mezoroi.training.plain import MIN_FRUITS, cell_looks, find_plain, fit_plain
 
 Make = Callable[..., Config]

@@ -17,8 +17,9 @@ from mezoroi.bundle import build_network
 from mezoroi.config import Config
 from mezoroi.losses import precedence_loss
 from mezoroi.maps import activation_map, grade_evidence
+from mezoroi.models import FruitImages, InputSize
 from mezoroi.models.plain import PlainSurface
-from mezoroi.training import FruitImages, GradingModule, InputSize
+from mezoroi.training import GradingModule
 from mezoroi.training.temperature import FLATTEST, MIN_FRUITS, SHARPEST, fit_temperature
 
 Make = Callable[..., Config]

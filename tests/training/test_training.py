@@ -24,10 +24,10 @@ import mezoroi as mz
 from mezoroi.bundle import build_network
 from mezoroi.capture.images import read_image
 from mezoroi.config import Config
+from mezoroi.losses.heads import head_logits, head_loss, make_head, shared_losses
 from mezoroi.models.preprocess import fit_image
 from mezoroi.training import GradingModule, finished_epochs
 from mezoroi.training.fit import EpochLog, MovableCheckpoint
-from mezoroi.training.heads import head_logits, head_loss, make_head, shared_losses
 
 Make = Callable[..., Config]
 STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")

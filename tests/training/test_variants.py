@@ -17,8 +17,9 @@ from PIL import Image
 import mezoroi as mz
 from mezoroi.bundle import build_network
 from mezoroi.config import Config
-from mezoroi.models import Encoder
-from mezoroi.training import GradingModule, InputSize, SoftmaxHead, make_head
+from mezoroi.losses import SoftmaxHead, make_head
+from mezoroi.models import Encoder, InputSize
+from mezoroi.training import GradingModule
 from mezoroi.training.data import frozen_stages
 from mezoroi.workflow import effective_config
 from tests.commands import TINY, Run

@@ -19,10 +19,11 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, Observation, load_dataset, without_same_pictures
 from mezoroi.errors import MezoroiError
 from mezoroi.files import read_json
+from mezoroi.models import FruitImages
 from mezoroi.presets import make_config
 from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
-from mezoroi.training import FruitImages, GradingData, GradingModule, fit
+from mezoroi.training import GradingData, GradingModule, fit
 from mezoroi.training.parts import PARTS_FOLDER
 from mezoroi.workflow import input_size
 

@@ -13,14 +13,13 @@ from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.speed import interleaved
 from mezoroi.bundle import Bundle, Prototypes, build_network, no_exemplars, no_limits
 from mezoroi.grader import Grader
-from mezoroi.models import SecondReader
+from mezoroi.models import InputSize, SecondReader
 from mezoroi.presets import make_config
 from mezoroi.reliability.clusters import SaliencyClusters
 from mezoroi.reliability.confidence import Answers, probabilities
 from mezoroi.reliability.model import fit_reliability
 from mezoroi.reliability.saliency import ACTIVATION
 from mezoroi.standard import GradingStandard
-from mezoroi.training import InputSize
 from mezoroi.training.data import seeded_generator
 
 MAPS, SIDE, LEARNED = 200, 256, 1400

@@ -18,9 +18,10 @@ from mezoroi.config import Config
 from mezoroi.datasets import Dataset, complete_splits, load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.grader import Grader
+from mezoroi.models import InputSize
 from mezoroi.presets import make_config
 from mezoroi.standard import GradingStandard
-from mezoroi.training import GradingData, GradingModule, InputSize, fit
+from mezoroi.training import GradingData, GradingModule, fit
 from mezoroi.training.data import EpochSampler, seeded_generator
 from mezoroi.training.jitter import jitter
 

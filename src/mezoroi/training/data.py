@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,73 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from mezoroi.capture.images import read_image
-from mezoroi.capture.sources import PHOTO_SIDE
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset
 from mezoroi.models.encoder import Encoder
+from mezoroi.models.fruit_images import FruitImages, InputSize
+from mezoroi.models.fruit_masks import FruitMasks, in_cells
 from mezoroi.models.grading_model import GradingModel
-from mezoroi.models.preprocess import fit_image, to_tensor
 from mezoroi.progress import Progress, silent
 from mezoroi.training.jitter import jitter, move_masks
-from mezoroi.training.masks import FruitMasks, in_cells
-
-
-class FruitImages(TorchDataset):
-    """Images of a dataset at network size, kept in memory while they fit into `megabytes`.
-
-    With `masks` batches also hold these, as planes of pixels.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        height: int,
-        width: int,
-        megabytes: int,
-        masks: FruitMasks | None = None,
-    ) -> None:
-        self.dataset = dataset
-        self.masks = masks
-        self.size = (height, width)
-        self.labels = torch.from_numpy(dataset.labels)
-        self.outlines = torch.from_numpy(dataset.outline_matrix()) if dataset.has_outlines else None
-        self._keeps = len(dataset) * height * width * 3 <= megabytes << 20
-        self._kept: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """(H, W, 3) uint8 at network size."""
-        if index in self._kept:
-            return self._kept[index]
-        # As large as `read_fruit` reads it: a grading is to see what the training saw.
-        image = read_image(self.dataset.observations[index].image, max_side=PHOTO_SIDE)
-        fitted = fit_image(image, *self.size).pixels
-        if self._keeps:
-            self._kept[index] = fitted
-        return fitted
-
-    def images(self, indices: list[int]) -> Tensor:
-        """(N, 3, H, W) float32 in [0, 1]."""
-        return to_tensor([self.pixels(index) for index in indices])
-
-    def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
-        indices = [index for index, _ in items]
-        batch = {"images": self.images(indices), **self.targets(indices), **_items(items)}
-        if self.masks is not None:
-            batch["masks"] = self.masks.planes(indices)
-        return batch
-
-    def targets(self, indices: list[int]) -> dict[str, Tensor]:
-        """Labels (N,) and, where the dataset has them, outlines (N, F) and known masks (N, S)."""
-        chosen = {"labels": self.labels[indices]}
-        if self.masks is not None:
-            chosen["known"] = self.masks.known[indices]
-        if self.outlines is not None:
-            chosen["outlines"] = self.outlines[indices]
-        return chosen
 
 
 class CachedViews(TorchDataset):
@@ -102,7 +42,7 @@ class CachedViews(TorchDataset):
         batch = {"hidden": self.views[views, indices].float(), **self.source.targets(indices)}
         if self.masks is not None:
             batch["masks"] = self.masks[views, indices].float()
-        return {**batch, **_items(items)}
+        return {**batch, "items": torch.tensor(items)}
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -150,15 +90,6 @@ class InOrder(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((index, 0) for index in range(len(self.source)))
-
-
-@dataclass(frozen=True)
-class InputSize:
-    """What the network sees: its size, and whether left and right meet."""
-
-    height: int
-    width: int
-    wraps: bool
 
 
 class GradingData(pl.LightningDataModule):
@@ -310,10 +241,6 @@ def frozen_stages(encoder: Encoder, config: Config) -> int:
     if config.model.weights == "none" or not encoder.is_chain:
         return 0
     return config.train.frozen_stages
-
-
-def _items(items: list[tuple[int, int]]) -> dict[str, Tensor]:
-    return {"items": torch.tensor(items)}
 
 
 def seeded_generator(*parts: int) -> torch.Generator:

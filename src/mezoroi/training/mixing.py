@@ -21,10 +21,10 @@ from mezoroi.augment import (
 )
 from mezoroi.config import Config
 from mezoroi.losses import AdaptivePairwiseMarginLoss
+from mezoroi.losses.heads import shared_losses
 from mezoroi.losses.pairwise import Margins, conventional_negative
 from mezoroi.models.grading_model import GradingModel
 from mezoroi.training.data import GradingData
-from mezoroi.training.heads import shared_losses
 
 Batch = dict[str, Tensor]
 

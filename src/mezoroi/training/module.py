@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from mezoroi.augment import ChannelGrouping, grouping_loss
 from mezoroi.config import Config
 from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss
+from mezoroi.losses.heads import head_logits, head_loss
 from mezoroi.maps import grade_evidence
+from mezoroi.models import InputSize
+from mezoroi.models.fruit_masks import in_cells
 from mezoroi.models.grading_model import GradingModel, ModelOutput
 from mezoroi.standard import GradingStandard
-from mezoroi.training.data import InputSize, frozen_stages, seeded_generator
-from mezoroi.training.heads import head_logits, head_loss
+from mezoroi.training.data import frozen_stages, seeded_generator
 from mezoroi.training.jitter import jitter, move_masks
-from mezoroi.training.masks import in_cells
 from mezoroi.training.mixing import (
     MixedBatch,
     Parts,

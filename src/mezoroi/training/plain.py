@@ -22,12 +22,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from mezoroi.maps import Grid
+from mezoroi.models import FruitImages
+from mezoroi.models.fruit_masks import FruitMasks, in_cells
 from mezoroi.models.grading_model import GradingModel
 from mezoroi.models.plain import PlainSurface, cell_means, log_contrast, relative_contrast
 from mezoroi.progress import Progress, silent
 from mezoroi.standard import GradingStandard
-from mezoroi.training.data import FruitImages
-from mezoroi.training.masks import FruitMasks, in_cells
 
 CLEAR_GAP = 2.0
 """Ashman's D, above which two normal distributions are apart (Ashman, Bird and Zepf 1994)."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mezoroi.losses import precedence_loss
 from mezoroi.maps import grade_evidence
+from mezoroi.models import FruitImages
 from mezoroi.progress import Progress, silent
-from mezoroi.training.data import FruitImages
 from mezoroi.training.module import GradingModule
 
 MIN_FRUITS = 8
