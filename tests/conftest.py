@@ -17,6 +17,7 @@ from mezoroi.config import Config
 from mezoroi.datasets.melons import write_melons
 from mezoroi.presets import make_config
 from tests.commands import Run
+from tests.made_once import made_once
 
 torch.set_num_threads(1)  # the processes of the suite share the cores
 # The same examples in every run, and none that fails on a busy machine.
@@ -29,9 +30,9 @@ RngState = tuple[object, ...]
 @pytest.fixture(scope="session")
 def melons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset folder: 7 melons of each of 4 grades, 64 x 128 pixels. Not to be changed."""
-    folder = tmp_path_factory.mktemp("data") / "melons"
-    write_melons(folder, 7, seed=5, height=64)
-    return folder
+    return made_once(
+        tmp_path_factory, "melons", lambda folder: write_melons(folder, 7, seed=5, height=64)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +55,7 @@ def run_dir(
     dataset: mz.Dataset, tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A finished run folder. Not to be changed."""
-    folder = tmp_path_factory.mktemp("runs") / "melon"
-    mz.train(dataset, tiny(), folder)
-    return folder
+    return made_once(tmp_path_factory, "melon", lambda run: mz.train(dataset, tiny(), run))
 
 
 @pytest.fixture(scope="session")

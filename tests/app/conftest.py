@@ -24,6 +24,7 @@ from mezoroi.app.server import create_app
 from mezoroi.app.services import Services
 from mezoroi.app.settings import Settings
 from mezoroi.app.store import specimens, users
+from tests.made_once import made_once
 
 PASSWORD = "melon-melon-melon"
 SAME_SITE = {"sec-fetch-site": "same-origin"}
@@ -139,14 +140,16 @@ def _postgresql_programs() -> Path | None:
 @pytest.fixture(scope="session")
 def prepared_data(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder whose reference fruits are prepared for practice. Not to be changed."""
-    folder = tmp_path_factory.mktemp("app") / "prepared"
-    app = create_app(Settings(run_dir, folder))
-    services: Services = app.state.services
-    with services.database.write() as session:
-        specimens.order_preparation(session)
-    work(services)
-    services.database.close()
-    return folder
+
+    def prepare(folder: Path) -> None:
+        app = create_app(Settings(run_dir, folder))
+        services: Services = app.state.services
+        with services.database.write() as session:
+            specimens.order_preparation(session)
+        work(services)
+        services.database.close()
+
+    return made_once(tmp_path_factory, "prepared", prepare)
 
 
 @pytest.fixture
