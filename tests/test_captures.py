@@ -359,3 +359,48 @@ def test_notes_name_their_fruit(
             cli.main([*map(str, words), "-o", str(tmp_path / str(words[0]))])
         assert not stop.value.code
         assert f"note: {photo}: a single photo shows one side" in capsys.readouterr().err
+
+
+def test_a_dataset_of_captures_replaces_no_other(small: Path, tmp_path: Path) -> None:
+    films, other = tmp_path / "films", tmp_path / "other"
+    shutil.copytree(small, films)
+    manifest = films / "manifest.csv"
+    manifest.write_text("video,grade\na/melon.mp4,A\nb/melon.mp4,B\n", "utf-8")
+    shutil.copy(small / "photo.png", films / "standard.yaml")  # not read before it is refused
+    other.mkdir()
+    shutil.copy(small / "photo.png", other / "photo.png")
+    for name, text in (
+        ("manifest.csv", "image,grade\nphoto.png,A\n"),
+        ("graders.csv", "image,grader,grade\nphoto.png,sato,A\n"),
+        ("standard.yaml", "grades: []\n"),
+    ):
+        (other / name).write_text(text, "utf-8")
+        with pytest.raises(MezoroiError, match="give another folder with -o") as error:
+            capture_dataset(manifest, other, height=32)
+        assert str(other / name) in str(error.value) and "\n" not in str(error.value)
+        assert (other / name).read_text("utf-8") == text
+        (other / name).unlink()
+    assert {path.name for path in other.iterdir()} == {"photo.png"}
+
+
+def test_what_a_dataset_of_captures_lost_is_said(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    manifest, graders = films / "manifest.csv", films / "graders.csv"
+    manifest.write_text("video,grade\na/melon.mp4,A\nb/melon.mp4,B\n", "utf-8")
+    graders.write_text("image,grader,grade\na/melon.mp4,sato,B\n", "utf-8")
+    assert len(capture_dataset(manifest, out, height=32)) == 2
+    assert len(capture_dataset(manifest, out, height=32)) == 2
+    # A capture that was deleted is made anew, and labels that were withdrawn are told of.
+    shutil.rmtree(out / "melon")
+    graders.unlink()
+    *results, last = capture_dataset(manifest, out, height=32)
+    assert [item.error for item in results] == [None, None] and last.error is None
+    [note] = last.notes
+    assert note.startswith(f"{out / 'graders.csv'} is from before and still counts")
+    (out / "graders.csv").unlink()
+    manifest.write_text("video,grade\nb/melon.mp4,B\n", "utf-8")
+    result, last = capture_dataset(manifest, out, height=32)
+    assert result.folder == str(out / "melon-2")
+    [note] = last.notes
+    assert "manifest.csv no longer lists 1 capture that it listed before, the first melon/" in note

@@ -38,6 +38,17 @@ class CaptureFolders:
             if isinstance(content, str):
                 self._by_content.setdefault(content, []).append(folder.name)
 
+    @property
+    def has_captures(self) -> bool:
+        """Whether there are any so far."""
+        return bool(self._by_content)
+
+    def may_hold(self, image: Path) -> bool:
+        """Whether an image is, or was before it was deleted, the surface of a capture in here."""
+        folder = image.parent
+        inside = image.name == SURFACE_NAME and folder.parent.resolve() == self.out.resolve()
+        return inside and (not image.exists() or bool(made_from(folder)))
+
     def known(self, content: str, name: str) -> Path | None:
         """The folder of a source of this content, that called `name` first; None without any."""
         known = self._by_content.get(content, [])

@@ -19,7 +19,13 @@ from mezoroi.capture_folders import (
     made_from,
 )
 from mezoroi.datasets.loading import STANDARD_NAME
-from mezoroi.datasets.manifest import GRADERS_NAMES, add_grader_labels, manifest_rows
+from mezoroi.datasets.manifest import (
+    GRADERS_NAMES,
+    MANIFEST_NAMES,
+    add_grader_labels,
+    graders_path,
+    manifest_rows,
+)
 from mezoroi.datasets.rows import Row, find_path
 from mezoroi.errors import MezoroiError
 from mezoroi.files import folder_names, write_bytes, write_json, write_table
@@ -136,16 +142,25 @@ def capture_dataset(
         a new surface and are left out, all other columns are kept
     out : receives a folder per fruit, ``manifest.csv``, and ``standard.yaml`` and ``graders.csv``
         where the manifest has them; sources that failed are not in its manifest; not the folder of
-        `manifest`
+        `manifest`, nor of another dataset, whose manifest would be replaced
+
+    Returns
+    -------
+    One result for each row; last, where there is something to know about what stood in `out`
+    before, one with notes alone.
 
     Raises
     ------
     MezoroiError
-        If the manifest cannot be read, if it lies in `out`, or nothing in it could be captured.
+        If the manifest cannot be read, if it lies in `out`, if `out` holds another dataset, or
+        nothing in it could be captured.
     """
     path, out = Path(manifest), Path(out)
     if out.resolve() == path.resolve().parent:
         raise MezoroiError(f"{path} lies in the folder of the captures: give another with -o")
+    # Every row has an image of its own, also where two show the same.
+    folders = CaptureFolders(out, shared=False)
+    listed = _listed_in(folders)
     found = add_grader_labels(manifest_rows(path, VIDEO_COLUMN))
     if found.problems:
         raise MezoroiError(found.problems[0])
@@ -154,8 +169,6 @@ def capture_dataset(
         Path(row.specimen) if row.specimen else source
         for row, source in zip(found.rows, sources, strict=True)
     ]
-    # Every row has an image of its own, also where two show the same.
-    folders = CaptureFolders(out, shared=False)
     results = _capture_each(sources, folder_names(named), folders, height, language, progress)
     kept = [pair for pair in zip(found.rows, results, strict=True) if pair[1].error is None]
     if not kept:
@@ -169,8 +182,51 @@ def capture_dataset(
     ]
     if labels:
         write_table(out / GRADERS_NAMES[0], labels)
-    write_table(out / "manifest.csv", [_manifest_row(row, result) for row, result in kept])
-    return results
+    write_table(out / MANIFEST_NAMES[0], [_manifest_row(row, result) for row, result in kept])
+    notes = _notes_on_before(out, listed - {_image_of(result) for _, result in kept}, bool(labels))
+    return [*results, CaptureResult(str(out), None, notes=notes)] if notes else results
+
+
+def _listed_in(folders: CaptureFolders) -> set[str]:
+    """The captures that a folder's manifest lists already, as their images; none without one.
+
+    Raises
+    ------
+    MezoroiError
+        If the folder holds a dataset of anything but captures, which would be replaced.
+    """
+    out = folders.out
+    before = next((out / name for name in MANIFEST_NAMES if (out / name).is_file()), None)
+    if before is None:
+        beside = (out / name for name in (STANDARD_NAME, *GRADERS_NAMES))
+        foreign = next((path for path in beside if path.is_file()), None)
+        if foreign is not None and not folders.has_captures:
+            raise MezoroiError(f"{foreign} is of another dataset: give another folder with -o")
+        return set()
+    images = [row.image for row in manifest_rows(before).rows]
+    if before.name != MANIFEST_NAMES[0] or not all(folders.may_hold(image) for image in images):
+        raise MezoroiError(
+            f"{before} lists images that are no captures: give another folder with -o"
+        )
+    return {f"{image.parent.name}/{image.name}" for image in images}
+
+
+def _notes_on_before(out: Path, dropped: set[str], has_labels: bool) -> tuple[str, ...]:
+    """What is to be known of a dataset that stood in `out` before: what its manifest lost."""
+    notes = []
+    if dropped:
+        count = "1 capture" if len(dropped) == 1 else f"{len(dropped)} captures"
+        notes.append(
+            f"{out / MANIFEST_NAMES[0]} no longer lists {count} that it listed before, the first "
+            f"{min(dropped)}: to keep them, list all fruit in one manifest"
+        )
+    graders = graders_path(out)
+    if graders is not None and not has_labels:
+        notes.append(
+            f"{graders} is from before and still counts, though the manifest captured has no "
+            "graders' labels: delete it, unless it is to be kept"
+        )
+    return tuple(notes)
 
 
 def _turns_below(folder: Path, seen: set[Path], left_out: dict[Path, str]) -> list[Path]:
