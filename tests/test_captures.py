@@ -162,6 +162,22 @@ def test_a_saved_capture_is_read_as_its_source(small: Path, tmp_path: Path) -> N
         read_fruit(tmp_path / "photo", "surface")
 
 
+def test_an_outline_of_one_view_is_none_to_learn_from(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    rows = "a/melon.mp4,A\nb/melon.mp4,B\nphoto.png,B\n"
+    (films / "manifest.csv").write_text(f"image,grade\n{rows}", "utf-8")
+    capture_dataset(films / "manifest.csv", out, height=32)
+    dataset = load_dataset(out, trainable=False)
+    for item in dataset:  # as they are graded
+        assert item.outline == read_fruit(item.image.parent, "surface").outline
+    assert [item.outline is None for item in dataset] == [False, False, True]
+    assert not dataset.has_outlines
+    (out / "photo/capture.json").write_text("[]")
+    with pytest.raises(MezoroiError, match="capture the fruit again"):
+        load_dataset(out, trainable=False)
+
+
 def test_an_uploaded_video_is_read_as_by_the_grader(small: Path) -> None:
     film = small / "a/melon.mp4"
     fruit, direct = read_upload(film, True, "surface", Limits()).fruit, read_fruit(film, "surface")

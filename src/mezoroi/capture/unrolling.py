@@ -232,6 +232,19 @@ def read_capture(path: Path) -> tuple[tuple[str, ...], int | None]:
         raise MezoroiError(f"{path} is not a capture's: {remedy}") from error
 
 
+def is_of_one_view(outline: Path) -> bool:
+    """Whether an outline's file lies in the folder of a capture of a single photo.
+
+    One view says little about the shape over a turn: no grading and no training takes it.
+
+    Raises
+    ------
+    MezoroiError
+        If the ``capture.json`` beside it is damaged.
+    """
+    return read_capture(outline.with_name(CAPTURE_NAME))[1] == 1
+
+
 def _silhouettes_in(clip: Clip) -> list[Silhouette]:
     images = [frame.image for frame in clip.frames]
     return find_silhouettes(images, [frame.scale for frame in clip.frames])
