@@ -317,6 +317,16 @@ def test_a_turn_forth_and_back_is_a_turn(tmp_path):
     assert found.covered > 0.9
 
 
+def test_the_outline_of_a_turn_forth_and_back_is_that_of_one_way(tmp_path):
+    """A side that comes round again turning back is not taken for the one behind it."""
+    melon = make_melon("C", np.random.default_rng(6), height=128)
+    there = film(melon, Turn(degrees=345, frames=24, size=(240, 320), nearness=0.0))[0]
+    one_way = unroll(write_frames(tmp_path / "there", there), height=32).outline
+    back = unroll(write_frames(tmp_path / "back", [*there, *there[-2::-1]]), height=32).outline
+    for name in ("asymmetry_left_right", "asymmetry_top_bottom", "height_width_variation"):
+        assert back[name] == pytest.approx(one_way[name], rel=0.15)
+
+
 @pytest.mark.parametrize("count", [1, 6])
 def test_a_fruit_is_judged_by_the_pixels_of_its_source(views, tmp_path, count):
     """A fruit 130 pixels wide in a picture of 3840, a quarter of which is looked at first."""

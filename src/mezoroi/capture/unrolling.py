@@ -33,7 +33,7 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 8
+CAPTURE_VERSION = 9
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
@@ -292,7 +292,7 @@ def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> 
     elif share < _ENOUGH:
         notes.append(f"only {shown}: the rest is filled in and uncertain")
     notes += doubts
-    outlines = upright_outlines(found, poses)
+    outlines = upright_outlines(found, poses, np.radians(axis.turned))
     return Capture(
         surface=surface,
         coverage=coverage,
