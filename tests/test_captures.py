@@ -420,3 +420,38 @@ def test_what_a_dataset_of_captures_lost_is_said(small: Path, tmp_path: Path) ->
     assert result.folder == str(out / "melon-2")
     [note] = last.notes
     assert "manifest.csv no longer lists 1 capture that it listed before, the first melon/" in note
+
+
+def test_folders_are_called_as_the_specimens_are(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    rows = ["video,grade,specimen", "a/melon.mp4,A,No. 7", "b/melon.mp4,B,No. 3"]
+    (films / "manifest.csv").write_text("\n".join(rows), "utf-8")
+    results = capture_dataset(films / "manifest.csv", out, height=32)
+    assert [item.folder for item in results] == [str(out / "No. 7"), str(out / "No. 3")]
+    assert load_dataset(out, trainable=False).specimens == ("No. 7", "No. 3")
+
+
+def test_what_is_listed_twice_is_one_specimen(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    shutil.copy(films / "a/melon.mp4", films / "copy.mp4")
+    rows = ["video,grade,specimen", "a/melon.mp4,A,", "copy.mp4,A,", "b/melon.mp4,B,"]
+    rows += ["b/melon.mp4,B,other"]
+    (films / "manifest.csv").write_text("\n".join(rows), "utf-8")
+    capture_dataset(films / "manifest.csv", out, height=32)
+    first, second, *named = load_dataset(out, trainable=False).specimens
+    assert first == second == "melon" and named == ["melon-2", "other"]
+
+
+def test_a_surface_is_not_unrolled_again(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    capture_sources([films / "a/melon.mp4"], films, height=32)
+    shutil.copy(films / "photo.png", films / "melon/surface.png")  # a fruit would be found in it
+    rows = ["image,grade", "melon,A", "melon/surface.png,A", "b/melon.mp4,B"]
+    (films / "manifest.csv").write_text("\n".join(rows), "utf-8")
+    *taken, film = capture_dataset(films / "manifest.csv", out, height=32)
+    for item in (*taken, *capture_sources([films / "melon/surface.png"], out, height=32)):
+        assert str(item.error).endswith("is a capture already: give what it was made from")
+    assert film.error is None

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mezoroi.capture.folders import photos_among
+from mezoroi.capture.folders import is_capture, photos_among
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.unrolling import CAPTURE_NAME, COVERAGE_NAME
 from mezoroi.errors import MezoroiError
@@ -106,7 +106,7 @@ def content_of(source: Path) -> str:
     Raises
     ------
     MezoroiError
-        If it does not exist or cannot be read.
+        If it does not exist, cannot be read, or is a capture itself.
     """
     try:
         return _content_of(source)
@@ -116,6 +116,8 @@ def content_of(source: Path) -> str:
 
 
 def _content_of(source: Path) -> str:
+    if source.name == SURFACE_NAME or is_capture(source):
+        raise MezoroiError(f"{source} is a capture already: give what it was made from")
     if not source.is_dir():
         if not source.is_file():
             raise MezoroiError(f"{source} does not exist: check the path")

@@ -28,7 +28,7 @@ from mezoroi.datasets.manifest import (
 )
 from mezoroi.datasets.rows import Row, find_path
 from mezoroi.errors import MezoroiError
-from mezoroi.files import folder_names, write_bytes, write_json, write_table
+from mezoroi.files import file_names, folder_names, write_bytes, write_json, write_table
 from mezoroi.progress import Progress, silent
 from mezoroi.report.preview import CaptureView, capture_preview_png
 from mezoroi.standard import GradingStandard
@@ -165,11 +165,12 @@ def capture_dataset(
     if found.problems:
         raise MezoroiError(found.problems[0])
     sources = [_source_of(row, path.parent) for row in found.rows]
-    named = [
-        Path(row.specimen) if row.specimen else source
+    # A specimen is called as it is: a point in its name, as in "No. 7", begins no suffix.
+    names = file_names(
+        row.specimen or folder_names([source])[0]
         for row, source in zip(found.rows, sources, strict=True)
-    ]
-    results = _capture_each(sources, folder_names(named), folders, height, language, progress)
+    )
+    results = _capture_each(sources, names, folders, height, language, progress)
     kept = [pair for pair in zip(found.rows, results, strict=True) if pair[1].error is None]
     if not kept:
         raise MezoroiError(f"nothing in {path} could be captured, the first: {results[0].error}")
@@ -182,7 +183,7 @@ def capture_dataset(
     ]
     if labels:
         write_table(out / GRADERS_NAMES[0], labels)
-    write_table(out / MANIFEST_NAMES[0], [_manifest_row(row, result) for row, result in kept])
+    write_table(out / MANIFEST_NAMES[0], _manifest(kept))
     notes = _notes_on_before(out, listed - {_image_of(result) for _, result in kept}, bool(labels))
     return [*results, CaptureResult(str(out), None, notes=notes)] if notes else results
 
@@ -333,12 +334,23 @@ def _image_of(result: CaptureResult) -> str:
     return f"{Path(str(result.folder)).name}/{SURFACE_NAME}"
 
 
-def _manifest_row(row: Row, result: CaptureResult) -> dict[str, object]:
+def _manifest(kept: Sequence[tuple[Row, CaptureResult]]) -> list[dict[str, object]]:
+    """Rows of the captures' manifest; what is listed twice and not named is one specimen."""
+    rows = []
+    specimens: dict[object, str] = {}
+    for row, result in kept:
+        folder = Path(str(result.folder))
+        same = specimens.setdefault(made_from(folder)["content"], row.specimen or folder.name)
+        rows.append(_manifest_row(row, result, row.specimen or same))
+    return rows
+
+
+def _manifest_row(row: Row, result: CaptureResult, specimen: str) -> dict[str, object]:
     folder = Path(str(result.folder)).name
     return {
         "image": _image_of(result),
         "grade": row.grade,
-        "specimen": row.specimen or folder,
+        "specimen": specimen,
         "split": row.split,
         "session": row.session,
         "outline": f"{folder}/{OUTLINE_NAME}",
