@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mezoroi as mz
-from mezoroi import capture_folders, cli
+from mezoroi import capture_folders, captures, cli
 from mezoroi.app.reading import read_upload
 from mezoroi.app.settings import Limits
 from mezoroi.capture.images import read_image
@@ -312,6 +312,19 @@ def test_what_may_not_be_read_fails_alone(
     capture_dataset(tmp_path / "manifest.csv", tmp_path / "set", height=32)
     with (tmp_path / "set/manifest.csv").open(encoding="utf-8") as stream:
         assert [row["grade"] for row in csv.DictReader(stream)] == ["B"]
+
+
+def test_a_file_in_the_way_of_the_captures_is_told_before_the_work(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captures, "unroll", lambda *args, **options: pytest.fail("unrolled"))
+    (tmp_path / "out").write_text("no folder")
+    (tmp_path / "manifest.csv").write_text(f"video,grade\n{small}/a/melon.mp4,A\n", "utf-8")
+    for out in (tmp_path / "out", tmp_path / "out/inner"):
+        with pytest.raises(MezoroiError, match="out is a file: give a folder with -o"):
+            capture_sources([small / "a/melon.mp4"], out, height=32)
+        with pytest.raises(MezoroiError, match="out is a file: give a folder with -o"):
+            capture_dataset(tmp_path / "manifest.csv", out, height=32)
 
 
 def test_two_captures_at_once_take_folders_of_their_own(tmp_path: Path) -> None:

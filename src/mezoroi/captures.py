@@ -28,7 +28,14 @@ from mezoroi.datasets.manifest import (
 )
 from mezoroi.datasets.rows import Row, find_path
 from mezoroi.errors import MezoroiError
-from mezoroi.files import file_names, folder_names, write_bytes, write_json, write_table
+from mezoroi.files import (
+    file_names,
+    folder_names,
+    require_folder,
+    write_bytes,
+    write_json,
+    write_table,
+)
 from mezoroi.progress import Progress, silent
 from mezoroi.report.preview import CaptureView, capture_preview_png
 from mezoroi.standard import GradingStandard
@@ -114,6 +121,7 @@ def capture_sources(
     exist yet. A source that fails is reported; the others go on. What `find_turns` leaves out
     comes last.
     """
+    require_folder(out)
     turns = find_turns(sources)
     folders = CaptureFolders(Path(out), shared=True)
     names = folder_names(turns.sources)
@@ -156,6 +164,7 @@ def capture_dataset(
         nothing in it could be captured.
     """
     path, out = Path(manifest), Path(out)
+    require_folder(out)
     if out.resolve() == path.resolve().parent:
         raise MezoroiError(f"{path} lies in the folder of the captures: give another with -o")
     # Every row has an image of its own, also where two show the same.
