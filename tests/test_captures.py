@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mezoroi as mz
-from mezoroi import capture_folders, cli
+from mezoroi import capture_folders, captures, cli
 from mezoroi.app.reading import read_upload
 from mezoroi.app.settings import Limits
 from mezoroi.capture.images import read_image
@@ -162,6 +162,22 @@ def test_a_saved_capture_is_read_as_its_source(small: Path, tmp_path: Path) -> N
         read_fruit(tmp_path / "photo", "surface")
 
 
+def test_an_outline_of_one_view_is_none_to_learn_from(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    rows = "a/melon.mp4,A\nb/melon.mp4,B\nphoto.png,B\n"
+    (films / "manifest.csv").write_text(f"image,grade\n{rows}", "utf-8")
+    capture_dataset(films / "manifest.csv", out, height=32)
+    dataset = load_dataset(out, trainable=False)
+    for item in dataset:  # as they are graded
+        assert item.outline == read_fruit(item.image.parent, "surface").outline
+    assert [item.outline is None for item in dataset] == [False, False, True]
+    assert not dataset.has_outlines
+    (out / "photo/capture.json").write_text("[]")
+    with pytest.raises(MezoroiError, match="capture the fruit again"):
+        load_dataset(out, trainable=False)
+
+
 def test_an_uploaded_video_is_read_as_by_the_grader(small: Path) -> None:
     film = small / "a/melon.mp4"
     fruit, direct = read_upload(film, True, "surface", Limits()).fruit, read_fruit(film, "surface")
@@ -298,6 +314,19 @@ def test_what_may_not_be_read_fails_alone(
         assert [row["grade"] for row in csv.DictReader(stream)] == ["B"]
 
 
+def test_a_file_in_the_way_of_the_captures_is_told_before_the_work(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captures, "unroll", lambda *args, **options: pytest.fail("unrolled"))
+    (tmp_path / "out").write_text("no folder")
+    (tmp_path / "manifest.csv").write_text(f"video,grade\n{small}/a/melon.mp4,A\n", "utf-8")
+    for out in (tmp_path / "out", tmp_path / "out/inner"):
+        with pytest.raises(MezoroiError, match="out is a file: give a folder with -o"):
+            capture_sources([small / "a/melon.mp4"], out, height=32)
+        with pytest.raises(MezoroiError, match="out is a file: give a folder with -o"):
+            capture_dataset(tmp_path / "manifest.csv", out, height=32)
+
+
 def test_two_captures_at_once_take_folders_of_their_own(tmp_path: Path) -> None:
     first = capture_folders.CaptureFolders(tmp_path / "out", shared=True)
     second = capture_folders.CaptureFolders(tmp_path / "out", shared=True)
@@ -359,3 +388,83 @@ def test_notes_name_their_fruit(
             cli.main([*map(str, words), "-o", str(tmp_path / str(words[0]))])
         assert not stop.value.code
         assert f"note: {photo}: a single photo shows one side" in capsys.readouterr().err
+
+
+def test_a_dataset_of_captures_replaces_no_other(small: Path, tmp_path: Path) -> None:
+    films, other = tmp_path / "films", tmp_path / "other"
+    shutil.copytree(small, films)
+    manifest = films / "manifest.csv"
+    manifest.write_text("video,grade\na/melon.mp4,A\nb/melon.mp4,B\n", "utf-8")
+    shutil.copy(small / "photo.png", films / "standard.yaml")  # not read before it is refused
+    other.mkdir()
+    shutil.copy(small / "photo.png", other / "photo.png")
+    for name, text in (
+        ("manifest.csv", "image,grade\nphoto.png,A\n"),
+        ("graders.csv", "image,grader,grade\nphoto.png,sato,A\n"),
+        ("standard.yaml", "grades: []\n"),
+    ):
+        (other / name).write_text(text, "utf-8")
+        with pytest.raises(MezoroiError, match="give another folder with -o") as error:
+            capture_dataset(manifest, other, height=32)
+        assert str(other / name) in str(error.value) and "\n" not in str(error.value)
+        assert (other / name).read_text("utf-8") == text
+        (other / name).unlink()
+    assert {path.name for path in other.iterdir()} == {"photo.png"}
+
+
+def test_what_a_dataset_of_captures_lost_is_said(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    manifest, graders = films / "manifest.csv", films / "graders.csv"
+    manifest.write_text("video,grade\na/melon.mp4,A\nb/melon.mp4,B\n", "utf-8")
+    graders.write_text("image,grader,grade\na/melon.mp4,sato,B\n", "utf-8")
+    assert len(capture_dataset(manifest, out, height=32)) == 2
+    assert len(capture_dataset(manifest, out, height=32)) == 2
+    # A capture that was deleted is made anew, and labels that were withdrawn are told of.
+    shutil.rmtree(out / "melon")
+    graders.unlink()
+    *results, last = capture_dataset(manifest, out, height=32)
+    assert [item.error for item in results] == [None, None] and last.error is None
+    [note] = last.notes
+    assert note.startswith(f"{out / 'graders.csv'} is from before and still counts")
+    (out / "graders.csv").unlink()
+    manifest.write_text("video,grade\nb/melon.mp4,B\n", "utf-8")
+    result, last = capture_dataset(manifest, out, height=32)
+    assert result.folder == str(out / "melon-2")
+    [note] = last.notes
+    assert "manifest.csv no longer lists 1 capture that it listed before, the first melon/" in note
+
+
+def test_folders_are_called_as_the_specimens_are(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    rows = ["video,grade,specimen", "a/melon.mp4,A,No. 7", "b/melon.mp4,B,No. 3"]
+    (films / "manifest.csv").write_text("\n".join(rows), "utf-8")
+    results = capture_dataset(films / "manifest.csv", out, height=32)
+    assert [item.folder for item in results] == [str(out / "No. 7"), str(out / "No. 3")]
+    assert load_dataset(out, trainable=False).specimens == ("No. 7", "No. 3")
+
+
+def test_what_is_listed_twice_is_one_specimen(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    shutil.copy(films / "a/melon.mp4", films / "copy.mp4")
+    rows = ["video,grade,specimen", "a/melon.mp4,A,", "copy.mp4,A,", "b/melon.mp4,B,"]
+    rows += ["b/melon.mp4,B,other"]
+    (films / "manifest.csv").write_text("\n".join(rows), "utf-8")
+    capture_dataset(films / "manifest.csv", out, height=32)
+    first, second, *named = load_dataset(out, trainable=False).specimens
+    assert first == second == "melon" and named == ["melon-2", "other"]
+
+
+def test_a_surface_is_not_unrolled_again(small: Path, tmp_path: Path) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    shutil.copytree(small, films)
+    capture_sources([films / "a/melon.mp4"], films, height=32)
+    shutil.copy(films / "photo.png", films / "melon/surface.png")  # a fruit would be found in it
+    rows = ["image,grade", "melon,A", "melon/surface.png,A", "b/melon.mp4,B"]
+    (films / "manifest.csv").write_text("\n".join(rows), "utf-8")
+    *taken, film = capture_dataset(films / "manifest.csv", out, height=32)
+    for item in (*taken, *capture_sources([films / "melon/surface.png"], out, height=32)):
+        assert str(item.error).endswith("is a capture already: give what it was made from")
+    assert film.error is None

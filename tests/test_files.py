@@ -16,6 +16,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import (
     atomic_path,
     content_hash,
+    folder_names,
     nan_to_none,
     read_json,
     write_arrays,
@@ -120,3 +121,10 @@ def test_arrays_may_have_any_name(tmp_path: Path) -> None:
         assert set(stored.files) == set(arrays)
         assert all(np.array_equal(stored[name], values) for name, values in arrays.items())
         assert stored["allow_pickle"].dtype == np.float32
+
+
+def test_a_folder_has_no_suffix(tmp_path: Path) -> None:
+    folders = [tmp_path / "fruit.10", tmp_path / "fruit.2"]
+    for folder in folders:
+        folder.mkdir()
+    assert folder_names([*folders, tmp_path / "a.b.mp4"]) == ["fruit.10", "fruit.2", "a.b"]

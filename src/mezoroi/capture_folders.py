@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mezoroi.capture.folders import photos_among
+from mezoroi.capture.folders import is_capture, photos_among
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.unrolling import CAPTURE_NAME, COVERAGE_NAME
 from mezoroi.errors import MezoroiError
@@ -37,6 +37,17 @@ class CaptureFolders:
             content = made_from(folder).get("content")
             if isinstance(content, str):
                 self._by_content.setdefault(content, []).append(folder.name)
+
+    @property
+    def has_captures(self) -> bool:
+        """Whether there are any so far."""
+        return bool(self._by_content)
+
+    def may_hold(self, image: Path) -> bool:
+        """Whether an image is, or was before it was deleted, the surface of a capture in here."""
+        folder = image.parent
+        inside = image.name == SURFACE_NAME and folder.parent.resolve() == self.out.resolve()
+        return inside and (not image.exists() or bool(made_from(folder)))
 
     def known(self, content: str, name: str) -> Path | None:
         """The folder of a source of this content, that called `name` first; None without any."""
@@ -95,7 +106,7 @@ def content_of(source: Path) -> str:
     Raises
     ------
     MezoroiError
-        If it does not exist or cannot be read.
+        If it does not exist, cannot be read, or is a capture itself.
     """
     try:
         return _content_of(source)
@@ -105,6 +116,8 @@ def content_of(source: Path) -> str:
 
 
 def _content_of(source: Path) -> str:
+    if source.name == SURFACE_NAME or is_capture(source):
+        raise MezoroiError(f"{source} is a capture already: give what it was made from")
     if not source.is_dir():
         if not source.is_file():
             raise MezoroiError(f"{source} does not exist: check the path")

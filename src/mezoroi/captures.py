@@ -19,10 +19,23 @@ from mezoroi.capture_folders import (
     made_from,
 )
 from mezoroi.datasets.loading import STANDARD_NAME
-from mezoroi.datasets.manifest import GRADERS_NAMES, add_grader_labels, manifest_rows
+from mezoroi.datasets.manifest import (
+    GRADERS_NAMES,
+    MANIFEST_NAMES,
+    add_grader_labels,
+    graders_path,
+    manifest_rows,
+)
 from mezoroi.datasets.rows import Row, find_path
 from mezoroi.errors import MezoroiError
-from mezoroi.files import folder_names, write_bytes, write_json, write_table
+from mezoroi.files import (
+    file_names,
+    folder_names,
+    require_folder,
+    write_bytes,
+    write_json,
+    write_table,
+)
 from mezoroi.progress import Progress, silent
 from mezoroi.report.preview import CaptureView, capture_preview_png
 from mezoroi.standard import GradingStandard
@@ -108,6 +121,7 @@ def capture_sources(
     exist yet. A source that fails is reported; the others go on. What `find_turns` leaves out
     comes last.
     """
+    require_folder(out)
     turns = find_turns(sources)
     folders = CaptureFolders(Path(out), shared=True)
     names = folder_names(turns.sources)
@@ -136,27 +150,36 @@ def capture_dataset(
         a new surface and are left out, all other columns are kept
     out : receives a folder per fruit, ``manifest.csv``, and ``standard.yaml`` and ``graders.csv``
         where the manifest has them; sources that failed are not in its manifest; not the folder of
-        `manifest`
+        `manifest`, nor of another dataset, whose manifest would be replaced
+
+    Returns
+    -------
+    One result for each row; last, where there is something to know about what stood in `out`
+    before, one with notes alone.
 
     Raises
     ------
     MezoroiError
-        If the manifest cannot be read, if it lies in `out`, or nothing in it could be captured.
+        If the manifest cannot be read, if it lies in `out`, if `out` holds another dataset, or
+        nothing in it could be captured.
     """
     path, out = Path(manifest), Path(out)
+    require_folder(out)
     if out.resolve() == path.resolve().parent:
         raise MezoroiError(f"{path} lies in the folder of the captures: give another with -o")
+    # Every row has an image of its own, also where two show the same.
+    folders = CaptureFolders(out, shared=False)
+    listed = _listed_in(folders)
     found = add_grader_labels(manifest_rows(path, VIDEO_COLUMN))
     if found.problems:
         raise MezoroiError(found.problems[0])
     sources = [_source_of(row, path.parent) for row in found.rows]
-    named = [
-        Path(row.specimen) if row.specimen else source
+    # A specimen is called as it is: a point in its name, as in "No. 7", begins no suffix.
+    names = file_names(
+        row.specimen or folder_names([source])[0]
         for row, source in zip(found.rows, sources, strict=True)
-    ]
-    # Every row has an image of its own, also where two show the same.
-    folders = CaptureFolders(out, shared=False)
-    results = _capture_each(sources, folder_names(named), folders, height, language, progress)
+    )
+    results = _capture_each(sources, names, folders, height, language, progress)
     kept = [pair for pair in zip(found.rows, results, strict=True) if pair[1].error is None]
     if not kept:
         raise MezoroiError(f"nothing in {path} could be captured, the first: {results[0].error}")
@@ -169,8 +192,51 @@ def capture_dataset(
     ]
     if labels:
         write_table(out / GRADERS_NAMES[0], labels)
-    write_table(out / "manifest.csv", [_manifest_row(row, result) for row, result in kept])
-    return results
+    write_table(out / MANIFEST_NAMES[0], _manifest(kept))
+    notes = _notes_on_before(out, listed - {_image_of(result) for _, result in kept}, bool(labels))
+    return [*results, CaptureResult(str(out), None, notes=notes)] if notes else results
+
+
+def _listed_in(folders: CaptureFolders) -> set[str]:
+    """The captures that a folder's manifest lists already, as their images; none without one.
+
+    Raises
+    ------
+    MezoroiError
+        If the folder holds a dataset of anything but captures, which would be replaced.
+    """
+    out = folders.out
+    before = next((out / name for name in MANIFEST_NAMES if (out / name).is_file()), None)
+    if before is None:
+        beside = (out / name for name in (STANDARD_NAME, *GRADERS_NAMES))
+        foreign = next((path for path in beside if path.is_file()), None)
+        if foreign is not None and not folders.has_captures:
+            raise MezoroiError(f"{foreign} is of another dataset: give another folder with -o")
+        return set()
+    images = [row.image for row in manifest_rows(before).rows]
+    if before.name != MANIFEST_NAMES[0] or not all(folders.may_hold(image) for image in images):
+        raise MezoroiError(
+            f"{before} lists images that are no captures: give another folder with -o"
+        )
+    return {f"{image.parent.name}/{image.name}" for image in images}
+
+
+def _notes_on_before(out: Path, dropped: set[str], has_labels: bool) -> tuple[str, ...]:
+    """What is to be known of a dataset that stood in `out` before: what its manifest lost."""
+    notes = []
+    if dropped:
+        count = "1 capture" if len(dropped) == 1 else f"{len(dropped)} captures"
+        notes.append(
+            f"{out / MANIFEST_NAMES[0]} no longer lists {count} that it listed before, the first "
+            f"{min(dropped)}: to keep them, list all fruit in one manifest"
+        )
+    graders = graders_path(out)
+    if graders is not None and not has_labels:
+        notes.append(
+            f"{graders} is from before and still counts, though the manifest captured has no "
+            "graders' labels: delete it, unless it is to be kept"
+        )
+    return tuple(notes)
 
 
 def _turns_below(folder: Path, seen: set[Path], left_out: dict[Path, str]) -> list[Path]:
@@ -277,12 +343,23 @@ def _image_of(result: CaptureResult) -> str:
     return f"{Path(str(result.folder)).name}/{SURFACE_NAME}"
 
 
-def _manifest_row(row: Row, result: CaptureResult) -> dict[str, object]:
+def _manifest(kept: Sequence[tuple[Row, CaptureResult]]) -> list[dict[str, object]]:
+    """Rows of the captures' manifest; what is listed twice and not named is one specimen."""
+    rows = []
+    specimens: dict[object, str] = {}
+    for row, result in kept:
+        folder = Path(str(result.folder))
+        same = specimens.setdefault(made_from(folder)["content"], row.specimen or folder.name)
+        rows.append(_manifest_row(row, result, row.specimen or same))
+    return rows
+
+
+def _manifest_row(row: Row, result: CaptureResult, specimen: str) -> dict[str, object]:
     folder = Path(str(result.folder)).name
     return {
         "image": _image_of(result),
         "grade": row.grade,
-        "specimen": row.specimen or folder,
+        "specimen": specimen,
         "split": row.split,
         "session": row.session,
         "outline": f"{folder}/{OUTLINE_NAME}",

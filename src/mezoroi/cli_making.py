@@ -57,7 +57,7 @@ def capture(
         typer.Argument(help="Videos, folders of frames, photos, or one manifest of graded ones."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the captures.")],
-    height: Annotated[int, typer.Option(min=32, help="Rows of the surface image.")] = 256,
+    height: Annotated[int, typer.Option(min=32, max=2048, help="Rows of the surface image.")] = 256,
     language: Annotated[Language, typer.Option(help="Language of previews.")] = Language.ja,
     as_json: AsJson = False,
 ) -> None:

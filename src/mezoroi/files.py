@@ -207,5 +207,5 @@ def file_names(texts: Iterable[str]) -> list[str]:
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:
-    """One folder name per path, by `file_names` of their stems."""
-    return file_names(path.stem if path.suffix else path.name for path in paths)
+    """One folder name per path, by `file_names` of their stems; a folder has no suffix."""
+    return file_names(path.name if path.is_dir() else path.stem for path in paths)

@@ -104,6 +104,12 @@ SOURCES = (
             "B, C の果実が、確認用にも調整用にもありません。似ているとみなす類似度の目安には、"
             "ほかの等級の中央値を使います。確認用（val）に加えてください。",
         ),
+        (
+            "only 45% of the surface was seen, over a turn of 29 degrees: turn the fruit once "
+            "around; note that the video is cut short: the first 33 frames are used",
+            "表面の 45%（29 度分）しか写っていません。果実を一周回してください。"
+            " なお、動画は途中で切れています。最初の 33 コマを使いました。",
+        ),
         ("something that nobody translated", "something that nobody translated"),
         ("100%: (odd", "100%: (odd"),
     ],

@@ -123,6 +123,14 @@ def test_a_photo_that_cannot_be_read_is_noted(views, tmp_path):
     assert any("im3.png" in note for note in found.notes)
 
 
+def test_an_error_says_what_of_the_source_could_not_be_read(views, tmp_path):
+    """Where most of a film is lost, to turn the fruit once around is no remedy by itself."""
+    folder = write_frames(tmp_path / "photos", views[:3])
+    (folder / "im2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    line = complaint(folder, height=32)
+    assert "turn the fruit once around; note that a photo is left out: im2.png is" in line
+
+
 @pytest.mark.parametrize(
     ("image", "words"),
     [
@@ -317,6 +325,16 @@ def test_a_turn_forth_and_back_is_a_turn(tmp_path):
     assert found.covered > 0.9
 
 
+def test_the_outline_of_a_turn_forth_and_back_is_that_of_one_way(tmp_path):
+    """A side that comes round again turning back is not taken for the one behind it."""
+    melon = make_melon("C", np.random.default_rng(6), height=128)
+    there = film(melon, Turn(degrees=345, frames=24, size=(240, 320), nearness=0.0))[0]
+    one_way = unroll(write_frames(tmp_path / "there", there), height=32).outline
+    back = unroll(write_frames(tmp_path / "back", [*there, *there[-2::-1]]), height=32).outline
+    for name in ("asymmetry_left_right", "asymmetry_top_bottom", "height_width_variation"):
+        assert back[name] == pytest.approx(one_way[name], rel=0.15)
+
+
 @pytest.mark.parametrize("count", [1, 6])
 def test_a_fruit_is_judged_by_the_pixels_of_its_source(views, tmp_path, count):
     """A fruit 130 pixels wide in a picture of 3840, a quarter of which is looked at first."""
@@ -337,7 +355,12 @@ def test_a_fruit_is_judged_by_the_pixels_of_its_source(views, tmp_path, count):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"height": 31}, "at least 32"), ({"height": 0}, "at least 32"), ({"max_frames": 0}, "1")],
+    [
+        ({"height": 31}, "31 high: give 32 to 2048 rows"),
+        ({"height": 0}, "32 to 2048"),
+        ({"height": 2049}, "2049 high: give 32 to 2048 rows"),
+        ({"max_frames": 0}, "1"),
+    ],
 )
 def test_unusable_options(views, tmp_path, options, words):
     photo = next(write_frames(tmp_path / "one", views[:1]).iterdir())

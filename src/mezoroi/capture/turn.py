@@ -63,12 +63,15 @@ class Axis:
     direction : 1 counterclockwise seen from the axis' upper end, -1 clockwise
     swing : degrees between the frames that are furthest apart, more than `degrees` where it also
         turned back
+    turned : (N,) degrees turned before each frame, counterclockwise; less again where it turned
+        back
     """
 
     basis: Floats
     degrees: float
     direction: int
     swing: float
+    turned: Floats
 
 
 def estimate_motion(disks: Disks) -> Motion:
@@ -189,7 +192,8 @@ def _estimate_nearness(pyramid: Sequence[Disks], chain: Sequence[Match]) -> floa
 def find_axis(poses: Floats) -> Axis:
     """The axis that takes up most of the turning of a fruit with these poses (N, 3, 3)."""
     if len(poses) == 1:
-        return Axis(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ poses[0], 0.0, 1, 0.0)
+        basis = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ poses[0]
+        return Axis(basis, 0.0, 1, 0.0, np.zeros(1))
     seen = steps_of(poses)
     on_fruit = np.einsum("nji,nj->ni", poses[:-1], seen)
     axis = _principal(on_fruit)
@@ -207,7 +211,7 @@ def find_axis(poses: Floats) -> Axis:
     turned = np.concatenate([[0.0], np.cumsum(steps)])
     basis = np.stack([np.cross(east, axis), east, axis])
     direction = 1 if turned[-1] >= 0 else -1
-    return Axis(basis, abs(float(turned[-1])), direction, float(np.ptp(turned)))
+    return Axis(basis, abs(float(turned[-1])), direction, float(np.ptp(turned)), turned)
 
 
 def _principal(vectors: Floats) -> Floats:

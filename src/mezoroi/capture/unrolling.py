@@ -33,10 +33,12 @@ COVERAGE_NAME = "coverage.png"
 """Where the surface image shows the fruit, in a capture folder: 255 covered, 0 not."""
 CAPTURE_NAME = "capture.json"
 """How the fruit turned, in a capture folder."""
-CAPTURE_VERSION = 8
+CAPTURE_VERSION = 9
 """Changes when a capture of the same source would come out differently."""
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
+MIN_HEIGHT, MAX_HEIGHT = 32, 2048
+"""Rows that a surface may have; more than a 4K video shows would only take memory."""
 _FINE = 96.0  # pixels that a fruit is wide at least, where its source has them
 _MOST_BYTES = 300e6  # that the frames of a capture take
 _STILL = 6.0  # degrees under which a fruit counts as not turning
@@ -181,7 +183,7 @@ def unroll(
     ----------
     source : path of a video, of a folder of frames in natural order (im2 before im10), or of a
         single photo, of which the visible half is unrolled
-    height : rows of the surface image, at least 32; it is twice as wide, so a row and a column
+    height : rows of the surface image, 32 to 2048; it is twice as wide, so a row and a column
         are 180 / height degrees
     max_frames : the most frames used, at least 1
 
@@ -192,26 +194,28 @@ def unroll(
         pixels, overexposed or one that leaves the frame; if it does not turn, cannot be followed,
         or shows less than half of its surface.
     """
-    if height < 32:
-        raise MezoroiError(f"a surface cannot be {height} high: give at least 32 rows")
+    if not MIN_HEIGHT <= height <= MAX_HEIGHT:
+        rows = f"{MIN_HEIGHT} to {MAX_HEIGHT} rows"
+        raise MezoroiError(f"a surface cannot be {height} high: give {rows}")
     clip = read_clip(source, max_frames=max_frames)
-    with _naming(source):
+    with _naming(source, clip.notes):
         silhouettes = _silhouettes_in(clip)
     side = _finer_side(clip, silhouettes)
     if side > MAX_SIDE:
         clip = read_clip(source, max_frames=max_frames, max_side=side)
-    with _naming(source):
+    with _naming(source, clip.notes):
         silhouettes = silhouettes if side <= MAX_SIDE else _silhouettes_in(clip)
         return _unroll_clip(clip, silhouettes, height)
 
 
 @contextmanager
-def _naming(source: str | Path) -> Iterator[None]:
-    """Errors inside say what they are about."""
+def _naming(source: str | Path, notes: Sequence[str]) -> Iterator[None]:
+    """Errors inside say what they are about, and the first note on it, which may be the cause."""
     try:
         yield
     except MezoroiError as error:
-        raise MezoroiError(f"{source}: {error}") from error
+        besides = f"; note that {notes[0]}" if notes else ""
+        raise MezoroiError(f"{source}: {error}{besides}") from error
 
 
 def read_capture(path: Path) -> tuple[tuple[str, ...], int | None]:
@@ -230,6 +234,19 @@ def read_capture(path: Path) -> tuple[tuple[str, ...], int | None]:
         return tuple(map(str, content["notes"])), len(content["frames"])
     except (TypeError, KeyError) as error:
         raise MezoroiError(f"{path} is not a capture's: {remedy}") from error
+
+
+def is_of_one_view(outline: Path) -> bool:
+    """Whether an outline's file lies in the folder of a capture of a single photo.
+
+    One view says little about the shape over a turn: no grading and no training takes it.
+
+    Raises
+    ------
+    MezoroiError
+        If the ``capture.json`` beside it is damaged.
+    """
+    return read_capture(outline.with_name(CAPTURE_NAME))[1] == 1
 
 
 def _silhouettes_in(clip: Clip) -> list[Silhouette]:
@@ -279,7 +296,7 @@ def _unroll_clip(clip: Clip, silhouettes: Sequence[Silhouette], height: int) -> 
     elif share < _ENOUGH:
         notes.append(f"only {shown}: the rest is filled in and uncertain")
     notes += doubts
-    outlines = upright_outlines(found, poses)
+    outlines = upright_outlines(found, poses, np.radians(axis.turned))
     return Capture(
         surface=surface,
         coverage=coverage,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from mezoroi.capture.geometry import Floats
 from mezoroi.capture.outline import radii_of, steady_outlines
@@ -15,8 +14,17 @@ from mezoroi.capture.silhouette import Silhouette
 _OUTLINE_VIEWS = 24
 
 
-def upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[Floats]:
-    """Silhouettes with the turn axis upright, evenly over the turn, in mean radii."""
+def upright_outlines(
+    silhouettes: Sequence[Silhouette], poses: Floats, turned: Floats
+) -> list[Floats]:
+    """Silhouettes with the turn axis upright, evenly over the turn, in mean radii.
+
+    Parameters
+    ----------
+    poses : (N, 3, 3) of each frame, the turn axis being z
+    turned : (N,) radians that the fruit has turned before each frame; less where it turned back,
+        for it then shows the same side again
+    """
     radius = float(np.mean([found.ellipse.radius for found in silhouettes]))
     kept = _whole(silhouettes)
     radii = []
@@ -27,8 +35,7 @@ def upright_outlines(silhouettes: Sequence[Silhouette], poses: Floats) -> list[F
         upright = np.array([[leaning[1], -leaning[0]], [leaning[0], leaning[1]]])
         offset = (found.contour - found.ellipse.centre) * (1.0, -1.0)
         radii.append(radii_of(offset @ upright.T / radius))
-    turned = _turned(poses[kept])
-    return steady_outlines(np.array(radii), turned, _evenly(turned))
+    return steady_outlines(np.array(radii), turned[kept], _evenly(turned[kept]))
 
 
 def _whole(silhouettes: Sequence[Silhouette]) -> list[int]:
@@ -39,16 +46,8 @@ def _whole(silhouettes: Sequence[Silhouette]) -> list[int]:
     return kept.tolist() if len(kept) else list(range(len(silhouettes)))
 
 
-def _turned(poses: Floats) -> Floats:
-    """(V,) radians turned before each of V poses."""
-    if len(poses) < 2:
-        return np.zeros(len(poses))
-    steps = Rotation.from_matrix(poses[1:] @ np.swapaxes(poses[:-1], 1, 2)).magnitude()
-    return np.concatenate([[0.0], np.cumsum(steps)])
-
-
 def _evenly(turned: Floats) -> NDArray[np.intp]:
     """Frames evenly over the turn, so that a slow stretch does not count more."""
-    wanted = np.linspace(0, turned[-1], min(_OUTLINE_VIEWS, len(turned)))
+    wanted = np.linspace(turned.min(), turned.max(), min(_OUTLINE_VIEWS, len(turned)))
     nearest = np.abs(turned[:, None] - wanted).argmin(axis=0)
     return np.unique(nearest)

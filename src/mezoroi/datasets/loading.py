@@ -14,6 +14,7 @@ from mezoroi.capture.images import (
     read_image,
     read_outline,
 )
+from mezoroi.capture.unrolling import is_of_one_view
 from mezoroi.cells import as_day
 from mezoroi.datasets import masks
 from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
@@ -242,7 +243,8 @@ def _observation(
     try:
         beside = image.with_name(OUTLINE_NAME) if image.name == SURFACE_NAME else None
         file = row.outline or (beside if beside is not None and beside.is_file() else None)
-        outline = None if file is None else read_outline(file)
+        # A grading does not take it either.
+        outline = None if file is None or is_of_one_view(file) else read_outline(file)
     except MezoroiError as error:
         problems.append(_located(row, error))
     if len(problems) > before or grade is None:
