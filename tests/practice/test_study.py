@@ -221,6 +221,27 @@ def test_who_left_a_test_unfinished_has_not_taken_it() -> None:
     assert study.analyse(rest, "random")[0].adjusted == effect.adjusted
 
 
+def test_an_answer_that_is_there_twice_is_told_of() -> None:
+    """Two exports in one: a test would seem twice as long, and nobody else to have taken it."""
+    rows = [
+        answer(f"P{n}", ("random", "adaptive")[n % 2], phase, (n + day + fruit) % 3 > 0, fruit, day)
+        for n in range(8)
+        for phase, day in (("pre-test", 0), ("post-test", 1))
+        for fruit in range(6)
+    ]
+    (effect,) = study.analyse(study.anonymise(rows, KEY), "random")
+    assert effect.counted == {"random": 4, "adaptive": 4}
+    with pytest.raises(MezoroiError, match="rows 4 and 97 are the same answer"):
+        study.anonymise([*rows, rows[3]], KEY)
+    trial = study.anonymise(rows, KEY)
+    with pytest.raises(MezoroiError, match=r"row 97 of the trial: .* twice in the pre-test"):
+        study.analyse([*trial, trial[0]], "random")
+    again = [row | {"phase": "practice"} for row in rows[:6]]  # in practice a fruit may come again
+    assert study.analyse(study.anonymise([*rows, *again], KEY), "random")[0].counted
+    trial = study.anonymise([*rows, *again], KEY)
+    assert study.analyse([*trial, *(row for row in trial if row["phase"] == "practice")], "random")
+
+
 def test_it_is_told_how_late_tests_were_taken_and_how_much_was_practised() -> None:
     rows = []
     for number, (arm, late, fruits) in enumerate(
