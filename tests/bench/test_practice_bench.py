@@ -65,6 +65,8 @@ def test_the_bench_resumes_and_says_what_was_not_run(
     assert (tmp_path / "practice.jsonl").read_bytes() == ledger
     text = page.read_text(encoding="utf-8")
     assert "A simulation is no trial with people" in text and "(page.png)" in text
+    assert "are told each fruit's rival and how near it is to the border without error" in text
+    assert "is compared with random order without maps" in text
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 

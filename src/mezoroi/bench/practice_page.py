@@ -43,6 +43,11 @@ def practice_page(cells: Cells, learners: int, picture: str) -> str:
         "**These learners are simulated. A simulation is no trial with people:** it shows what "
         "follows from a model of learning, not that newcomers learn that way. "
         "[Practice](../practice.md) says how the schedule works and how to hold a trial.\n",
+        "Two things flatter these figures. The adaptive orders are told each fruit's rival and how "
+        "near it is to the border without error, which the app has from a trained grader; and "
+        "*adaptive with map* is compared with random order without maps, so that it does not tell "
+        "the order from the maps. What is left with errors, and of the order alone with maps in "
+        "both, trials say in [Practice](../practice.md#does-it-work).\n",
         _verdict(cells),
         _aim_and_bound(cells),
         f"![Learning curves]({picture})\n" if cells else "",
