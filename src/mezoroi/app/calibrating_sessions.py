@@ -18,13 +18,12 @@ from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
 from mezoroi.app.teaching import active_standard, names_in_tests
+from mezoroi.calibrating import FEW_IN_COMMON as FEW_IN_COMMON
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 BY_HAND = "hand"
 MOST_FRUITS = 100
-FEW_IN_COMMON = 5
-"""With fewer fruits in common two graders' agreement is told in counts: share and kappa mislead."""
 
 
 @dataclass(frozen=True)
