@@ -354,6 +354,25 @@ def test_an_assignment_is_drawn_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "an assignment is drawn once" in capsys.readouterr().err
 
 
+def test_an_export_overwrites_neither_the_answers_nor_the_key(tmp_path: Path) -> None:
+    from mezoroi.practice.study_files import export_file
+
+    source = write_csv(tmp_path / "a.csv", [answer("Sato", "a", "pre-test", True, 0)])
+    before = source.read_bytes()
+    for out in (source, tmp_path / "x" / ".." / "a.csv", tmp_path / "key"):
+        with pytest.raises(MezoroiError, match="would be overwritten"):
+            export_file(source, out, tmp_path / "key")
+    assert source.read_bytes() == before and not (tmp_path / "key").exists()
+
+
+def test_a_difference_is_never_said_to_be_impossible_by_chance() -> None:
+    scores = {f"P{n}": (("random", "adaptive")[n % 2], 0.4, 0.3 + 0.5 * (n % 2) + 0.05 * (n % 3))
+              for n in range(24)}  # fmt: skip
+    (effect,) = study.analyse(trial_of(scores), "random")
+    assert 0 < effect.p_value < 0.0005
+    assert "p < 0.001;" in effect_line(effect)
+
+
 def test_a_spoilt_key_is_refused(tmp_path: Path) -> None:
     from mezoroi.practice.study_files import export_file
 
