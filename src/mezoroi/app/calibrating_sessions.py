@@ -220,6 +220,12 @@ def standing(session: Session, fruits: Sequence[CalibrationFruit]) -> dict[str, 
     return found
 
 
+def graded_by_all(outcome: Mapping[str, Any]) -> int:
+    """Fruits that everyone graded who graded any: Fleiss' kappa is of these alone."""
+    people = {name for fruit in outcome["fruits"] for name in fruit["labels"]}
+    return sum(len(fruit["labels"]) == len(people) for fruit in outcome["fruits"])
+
+
 def in_common(outcome: Mapping[str, Any]) -> list[list[int]]:
     """(R, R) fruits that both of two of ``outcome["graders"]`` graded."""
     from mezoroi.calibrating.reveal import MODEL
