@@ -262,6 +262,12 @@ def test_it_is_told_how_late_tests_were_taken_and_how_much_was_practised() -> No
     assert delayed.practised == {"random": 45, "adaptive": 15}
     line = effect_line(delayed)
     assert "random n = 3 (0 missing; median 3 days later, 45 fruits practised)" in line
+    gone = answer("P9", "random", "pre-test", False, 0)  # began the long test late and left it
+    left = [gone, gone | answer("P9", "random", "1 day", True, 0, day=99)]
+    longer = [row | {"specimen": "other"} for row in rows if row["phase"] == "1 day"]
+    again = study.analyse(study.anonymise([*rows, *longer, *left], KEY), "random")[-1]
+    assert again.missing["random"] == 1 and again.delay == delayed.delay
+    assert again.practised == delayed.practised
     with pytest.raises(MezoroiError, match="the trial is damaged"):
         study.analyse([{**row, "day": "x"} for row in study.anonymise(rows, KEY)], "random")
 

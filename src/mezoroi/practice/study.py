@@ -159,8 +159,9 @@ class Effect:
     means : share right by arm, not adjusted
     counted : participants by arm with both tests, finished
     missing : participants by arm without one of them; many, or many more in one arm, is bias
-    delay : median days by arm since the post-test, of the post-test since the pre-test
-    practised : median fruits practised on before the test, by arm
+    delay : median days by arm since the post-test, of the post-test since the pre-test, of those
+        counted
+    practised : median fruits practised on before the test, by arm, of those counted
     """
 
     test: str
@@ -313,13 +314,12 @@ def _effect(
 ) -> Effect:
     both = [person for person in scores if arm_of[person] in (arm, control)]
     complete = [p for p in both if before in scores[p] and test in scores[p]]
-    counted = {name: sum(arm_of[p] == name for p in complete) for name in (arm, control)}
+    own = {name: [p for p in complete if arm_of[p] == name] for name in (arm, control)}
+    counted = {name: len(people) for name, people in own.items()}
     missing = {name: enrolled[name] - counted[name] for name in (arm, control)}
     means = {
-        name: float(np.mean([scores[p][test] for p in complete if arm_of[p] == name]))
-        if counted[name]
-        else math.nan
-        for name in (arm, control)
+        name: float(np.mean([scores[p][test] for p in people])) if people else math.nan
+        for name, people in own.items()
     }
     adjusted, p_value = (math.nan, math.nan, math.nan), math.nan
     if min(counted.values()) >= _MIN_PER_ARM:
@@ -328,8 +328,8 @@ def _effect(
             np.array([scores[p][before] for p in complete]),
             np.array([float(arm_of[p] == arm) for p in complete]),
         )
-    delay = {name: times.delay(name, test, since) for name in (arm, control)}
-    practised = {name: times.practised(name, test) for name in (arm, control)}
+    delay = {name: times.delay(people, test, since) for name, people in own.items()}
+    practised = {name: times.practised(people, test) for name, people in own.items()}
     return Effect(test, arm, control, adjusted, p_value, means, counted, missing, delay, practised)
 
 
