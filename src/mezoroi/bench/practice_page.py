@@ -158,7 +158,7 @@ def _explanation(learners: int) -> str:
         "the app shows the maps of the right and of the chosen grade side by side, attention is "
         "drawn to the feature that tells these apart. That this helps is assumed, not found: "
         "how much it draws is a parameter of the learner, and one map in "
-        f"{round(1 / MAP_ERROR)} points at another feature. *all-knowing*: before each "
+        f"{round(1 / MAP_ERROR)} points at any feature. *all-knowing*: before each "
         "round, copies of the learner, with all it remembers and attends to, are told one fruit "
         f"each, of all not shown within {pace.apart} rounds, and a day later grade {few} fruits "
         "per grade that are neither to practise on nor in the test; the best "
