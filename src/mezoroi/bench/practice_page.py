@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from datetime import date
@@ -106,6 +107,8 @@ def _saved(
     if not reaches(cell, random, target, Course()):
         return "never reached"
     saved = rounds_saved(cell, random, target, Course())
+    if math.isnan(saved.low):
+        return f"{saved.value:+.0%}, too few learners for an interval"
     text = f"{saved.value:+.0%} ({saved.low:+.0%} to {saved.high:+.0%})"
     if bound:
         return text
@@ -132,6 +135,8 @@ def _row(arm: str, cell: Mapping[str, Any] | None, random: Mapping[str, Any] | N
 
 
 def _points(difference: Interval) -> str:
+    if math.isnan(difference.low):
+        return f"{100 * difference.value:+.1f} points, too few learners for an interval"
     shown = "" if difference.excludes_zero else ", no difference shown"
     return (
         f"{100 * difference.value:+.1f} points "

@@ -121,7 +121,7 @@ def anonymise(answers: Sequence[Mapping[str, Any]], key: bytes) -> list[dict[str
     rows = [(_time_of(answer, number), answer) for number, answer in enumerate(answers, 1)]
     row_of: dict[tuple[Any, ...], int] = {}
     for number, (time, answer) in enumerate(rows, 1):
-        one = (str(answer["participant"]), answer["phase"], answer["specimen"], time)
+        one = (*(str(answer[name]) for name in ("participant", "phase", "specimen", "truth")), time)
         if row_of.setdefault(one, number) != number:
             raise MezoroiError(
                 f"rows {row_of[one]} and {number} are the same answer: give each answer once"
