@@ -86,6 +86,25 @@ def test_what_was_asked_in_practice_is_in_no_test(
     assert len(second) == 4 and asked not in second
 
 
+def test_fruits_photographed_at_several_grades_make_shorter_tests(
+    ready: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fruit in one test at one grade: five of each are not four of every grade."""
+    monkeypatch.setattr(teaching, "TESTS", ("pre-test",))
+    monkeypatch.setattr(teaching, "_FRUITS_PER_TEST_FRUIT", 1)
+    with ready.services.database.write() as session:
+        seen: dict[str | None, int] = {}
+        for item in session.query(Specimen).order_by(Specimen.id):
+            seen[item.grade] = seen.get(item.grade, 0) + 1
+            item.name = f"tomato {seen[item.grade]}"
+    assert set(seen.values()) == {5}
+    begin(ready.client(Role.NEWCOMER), "pre-test")
+    (places,) = made(ready).values()
+    with ready.services.database.read() as session:
+        names = [item.name for item in specimens.get_specimens(session, places).values()]
+    assert len(names) == len(set(names)) == 4
+
+
 def test_who_has_begun_is_told_in_japanese(ready: App) -> None:
     admin = ready.client(Role.ADMIN)
     admin.post("/practice/tests")

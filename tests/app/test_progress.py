@@ -81,6 +81,27 @@ def test_figures_are_of_the_latest_test_and_of_practice_only_without_one(ready: 
     assert seen() == ("post-test", 4, 4)
 
 
+def test_experts_are_not_told_the_share_of_a_test_that_is_not_over(ready: App) -> None:
+    from mezoroi.app.progressing import overview
+
+    ready.client(Role.ADMIN).post("/practice/tests")
+    client = ready.client(Role.NEWCOMER)
+    client.post("/practice/consent", data={"agrees": "true"})
+
+    def seen() -> tuple[list[str], int]:
+        with ready.services.database.read() as session:
+            (line,) = [item for item in overview(session) if item.has_begun]
+        return list(line.tests), sum(count for _, _, count in line.mistakes)
+
+    asked = questions_on(client, begin(client, "pre-test"))
+    for question in asked[:-1]:
+        answer(client, question, wrong(truth_of(ready, question)))
+    assert seen() == ([], 0)
+    answer(client, asked[-1], wrong(truth_of(ready, asked[-1])))
+    tests, mistakes = seen()
+    assert tests == ["pre-test"] and mistakes > 0
+
+
 def test_a_share_of_few_answers_is_told_with_their_number(ready: App) -> None:
     ready.client(Role.ADMIN).post("/practice/tests")
     client, expert = ready.client(Role.NEWCOMER), ready.client(Role.EXPERT)

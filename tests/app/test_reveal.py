@@ -51,6 +51,19 @@ def test_with_few_fruits_in_common_agreement_is_told_in_counts(
     assert "fewer than 5 fruits in common" in matrix
 
 
+def test_in_how_many_fruits_fleiss_kappa_has_is_told_where_a_grader_left(prepared: App) -> None:
+    page, cards = revealed(prepared, {"expert": [0, 1, 2, 3], "second": [0]}, wrongly=False)
+    assert len(cards) == 4 and "kappa is of the fruits that all have graded: 1 of 4." in page
+    japanese = {"accept-language": "ja"}
+    page = prepared.client(Role.EXPERT).get("/calibration/1/reveal", headers=japanese).text
+    assert "（4 玉のうち 1 玉）" in page
+
+
+def test_of_fruits_that_all_graded_nothing_more_is_said(prepared: App) -> None:
+    page, _ = revealed(prepared, {"expert": [0, 1], "second": [0, 1]}, wrongly=False)
+    assert "kappa is of the fruits" not in page
+
+
 def test_fruits_in_common_are_counted_also_with_mezoroi() -> None:
     outcome = {
         "graders": ["a", "b", "Mezoroi"],

@@ -65,7 +65,10 @@ def test_the_bench_resumes_and_says_what_was_not_run(
     assert (tmp_path / "practice.jsonl").read_bytes() == ledger
     text = page.read_text(encoding="utf-8")
     assert "A simulation is no trial with people" in text and "(page.png)" in text
+    assert "are told each fruit's rival and how near it is to the border without error" in text
+    assert "is compared with random order without maps" in text
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "too few learners for an interval" in text and "nan" not in text
 
 
 def test_a_bound_is_no_aim_reached_and_the_page_says_where_the_aim_exceeds_it() -> None:

@@ -49,6 +49,17 @@ def test_a_session_by_hand() -> None:
     assert shown.strictness["Sato"].value == pytest.approx(np.mean([0, -2, 0, -1]))
 
 
+def test_nobody_is_called_stricter_after_a_handful_of_fruits() -> None:
+    def strict(count: int) -> dict[str, float | None]:
+        labels = {str(n): {"Sato": "A", "Ito": "B"} for n in range(count)}
+        labels["alone"] = {"Sato": "A"}
+        return reveal(labels, STANDARD).to_dict()["strictness"]["Ito"]
+
+    few, enough = strict(4), strict(5)
+    assert (few["value"], few["low"], few["high"]) == (1, None, None)
+    assert enough["value"] == 1 and 0 < enough["low"] < 1 < enough["high"]
+
+
 def test_a_reveal_is_json_with_none_for_not_enough_data() -> None:
     shown = reveal({"f1": {"Sato": "A"}}, STANDARD).to_dict()
     again = json.loads(json.dumps(shown, allow_nan=False))

@@ -158,6 +158,23 @@ def test_alpha_interval_holds_the_value() -> None:
     assert found.low < found.value < found.high <= 1
 
 
+def test_few_fruits_on_which_all_agree_have_a_wide_interval() -> None:
+    """Every resample of them is perfect too; Wilson's low end for 6 of 6 and 3 of 3."""
+    table = np.repeat([[0], [1], [2]] * 2, 3, axis=1)
+    table[5] = [2, MISSING, MISSING]  # the last was graded by one alone
+    low6, low5 = 6 / (6 + 1.959964**2), 5 / (5 + 1.959964**2)
+    for found, low in (
+        (metrics.alpha_interval(table, 4), low5),
+        (metrics.fleiss_interval(table, 4), low5),
+        (metrics.kappa_interval([0, 1, 2] * 2, [0, 1, 2] * 2, 4), low6),
+    ):
+        assert (found.value, found.low, found.high) == pytest.approx((1, low, 1))
+    strict = metrics.strictness(np.array([[0, 1]] * 6), 4)
+    gap = 1 - low6
+    ends = [value for one in strict for value in (one.low, one.value, one.high)]
+    assert ends == pytest.approx([-1 - gap, -1, -1 + gap, 1 - gap, 1, 1 + gap])
+
+
 def test_matrices() -> None:
     table = np.array([[0, 0, 1], [1, 1, -1], [2, 3, 3], [3, 3, 3]])
     same = metrics.agreement_matrix(table, 4)

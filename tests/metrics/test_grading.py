@@ -89,6 +89,11 @@ def test_few_fruits_that_are_all_right_have_a_wide_interval():
     assert 0 < report["accuracy"]["low"] < report["accuracy"]["value"] < 1
     alone = grading_report([1, 0], [1, 0], ["A", "B"], ["x", "y"], n_resamples=9)
     assert alone["accuracy"]["low"] == pytest.approx(proportion_confint(2, 2, method="wilson")[0])
+    every = grading_report([0, 1, 2] * 4, [0, 1, 2] * 4, list("ABC"), range(12), n_resamples=99)
+    low, _ = proportion_confint(12, 12, method="wilson")
+    kappa, error = every["quadratic_weighted_kappa"], every["mean_absolute_grade_error"]
+    assert (kappa["low"], kappa["high"]) == pytest.approx((low, 1))
+    assert (error["low"], error["high"]) == pytest.approx((0, 1 - low))
 
 
 def test_report_is_json_and_says_what_is_undefined():

@@ -112,6 +112,35 @@ def test_tests_are_disjoint_stratified_and_never_practised(
     assert {f.specimen for f in forms.practice} == {f.specimen for f in fruits} - set(tested)
 
 
+def test_a_fruit_of_several_grades_is_in_one_test_at_one_of_them() -> None:
+    """Tomatoes photographed while they ripen: each is of every grade at some time."""
+    fruits = [
+        PracticeFruit(f"{n}{grade}", str(n), grade, "B" if grade == "A" else "A", n / 40)
+        for n in range(40)
+        for grade in "ABCD"
+    ]
+    forms = make_forms(fruits, STANDARD, 2, np.random.default_rng(0))
+    tested = [fruit.specimen for test in forms.tests.values() for fruit in test]
+    assert len(tested) == len(set(tested)) == 4 * 4 * 2
+    assert not {fruit.specimen for fruit in forms.practice} & set(tested)
+    with pytest.raises(MezoroiError, match=r"40 specimens .* less 36 in tests at another grade"):
+        make_forms(fruits, STANDARD, 3, np.random.default_rng(0))
+    scarce = [f for f in fruits if f.grade != "D" or int(f.specimen) < 9]
+    forms = make_forms(scarce, STANDARD, 2, np.random.default_rng(0))
+    assert "D" in {fruit.grade for fruit in forms.practice}
+
+
+def test_tests_that_leave_nothing_of_a_grade_to_practise_on_are_refused() -> None:
+    """The third fruit of A is also one of B, and of medium difficulty there."""
+    fruits = [PracticeFruit(f"a{n}", str(n), "A", "B", 0.5) for n in range(3)]
+    fruits += [
+        PracticeFruit(f"b{n}", str(n), "B", "A", (0.5, 0.5, 0.1, 0.9)[n - 2]) for n in range(2, 6)
+    ]
+    two = GradingStandard.from_grades("AB")
+    with pytest.raises(MezoroiError, match="all specimens of grade A are in tests"):
+        make_forms(fruits, two, 1, np.random.default_rng(0), ("first", "second"))
+
+
 def test_tests_are_matched_in_difficulty_and_speak_for_all_fruits() -> None:
     fruits = pool(120)
     forms = make_forms(fruits, STANDARD, 10, np.random.default_rng(0))

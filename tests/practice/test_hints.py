@@ -47,6 +47,20 @@ def test_an_unrolled_surface_has_no_edge_at_left_and_right() -> None:
     assert position_in_words(both_ends, language="en", turned=True) in ("left", "right")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_spot_smaller_than_a_twentieth_is_not_the_even_rest_around_it(turned: bool) -> None:
+    """As a bruise on a map of 0 to 255, or one cell of seven by seven; others may lie lower."""
+    small = np.zeros((64, 128), np.uint8)
+    small[4:12, 8:20] = 200
+    cell = np.full((7, 7), 0.25)
+    cell[0, 0], cell[5, 2:5] = 0.9, 0.1
+    for plane in (small, cell):
+        assert position_in_words(plane, language="en", turned=turned) == "upper left"
+    plateau = np.zeros((10, 10))
+    plateau[:, 6:] = 1
+    assert position_in_words(plateau, language="en") == "right"
+
+
 def test_what_is_everywhere() -> None:
     noise = np.random.default_rng(0).random((40, 80))
     assert position_in_words(noise, language="en") == "all around"

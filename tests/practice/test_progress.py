@@ -125,6 +125,13 @@ def test_no_threshold_is_met_by_what_is_undefined() -> None:
     assert [one.what for one in found] == ["accuracy", "kappa"]
 
 
+def test_all_right_in_a_short_test_is_no_certainty() -> None:
+    kappa = progress.kappa_against_standard(answers("AA BB CC DD AA BB CC DD"), STANDARD)
+    assert (kappa.value, kappa.high) == (1, 1) and kappa.low == pytest.approx(
+        8 / (8 + 1.96**2), abs=1e-4
+    )
+
+
 def test_kappa_is_resampled_by_specimen() -> None:
     twice = [a for a in answers("AA AB BB CD") for _ in range(25)]
     single = progress.kappa_against_standard(answers("AA AB BB CD"), STANDARD)

@@ -221,6 +221,27 @@ def test_who_left_a_test_unfinished_has_not_taken_it() -> None:
     assert study.analyse(rest, "random")[0].adjusted == effect.adjusted
 
 
+def test_an_answer_that_is_there_twice_is_told_of() -> None:
+    """Two exports in one: a test would seem twice as long, and nobody else to have taken it."""
+    rows = [
+        answer(f"P{n}", ("random", "adaptive")[n % 2], phase, (n + day + fruit) % 3 > 0, fruit, day)
+        for n in range(8)
+        for phase, day in (("pre-test", 0), ("post-test", 1))
+        for fruit in range(6)
+    ]
+    (effect,) = study.analyse(study.anonymise(rows, KEY), "random")
+    assert effect.counted == {"random": 4, "adaptive": 4}
+    with pytest.raises(MezoroiError, match="rows 4 and 97 are the same answer"):
+        study.anonymise([*rows, rows[3]], KEY)
+    trial = study.anonymise(rows, KEY)
+    with pytest.raises(MezoroiError, match=r"row 97 of the trial: .* twice in the pre-test"):
+        study.analyse([*trial, trial[0]], "random")
+    again = [row | {"phase": "practice"} for row in rows[:6]]  # in practice a fruit may come again
+    assert study.analyse(study.anonymise([*rows, *again], KEY), "random")[0].counted
+    trial = study.anonymise([*rows, *again], KEY)
+    assert study.analyse([*trial, *(row for row in trial if row["phase"] == "practice")], "random")
+
+
 def test_it_is_told_how_late_tests_were_taken_and_how_much_was_practised() -> None:
     rows = []
     for number, (arm, late, fruits) in enumerate(
@@ -241,6 +262,12 @@ def test_it_is_told_how_late_tests_were_taken_and_how_much_was_practised() -> No
     assert delayed.practised == {"random": 45, "adaptive": 15}
     line = effect_line(delayed)
     assert "random n = 3 (0 missing; median 3 days later, 45 fruits practised)" in line
+    gone = answer("P9", "random", "pre-test", False, 0)  # began the long test late and left it
+    left = [gone, gone | answer("P9", "random", "1 day", True, 0, day=99)]
+    longer = [row | {"specimen": "other"} for row in rows if row["phase"] == "1 day"]
+    again = study.analyse(study.anonymise([*rows, *longer, *left], KEY), "random")[-1]
+    assert again.missing["random"] == 1 and again.delay == delayed.delay
+    assert again.practised == delayed.practised
     with pytest.raises(MezoroiError, match="the trial is damaged"):
         study.analyse([{**row, "day": "x"} for row in study.anonymise(rows, KEY)], "random")
 
@@ -331,6 +358,25 @@ def test_an_assignment_is_drawn_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["study", "assign", str(people), "-o", str(people)])
     assert "an assignment is drawn once" in capsys.readouterr().err
+
+
+def test_an_export_overwrites_neither_the_answers_nor_the_key(tmp_path: Path) -> None:
+    from mezoroi.practice.study_files import export_file
+
+    source = write_csv(tmp_path / "a.csv", [answer("Sato", "a", "pre-test", True, 0)])
+    before = source.read_bytes()
+    for out in (source, tmp_path / "x" / ".." / "a.csv", tmp_path / "key"):
+        with pytest.raises(MezoroiError, match="would be overwritten"):
+            export_file(source, out, tmp_path / "key")
+    assert source.read_bytes() == before and not (tmp_path / "key").exists()
+
+
+def test_a_difference_is_never_said_to_be_impossible_by_chance() -> None:
+    scores = {f"P{n}": (("random", "adaptive")[n % 2], 0.4, 0.3 + 0.5 * (n % 2) + 0.05 * (n % 3))
+              for n in range(24)}  # fmt: skip
+    (effect,) = study.analyse(trial_of(scores), "random")
+    assert 0 < effect.p_value < 0.0005
+    assert "p < 0.001;" in effect_line(effect)
 
 
 def test_a_spoilt_key_is_refused(tmp_path: Path) -> None:

@@ -18,13 +18,12 @@ from mezoroi.app.store.specimens import Known
 from mezoroi.app.tables import User, now
 from mezoroi.app.tables_learning import CalibrationFruit, CalibrationSession
 from mezoroi.app.teaching import active_standard, names_in_tests
+from mezoroi.calibrating import FEW_IN_COMMON as FEW_IN_COMMON
 from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 BY_HAND = "hand"
 MOST_FRUITS = 100
-FEW_IN_COMMON = 5
-"""With fewer fruits in common two graders' agreement is told in counts: share and kappa mislead."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +218,12 @@ def standing(session: Session, fruits: Sequence[CalibrationFruit]) -> dict[str, 
         is_disputed = counts is None and bool(said.get(fruit.specimen_id) or fruit.specimen.grade)
         found[str(fruit.id)] = Standing(kept or added, counts, is_disputed)
     return found
+
+
+def graded_by_all(outcome: Mapping[str, Any]) -> int:
+    """Fruits that everyone graded who graded any: Fleiss' kappa is of these alone."""
+    people = {name for fruit in outcome["fruits"] for name in fruit["labels"]}
+    return sum(len(fruit["labels"]) == len(people) for fruit in outcome["fruits"])
 
 
 def in_common(outcome: Mapping[str, Any]) -> list[list[int]]:

@@ -121,6 +121,8 @@ class LearnerLine:
 
     Attributes
     ----------
+    tests : shares right of the tests that were finished
+    recent : share right of the last answers in practice, None without any
     mistakes : the most frequent confusions: agreed grade, grade given, how often
     certified_at : when the certificate was reached, None without consent
     has_begun : whether there was an answer, which may have gone
@@ -151,7 +153,9 @@ def overview(session: Session) -> list[LearnerLine]:
     for learner in practice.list_learners(session):
         own = by_user.get(learner.user_id, [])
         agrees = learner.user.consent_at is not None
-        answers = [_answer(item) for item in own if agrees and item.id in agreed]
+        # A test that is not over has no share right: the rest of its fruits may be the hard ones.
+        over = [item for item in own if _is_over(item)]
+        answers = [_answer(item) for item in over if agrees and item.id in agreed]
         exercise = [one for one in answers if one.phase == practice.PRACTICE]
         wrong = Counter((one.truth, one.given) for one in answers if not one.right)
         lines.append(
@@ -252,6 +256,11 @@ def _places(session: Session, test: str) -> list[TestFruit]:
     places = practice.list_tests(session).get(test, [])
     agreed = opinions.agreed_grades(session, [item.specimen_id for item in places])
     return [item for item in places if agreed.get(item.specimen_id) == item.grade]
+
+
+def _is_over(item: Question) -> bool:
+    """Whether an answer is of practice or of a test that was finished."""
+    return item.round.phase == practice.PRACTICE or item.round.finished_at is not None
 
 
 def _is_of(item: Question, standard: GradingStandard) -> bool:

@@ -134,13 +134,17 @@ def make_tests(session: Session, settings: PracticeSettings, *, anew: bool = Fal
     fruits = teaching_fruits(session, standard)
     taught = with_fruits(standard, fruits)
     unseen = _unseen(session, fruits)
-    per_grade = settings.test_fruits
+    most = least = settings.test_fruits
     if not anew:
-        per_grade = min(per_grade, _affordable(fruits, unseen, taught.grades))
-    try:
-        forms = make_forms(unseen, taught, per_grade, np.random.default_rng(0), TESTS)
-    except MezoroiError as error:
-        raise Refusal("no tests", str(error)) from error
+        most, least = min(most, _affordable(fruits, unseen, taught.grades)), 1
+    for per_grade in range(most, least - 1, -1):
+        try:
+            forms = make_forms(unseen, taught, per_grade, np.random.default_rng(0), TESTS)
+        except MezoroiError as error:
+            if per_grade == least:
+                raise Refusal("no tests", str(error)) from error
+        else:
+            break
     practice.keep_tests(
         session,
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from datetime import date
@@ -43,6 +44,11 @@ def practice_page(cells: Cells, learners: int, picture: str) -> str:
         "**These learners are simulated. A simulation is no trial with people:** it shows what "
         "follows from a model of learning, not that newcomers learn that way. "
         "[Practice](../practice.md) says how the schedule works and how to hold a trial.\n",
+        "Two things flatter these figures. The adaptive orders are told each fruit's rival and how "
+        "near it is to the border without error, which the app has from a trained grader; and "
+        "*adaptive with map* is compared with random order without maps, so that it does not tell "
+        "the order from the maps. What is left with errors, and of the order alone with maps in "
+        "both, trials say in [Practice](../practice.md#does-it-work).\n",
         _verdict(cells),
         _aim_and_bound(cells),
         f"![Learning curves]({picture})\n" if cells else "",
@@ -101,6 +107,8 @@ def _saved(
     if not reaches(cell, random, target, Course()):
         return "never reached"
     saved = rounds_saved(cell, random, target, Course())
+    if math.isnan(saved.low):
+        return f"{saved.value:+.0%}, too few learners for an interval"
     text = f"{saved.value:+.0%} ({saved.low:+.0%} to {saved.high:+.0%})"
     if bound:
         return text
@@ -127,6 +135,8 @@ def _row(arm: str, cell: Mapping[str, Any] | None, random: Mapping[str, Any] | N
 
 
 def _points(difference: Interval) -> str:
+    if math.isnan(difference.low):
+        return f"{100 * difference.value:+.1f} points, too few learners for an interval"
     shown = "" if difference.excludes_zero else ", no difference shown"
     return (
         f"{100 * difference.value:+.1f} points "
@@ -153,7 +163,7 @@ def _explanation(learners: int) -> str:
         "the app shows the maps of the right and of the chosen grade side by side, attention is "
         "drawn to the feature that tells these apart. That this helps is assumed, not found: "
         "how much it draws is a parameter of the learner, and one map in "
-        f"{round(1 / MAP_ERROR)} points at another feature. *all-knowing*: before each "
+        f"{round(1 / MAP_ERROR)} points at any feature. *all-knowing*: before each "
         "round, copies of the learner, with all it remembers and attends to, are told one fruit "
         f"each, of all not shown within {pace.apart} rounds, and a day later grade {few} fruits "
         "per grade that are neither to practise on nor in the test; the best "

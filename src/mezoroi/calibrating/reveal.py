@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from mezoroi.calibrating import FEW_IN_COMMON
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
 from mezoroi.metrics import agreement
@@ -54,7 +55,8 @@ class Reveal:
         NaN on the diagonal, and everywhere for unordered grades
     alpha, fleiss : of the people, without Mezoroi, with 95 % intervals by fruit
     against_model : quadratic-weighted kappa of each person with Mezoroi
-    strictness : signed mean difference from the other people in grades, positive is stricter
+    strictness : signed mean difference from the other people in grades, positive is stricter; its
+        ends NaN with fewer than `FEW_IN_COMMON` fruits that others graded too
     """
 
     fruits: tuple[DisputedFruit, ...]
@@ -129,6 +131,7 @@ def reveal(
         if model is not None and graders[other] == MODEL:
             by_model[graders[one]] = found
     strict = agreement.strictness(table, number, **count) if standard.ordered else []
+    strict = [_of_enough(one, table, column) for column, one in enumerate(strict)]
     return Reveal(
         fruits=_most_disputed_first(ids, labels, table, standard, model or {}),
         graders=graders,
@@ -153,6 +156,13 @@ def _kappa(
     if min(len(set(one[both])), len(set(other[both]))) < 2:
         return Interval(math.nan, math.nan, math.nan)
     return agreement.kappa_interval(one, other, num_grades, n_resamples=n_resamples, seed=seed)
+
+
+def _of_enough(found: Interval, table: np.ndarray, column: int) -> Interval:
+    """Strictness, its ends unknown with few fruits: of two any grader differs somehow."""
+    given = table != agreement.MISSING
+    shared = given[:, column] & (given.sum(axis=1) > 1)
+    return found if shared.sum() >= FEW_IN_COMMON else replace(found, low=math.nan, high=math.nan)
 
 
 def _most_disputed_first(

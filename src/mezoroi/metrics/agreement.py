@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,12 @@ from sklearn.metrics import cohen_kappa_score
 
 from mezoroi.errors import MezoroiError
 from mezoroi.metrics.grading import grading_report
-from mezoroi.metrics.intervals import Interval, bootstrap_interval
+from mezoroi.metrics.intervals import (
+    Interval,
+    bootstrap_interval,
+    otherwise_at_most,
+    perfect_agreement,
+)
 
 MISSING = -1
 
@@ -143,30 +148,35 @@ def alpha_interval(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """`krippendorff_alpha` with its 95 % bootstrap interval by fruit."""
+    """`krippendorff_alpha` with its 95 % bootstrap interval by fruit.
+
+    That of a perfect agreement, which every resample repeats, is of `perfect_agreement`.
+    """
     counts = grade_counts(ratings, num_grades)
     if len(counts) == 0:
         return Interval(math.nan, math.nan, math.nan)
-    return bootstrap_interval(
+    found = bootstrap_interval(
         lambda drawn: _alpha(drawn, ordered),
         np.arange(len(counts)),
         counts,
         n_resamples=n_resamples,
         seed=seed,
     )
+    return perfect_agreement(found, int((counts.sum(axis=1) > 1).sum()))
 
 
 def fleiss_interval(
     ratings: ArrayLike, num_grades: int, *, n_resamples: int = 1000, seed: int = 0
 ) -> Interval:
-    """`fleiss_kappa` with its 95 % bootstrap interval by fruit."""
+    """`fleiss_kappa` with its interval by fruit, as `alpha_interval`."""
     table = _checked(ratings, num_grades)
     counts = grade_counts(table[(table != MISSING).all(axis=1)], num_grades)
     if len(counts) == 0:
         return Interval(math.nan, math.nan, math.nan)
-    return bootstrap_interval(
+    found = bootstrap_interval(
         _fleiss, np.arange(len(counts)), counts, n_resamples=n_resamples, seed=seed
     )
+    return perfect_agreement(found, len(counts))
 
 
 def kappa_interval(
@@ -177,7 +187,7 @@ def kappa_interval(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """`weighted_kappa` with its 95 % bootstrap interval by fruit."""
+    """`weighted_kappa` with its interval by fruit, as `alpha_interval`."""
     one, other = _common(first, second, num_grades)
     value = weighted_kappa(one, other, num_grades)
     if math.isnan(value):
@@ -225,7 +235,8 @@ def strictness(
 
     Returns
     -------
-    R intervals by fruit; NaN for a grader who shares no fruit with another.
+    R intervals by fruit; NaN for a grader who shares no fruit with another. Where the difference is
+    the same on all of them, a share of `otherwise_at_most` might differ by a grade from that.
     """
     table = _checked(ratings, num_grades)
     given = table != MISSING
@@ -237,16 +248,18 @@ def strictness(
             results.append(Interval(math.nan, math.nan, math.nan))
             continue
         own = table[shared, column]
-        others = (total[shared] - own) / (number[shared] - 1)
-        results.append(
-            bootstrap_interval(
-                lambda gap: float(np.mean(gap)),
-                np.flatnonzero(shared),
-                own - others,
-                n_resamples=n_resamples,
-                seed=seed,
-            )
+        gaps = own - (total[shared] - own) / (number[shared] - 1)
+        found = bootstrap_interval(
+            lambda gap: float(np.mean(gap)),
+            np.flatnonzero(shared),
+            gaps,
+            n_resamples=n_resamples,
+            seed=seed,
         )
+        if np.ptp(gaps) == 0 and len(gaps) > 1:
+            reach = otherwise_at_most(len(gaps))
+            found = replace(found, low=found.value - reach, high=found.value + reach)
+        results.append(found)
     return results
 
 

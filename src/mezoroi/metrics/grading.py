@@ -20,7 +20,13 @@ from sklearn.metrics import (
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
 from mezoroi.metrics.calibration import wilson_interval
-from mezoroi.metrics.intervals import group_draws, interval_of, known_ends, number_groups
+from mezoroi.metrics.intervals import (
+    group_draws,
+    interval_of,
+    known_ends,
+    number_groups,
+    otherwise_at_most,
+)
 
 UNORDERED = "the grades have no order, so no grade is further away than another"
 ONE_GRADE = "only one grade occurs, so agreement by chance is complete"
@@ -86,7 +92,8 @@ def grading_report(
 
     Intervals are bootstrap intervals. On items that are all right, or all wrong, every resample is
     the same and none says how few they are: accuracy, recall and precision of 0 or 1 have the
-    Wilson interval of so many specimens instead.
+    Wilson interval of so many specimens instead. Where all are right, as many as that leaves room
+    for might be graded as by chance (kappa, see `perfect_agreement`) or a grade off (grade error).
 
     Parameters
     ----------
@@ -149,9 +156,13 @@ def grading_report(
             for number, grade in enumerate(grades)
         }
 
-    def needs_order(name: str) -> dict[str, Any]:
+    def needs_order(name: str, best: float) -> dict[str, Any]:
         if ordered:
-            return entry(scores[name], resampled[name], ONE_GRADE)
+            found = entry(scores[name], resampled[name], ONE_GRADE)
+            if found["value"] == best and not math.isnan(found["low"]):
+                worse = abs(best - otherwise_at_most(n_specimens))
+                found |= {"low": min(best, worse), "high": max(best, worse)}
+            return found
         return dict.fromkeys(("value", "low", "high"), None) | {
             "n_undefined": 0,
             "reason": UNORDERED,
@@ -169,8 +180,8 @@ def grading_report(
         ),
         "recall": per_grade("recall", NEVER_TRUE, truth),
         "precision": per_grade("precision", NEVER_GIVEN, given),
-        "quadratic_weighted_kappa": needs_order("quadratic_weighted_kappa"),
-        "mean_absolute_grade_error": needs_order("mean_absolute_grade_error"),
+        "quadratic_weighted_kappa": needs_order("quadratic_weighted_kappa", 1.0),
+        "mean_absolute_grade_error": needs_order("mean_absolute_grade_error", 0.0),
         "confusion_matrix": scores["confusion_matrix"].tolist(),
     }
     plain: dict[str, Any] = nan_to_none(report)

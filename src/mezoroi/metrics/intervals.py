@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.calibration import wilson_interval
 
 Statistic = Callable[..., float]
 MOST_UNDEFINED = 0.05
@@ -156,6 +157,26 @@ def known_ends(interval: Interval, n_resamples: int) -> Interval:
     if interval.n_undefined <= MOST_UNDEFINED * n_resamples:
         return interval
     return replace(interval, low=math.nan, high=math.nan)
+
+
+def otherwise_at_most(fruits: int) -> float:
+    """Largest share that may be otherwise where so many fruits are all alike.
+
+    No resample of fruits that are all alike differs, so that a bootstrap interval would be a point
+    however few they are. It is the upper end of the 95 % Wilson interval of 0 (Wilson 1927).
+    """
+    return float(wilson_interval(0, fruits)[1])
+
+
+def perfect_agreement(interval: Interval, fruits: int) -> Interval:
+    """The interval of an agreement beyond chance, also where it is perfect on so many fruits.
+
+    As many as `otherwise_at_most` says might be graded as by chance, which leaves 1 less that share
+    of the agreement beyond it.
+    """
+    if interval.value < 1 - 1e-12 or math.isnan(interval.low):
+        return interval
+    return replace(interval, low=1 - otherwise_at_most(fruits), high=1.0)
 
 
 def interval_of(

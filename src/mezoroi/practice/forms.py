@@ -37,9 +37,11 @@ def make_forms(
 ) -> Forms:
     """Divide fruits into parallel tests and practice.
 
-    Each test has `per_grade` fruits of every grade, one per specimen. Within a grade, fruits are
-    sorted by difficulty, neighbours are dealt one to each test at random, and these blocks lie
-    evenly over the whole range, so that the tests are alike and speak for all fruits.
+    Each test has `per_grade` fruits of every grade, and no specimen occurs twice: one that was
+    photographed at several grades, as a tomato over weeks, is in one test at one of them. Within a
+    grade, fruits are sorted by difficulty, neighbours are dealt one to each test at random, and
+    these blocks lie evenly over the whole range, so that the tests are alike and speak for all
+    fruits.
 
     Raises
     ------
@@ -49,13 +51,21 @@ def make_forms(
     if per_grade < 1 or not tests:
         raise MezoroiError("a test without fruits measures nothing: use at least 1 per grade")
     dealt: dict[str, list[PracticeFruit]] = {name: [] for name in tests}
-    for grade in standard.grades:
-        own = _one_per_specimen([fruit for fruit in fruits if fruit.grade == grade], rng)
-        needed = per_grade * len(tests)
+    used: set[str] = set()
+    needed = per_grade * len(tests)
+    specimens = {
+        grade: {f.specimen for f in fruits if f.grade == grade} for grade in standard.grades
+    }
+    for grade in sorted(standard.grades, key=lambda name: len(specimens[name])):  # scarcest first
+        free = [f for f in fruits if f.grade == grade and f.specimen not in used]
+        own = _one_per_specimen(free, rng)
         if len(own) <= needed:
+            taken = len(specimens[grade]) - len(own)
+            elsewhere = f" less {taken} in tests at another grade" if taken else ""
             raise MezoroiError(
-                f"grade {grade} has {len(own)} specimens with an agreed grade, {len(tests)} tests "
-                f"and practice need more than {needed}: add fruits or make the tests shorter"
+                f"grade {grade} has {len(specimens[grade])} specimens with an agreed grade"
+                f"{elsewhere}, {len(tests)} tests and practice need more than {needed}: "
+                "add fruits or make the tests shorter"
             )
         own.sort(key=lambda fruit: fruit.difficulty)
         width = len(own) / per_grade
@@ -64,10 +74,16 @@ def make_forms(
             block = own[start : start + len(tests)]
             for name, place in zip(tests, rng.permutation(len(tests)), strict=True):
                 dealt[name].append(block[place])
-    used = {fruit.specimen for test in dealt.values() for fruit in test}
+            used.update(fruit.specimen for fruit in block)
+    practice = tuple(fruit for fruit in fruits if fruit.specimen not in used)
+    for grade in standard.grades:
+        if all(fruit.grade != grade for fruit in practice):
+            raise MezoroiError(
+                f"all specimens of grade {grade} are in tests: add fruits or make the tests shorter"
+            )
     return Forms(
         {name: tuple(test[n] for n in rng.permutation(len(test))) for name, test in dealt.items()},
-        tuple(fruit for fruit in fruits if fruit.specimen not in used),
+        practice,
     )
 
 

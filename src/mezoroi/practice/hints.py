@@ -100,7 +100,10 @@ def position_in_words(
     if not known.any() or np.ptp(plane[known]) == 0:
         return None
     threshold = np.quantile(plane[known], 1 - STRONGEST)
-    rows, columns = np.nonzero(known & (plane >= threshold))
+    strongest, above = known & (plane >= threshold), known & (plane > threshold)
+    if 2 * strongest.sum() > known.sum() and above.any():
+        strongest = above  # a smaller spot: what ties there is the even rest of the map
+    rows, columns = np.nonzero(strongest)
     y, x = (rows + 0.5) / plane.shape[0], (columns + 0.5) / plane.shape[1]
     horizontal = _around(x) if turned else _third(x, ("left", "", "right"), "around")
     vertical = _third(y, ("upper", "", "lower"), "")

@@ -7,16 +7,16 @@ it remembers:
   proportion to summed similarity to the power gamma: the generalized context model (Nosofsky 1986;
   gamma: Ashby and Maddox 1993); a background noise in every grade's sum makes forgetting felt
   (Nosofsky, Kruschke and McKinley 1992). A prototype learner compares with the centre of each
-  grade's traces instead (Smith and Minda 1998).
+  grade's traces instead (Smith and Minda 1998), which here weighs as much as these together.
 - a trace's strength falls with its age as (1 + t / minute) ** -psi (Wickelgren 1974; Wixted and
   Carpenter 2007).
 - limited attention: dimension k enters a comparison only with probability
   1 - exp(-reach K w_k), as processing time runs out (Lamberts 1995).
 - after each answer the attention weights follow the gradient of the log probability of the right
-  grade (Kruschke 1992), in its exponentiated form, which keeps them positive and of sum 1 (Kruschke
-  2001).
+  grade (Kruschke 1992), taken as if gamma were 1, in its exponentiated form, which keeps them
+  positive and of sum 1 (Kruschke 2001).
 - a shown map is modelled as highlighting, which draws attention to the dimension that tells the two
-  grades apart (Roads, Mozer and Busey 2016); one map in five points at another dimension.
+  grades apart (Roads, Mozer and Busey 2016); one map in five points at any dimension.
 
 Ranges are of the order of published fits for dimensions of unit range; within it, they were set so
 that newcomers who see fruits in random order grade about three in four rightly after 240 fruits
@@ -242,7 +242,7 @@ class Learners:
     def _shift_attention(
         self, percepts: Array, grades: Numbers, now: float, rng: np.random.Generator
     ) -> None:
-        """One step up the gradient of log P(right grade) with respect to the attention weights."""
+        """One step up the gradient, by the attention weights, of log P(right grade) at gamma 1."""
         points, by_grade = self._memory(now)
         included = self._included((len(self), 1, percepts.shape[1]), rng)
         near = self._similarity(percepts[:, None], included, points)[:, 0]

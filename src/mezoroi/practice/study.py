@@ -19,6 +19,7 @@ import numpy as np
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none
+from mezoroi.practice.progress import PRACTICE
 from mezoroi.practice.study_times import Times
 
 TRIAL_COLUMNS = (
@@ -112,11 +113,19 @@ def anonymise(answers: Sequence[Mapping[str, Any]], key: bytes) -> list[dict[str
     Raises
     ------
     MezoroiError
-        If a column is missing, a time cannot be read, or the key is short.
+        If a column is missing, a time cannot be read, an answer is there twice, or the key is
+        short.
     """
     if len(key) < 16:
         raise MezoroiError("the key has fewer than 16 bytes: use a longer secret")
     rows = [(_time_of(answer, number), answer) for number, answer in enumerate(answers, 1)]
+    row_of: dict[tuple[Any, ...], int] = {}
+    for number, (time, answer) in enumerate(rows, 1):
+        one = (*(str(answer[name]) for name in ("participant", "phase", "specimen", "truth")), time)
+        if row_of.setdefault(one, number) != number:
+            raise MezoroiError(
+                f"rows {row_of[one]} and {number} are the same answer: give each answer once"
+            )
     by_person: dict[str, list[tuple[datetime, Mapping[str, Any]]]] = {}
     for time, answer in rows:
         by_person.setdefault(str(answer["participant"]), []).append((time, answer))
@@ -150,8 +159,9 @@ class Effect:
     means : share right by arm, not adjusted
     counted : participants by arm with both tests, finished
     missing : participants by arm without one of them; many, or many more in one arm, is bias
-    delay : median days by arm since the post-test, of the post-test since the pre-test
-    practised : median fruits practised on before the test, by arm
+    delay : median days by arm since the post-test, of the post-test since the pre-test, of those
+        counted
+    practised : median fruits practised on before the test, by arm, of those counted
     """
 
     test: str
@@ -194,7 +204,8 @@ def analyse(
 ) -> list[Effect]:
     """The effect of every arm against the control, in every test that was held.
 
-    A test is the same for all; whoever answered fewer of its fruits than others has not taken it.
+    A test is the same for all and asks each fruit once; whoever answered fewer of its fruits than
+    others has not taken it.
 
     Analysis of covariance: share right in the test on arm and share right in the pre-test, by least
     squares with standard errors that allow unequal spread (HC3, MacKinnon and White 1985) and a t
@@ -217,8 +228,8 @@ def analyse(
     Raises
     ------
     MezoroiError
-        If a column is missing, the control does not occur, or no other arm does, or fewer were
-        assigned to an arm than answered.
+        If a column is missing, the control does not occur, or no other arm does, fewer were
+        assigned to an arm than answered, or a fruit of a test was answered twice by somebody.
     """
     scores, arm_of = _scores(trial)
     answered = Counter(arm_of.values())
@@ -250,6 +261,7 @@ def _scores(
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     answers: dict[str, dict[str, list[int]]] = {}
     arm_of: dict[str, str] = {}
+    asked: set[tuple[str, str, str, str]] = set()
     for number, row in enumerate(trial, 1):
         try:
             person, arm = str(row["participant"]), str(row["arm"])
@@ -262,6 +274,15 @@ def _scores(
             raise MezoroiError(f"row {number} of the trial: right is {right}: use 0 or 1")
         if arm_of.setdefault(person, arm) != arm:
             raise MezoroiError(f"participant {person} is in two arms: correct the data")
+        if phase != PRACTICE and "specimen" in row:
+            # Two exports in one file would make a test seem twice as long, which nobody else took.
+            fruit = (person, phase, str(row["specimen"]), str(row.get("truth")))
+            if fruit in asked:
+                raise MezoroiError(
+                    f"row {number} of the trial: {person} answered `{fruit[2]}` twice in the "
+                    f"{phase}: give each answer once"
+                )
+            asked.add(fruit)
         answers.setdefault(person, {}).setdefault(phase, []).append(right)
     length = Counter[str]()
     for phases in answers.values():
@@ -293,13 +314,12 @@ def _effect(
 ) -> Effect:
     both = [person for person in scores if arm_of[person] in (arm, control)]
     complete = [p for p in both if before in scores[p] and test in scores[p]]
-    counted = {name: sum(arm_of[p] == name for p in complete) for name in (arm, control)}
+    own = {name: [p for p in complete if arm_of[p] == name] for name in (arm, control)}
+    counted = {name: len(people) for name, people in own.items()}
     missing = {name: enrolled[name] - counted[name] for name in (arm, control)}
     means = {
-        name: float(np.mean([scores[p][test] for p in complete if arm_of[p] == name]))
-        if counted[name]
-        else math.nan
-        for name in (arm, control)
+        name: float(np.mean([scores[p][test] for p in people])) if people else math.nan
+        for name, people in own.items()
     }
     adjusted, p_value = (math.nan, math.nan, math.nan), math.nan
     if min(counted.values()) >= _MIN_PER_ARM:
@@ -308,8 +328,8 @@ def _effect(
             np.array([scores[p][before] for p in complete]),
             np.array([float(arm_of[p] == arm) for p in complete]),
         )
-    delay = {name: times.delay(name, test, since) for name in (arm, control)}
-    practised = {name: times.practised(name, test) for name in (arm, control)}
+    delay = {name: times.delay(people, test, since) for name, people in own.items()}
+    practised = {name: times.practised(people, test) for name, people in own.items()}
     return Effect(test, arm, control, adjusted, p_value, means, counted, missing, delay, practised)
 
 

@@ -46,6 +46,10 @@ def export_file(answers: Path, out: Path, key_file: Path) -> dict[str, int]:
     -------
     counts of ``participants`` and ``answers``
     """
+    if out.resolve() in (answers.resolve(), key_file.resolve()):
+        raise MezoroiError(
+            f"{out} would be overwritten, and the names with it: give another path with -o"
+        )
     rows = read_rows(answers, ANSWER_COLUMNS)
     trial = anonymise(rows, _key(key_file))
     write_table(out, trial)
@@ -76,9 +80,10 @@ def effect_line(effect: Effect) -> str:
     )
     if value != value:
         return f"{effect.test}: {effect.arm} - {effect.control}: not enough data; {counts}"
+    chance = "p < 0.001" if effect.p_value < 0.001 else f"p = {effect.p_value:.3f}"
     return (
         f"{effect.test}: {effect.arm} - {effect.control}: {100 * value:+.1f} points "
-        f"({100 * low:+.1f} to {100 * high:+.1f}), p = {effect.p_value:.3f}; {counts}"
+        f"({100 * low:+.1f} to {100 * high:+.1f}), {chance}; {counts}"
     )
 
 

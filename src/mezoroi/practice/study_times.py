@@ -16,7 +16,6 @@ from mezoroi.practice.progress import PRACTICE
 class _Course:
     """One participant: the first day of each phase, and answers in practice before it."""
 
-    arm: str
     days: dict[str, int] = field(default_factory=dict)
     practised: dict[str, int] = field(default_factory=dict)
     answers: int = 0
@@ -42,29 +41,29 @@ class Times:
         try:
             rows = sorted(trial, key=lambda row: int(row["number"]))
             for row in rows:
-                self._note(str(row["participant"]), str(row["arm"]), row["phase"], int(row["day"]))
+                self._note(str(row["participant"]), row["phase"], int(row["day"]))
         except (KeyError, ValueError) as error:
             raise MezoroiError(f"the trial is damaged ({error}): export it again") from error
 
-    def _note(self, person: str, arm: str, phase: str, day: int) -> None:
-        course = self._courses.setdefault(person, _Course(arm))
+    def _note(self, person: str, phase: str, day: int) -> None:
+        course = self._courses.setdefault(person, _Course())
         if phase == PRACTICE:
             course.answers += 1
             return
         course.days.setdefault(phase, day)
         course.practised.setdefault(phase, course.answers)
 
-    def delay(self, arm: str, test: str, since: str) -> float:
-        """Median days from one test to another, of those who took both; NaN without any."""
-        both = [one for one in self._of(arm) if test in one.days and since in one.days]
+    def delay(self, people: Iterable[str], test: str, since: str) -> float:
+        """Median days from one test to another, of those who began both; NaN without any."""
+        both = [one for one in self._of(people) if test in one.days and since in one.days]
         return _median(one.days[test] - one.days[since] for one in both)
 
-    def practised(self, arm: str, test: str) -> float:
-        """Median of the fruits practised on before a test, of those who took it."""
-        return _median(one.practised[test] for one in self._of(arm) if test in one.practised)
+    def practised(self, people: Iterable[str], test: str) -> float:
+        """Median of the fruits practised on before a test, of those who began it."""
+        return _median(one.practised[test] for one in self._of(people) if test in one.practised)
 
-    def _of(self, arm: str) -> list[_Course]:
-        return [course for course in self._courses.values() if course.arm == arm]
+    def _of(self, people: Iterable[str]) -> list[_Course]:
+        return [self._courses[person] for person in people if person in self._courses]
 
 
 def _median(values: Iterable[float]) -> float:

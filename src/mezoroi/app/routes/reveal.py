@@ -91,6 +91,8 @@ def reveal_page(request: Request, session_id: Id, user: Expert, here: Here) -> R
         standing=standing,
         common=sessions.in_common(outcome),
         few=sessions.FEW_IN_COMMON,
+        whole=sessions.graded_by_all(outcome),
+        asked=len(outcome["fruits"]),
         joined=joined,
         grades=standard.grades,
         ordered=standard.ordered,
