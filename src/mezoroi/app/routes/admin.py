@@ -17,6 +17,7 @@ from mezoroi.app.background import BACKUP_PREFIX
 from mezoroi.app.backup import write_backup
 from mezoroi.app.i18n import LANGUAGES
 from mezoroi.app.ids import FormId, Id
+from mezoroi.app.pages import fit_page
 from mezoroi.app.passwords import new_password
 from mezoroi.app.practising import ARMS
 from mezoroi.app.problems import N_
@@ -230,8 +231,8 @@ def audit_log(
     """Who did what, newest first."""
     with here.database.read() as session:
         total = audit.count_entries(session)
+        page, pages = fit_page(page, total, PAGE)
         entries = audit.list_entries(session, (page - 1) * PAGE, PAGE)
-    pages = max(1, -(-total // PAGE))
     return here.pages.render(
         request,
         "admin/audit.html",
