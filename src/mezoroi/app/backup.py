@@ -307,4 +307,6 @@ def _typed(row: dict[str, Any], table: Table) -> dict[str, Any]:
             # SQLite keeps no time zone; all moments are UTC.
             aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
             row[column.name] = aware
+        elif isinstance(value, str):  # SQLite takes a NUL, which PostgreSQL refuses
+            row[column.name] = value.replace("\0", "")
     return row
