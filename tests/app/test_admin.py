@@ -206,6 +206,14 @@ def test_the_log_is_in_the_users_language(app: App) -> None:
         assert text in page
 
 
+def test_a_page_of_the_log_after_the_last_is_the_last(app: App) -> None:
+    with app.services.database.write() as session:
+        for number in range(60):
+            audit.record(session, None, "lot added", f"lot {number}")
+    page = app.client(Role.ADMIN).get("/admin/audit?page=99").text
+    assert "2 / 2" in page and "lot 0<" in page and 'href="/admin/audit?page=1"' in page
+
+
 def test_what_the_command_line_did_is_in_the_users_language(app: App) -> None:
     data = str(app.services.settings.data)
     for action in ("add", "password", "token", "lock", "unlock"):

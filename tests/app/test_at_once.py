@@ -11,9 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import fruits, lots, runs, users, verdicts
+from mezoroi.app.store import fruits, house, lots, runs, users, verdicts
 from mezoroi.app.tables import Fruit, GradingRow, LoginFailure, Lot, Verdict, now
-from tests.app.conftest import App
+from mezoroi.errors import MezoroiError
+from tests.app.conftest import PASSWORD, App
 from tests.app.filled import add, result, user_of
 
 Act = Callable[[Session], object]
@@ -126,3 +127,65 @@ def test_failed_logins_at_once_are_all_counted(either: App) -> None:
     with either.services.database.read() as session:
         found = session.scalars(select(LoginFailure)).all()
     assert [(each.name, each.failures) for each in found] == [("expert", 4)]
+
+
+def test_two_administrators_who_demote_each_other_leave_one(either: App) -> None:
+    with either.services.database.write() as session:
+        users.add_user(session, "second", Role.ADMIN, PASSWORD)
+    refused: list[str] = []
+
+    def demote(name: str) -> Act:
+        def act(session: Session) -> None:
+            user = users.find_user(session, name)
+            assert user is not None
+            try:
+                users.set_role(session, user, Role.EXPERT)
+            except MezoroiError as error:
+                refused.append(str(error))
+
+        return act
+
+    both(either, demote("admin"), demote("second"))
+    with either.services.database.read() as session:
+        admins = [user.name for user in users.list_users(session) if user.role == Role.ADMIN.value]
+    assert admins == ["second"] and len(refused) == 1
+
+
+def test_a_person_who_is_added_by_a_double_tap_is_there_once(either: App) -> None:
+    refused: list[str] = []
+
+    def add_sato(session: Session) -> None:
+        try:
+            users.add_user(session, "Sato", Role.NEWCOMER, PASSWORD)
+        except MezoroiError as error:
+            refused.append(str(error))
+
+    both(either, add_sato, add_sato)
+    assert len(refused) == 1 and "already" in refused[0]
+
+
+def test_what_the_house_decides_twice_at_once_is_decided_one_by_one(either: App) -> None:
+    fruit_id = add(either.services, "A")
+    author = user_of(either.services, Role.ADMIN).id
+
+    def set_language(session: Session) -> None:
+        house.set_setting(session, house.LANGUAGE, {"default": "ja"})
+
+    def show(session: Session) -> None:
+        run = runs.lock_active(session)
+        assert run is not None
+        house.set_example(session, run.standard_id, "A", fruit_id)
+
+    def revise(session: Session) -> None:
+        run = runs.lock_active(session)
+        assert run is not None
+        house.revise_standard(session, run, run.standard.content, author, "")
+
+    for act in (set_language, show, revise):
+        both(either, act, act)
+    with either.services.database.read() as session:
+        assert house.get_setting(session, house.LANGUAGE) == {"default": "ja"}
+        assert [item.version for item in house.list_standards(session)] == [3, 2, 1]
+        run = runs.active_run(session)
+        assert run is not None and run.standard.version == 3
+        assert [one.fruit_id for one in house.examples(session, run.standard_id)] == [fruit_id]

@@ -20,7 +20,7 @@ from mezoroi.app.database import Database
 from mezoroi.app.roles import Role
 from mezoroi.app.server import create_app
 from mezoroi.app.settings import Settings
-from mezoroi.app.store import house, jobs, runs, users
+from mezoroi.app.store import audit, house, jobs, runs, users
 from mezoroi.app.tables import Base, Fruit
 from mezoroi.cli import main
 from mezoroi.errors import MezoroiError
@@ -50,7 +50,12 @@ def url_of(kind: str, request: pytest.FixtureRequest) -> str | None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("sqlite", "sqlite"), ("postgresql", "postgresql"), ("sqlite", "postgresql")],
+    [
+        ("sqlite", "sqlite"),
+        ("postgresql", "postgresql"),
+        ("sqlite", "postgresql"),
+        ("postgresql", "sqlite"),
+    ],
 )
 def test_a_backup_brings_everything_back(
     make_app: Callable[..., App],
@@ -91,6 +96,21 @@ def test_a_backup_brings_everything_back(
         users.add_user(session, "new", Role.ADMIN, "melon-melon-melon")
     assert number == 1 + max(row[0] for row in before["jobs"])
     services.database.close()
+
+
+def test_a_text_that_postgresql_refuses_is_brought_back_without_what_it_refuses(
+    app: App, tmp_path: Path, new_postgresql: Callable[[], str]
+) -> None:
+    with app.services.database.write() as session:
+        audit.record(session, None, "lot added", "a\0b")
+    write_backup(app.services.settings, tmp_path / "backup.zip")
+    target = Settings(tmp_path / "none", tmp_path / "restored", new_postgresql())
+    restore_backup(tmp_path / "backup.zip", target)
+    database = Database(target.url)
+    with database.read() as session:
+        (entry, _), *_ = audit.list_entries(session, 0, 1)
+        assert entry.subject == "ab"
+    database.close()
 
 
 def test_a_backup_while_fruits_come_in_is_of_one_moment(

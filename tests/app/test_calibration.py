@@ -312,6 +312,11 @@ def test_older_fruits_are_chosen_by_hand_on_other_pages(
         assert sorted([*checked, *map(int, hidden)]) == [ids[9], ids[1]], "what was chosen stays"
         assert 'value="朝"' in shown and f"{page} / " in shown
     assert seen == ids[:24]
+    after = client.get("/calibration/new", params={**asked, "page": 999}, headers=ENGLISH).text
+    pages = -(-len(ids) // 8)
+    assert (
+        f"{pages} / {pages}" in after and after.count('type="checkbox"') == len(ids) - 8 * pages + 8
+    )
     assert (
         "1 fruit is chosen on other pages"
         in client.get("/calibration/new", params=asked, headers=ENGLISH).text

@@ -153,6 +153,16 @@ def test_an_error_leaves_nothing_behind(database: Database) -> None:
         assert jobs.count_open(session, jobs.GRADE) == 0
 
 
+def test_what_is_read_together_is_of_one_moment(database: Database) -> None:
+    with database.read() as session:
+        assert jobs.count_open(session, jobs.GRADE) == 0
+        with database.write() as other:
+            jobs.add_job(other, jobs.GRADE)
+        assert jobs.count_open(session, jobs.GRADE) == 0, "as when the reading began"
+    with database.read() as session:
+        assert jobs.count_open(session, jobs.GRADE) == 1
+
+
 def test_every_job_is_claimed_once_by_workers_at_the_same_time(database: Database) -> None:
     with database.write() as session:
         for _ in range(60):

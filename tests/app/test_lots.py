@@ -200,3 +200,19 @@ def test_a_chosen_lot_is_among_those_to_choose_however_old(app: App, page: str) 
     assert option in client.get(f"{page}?lot=1").text
     assert '<option value="1"' not in client.get(page).text
     assert client.get(f"{page}?lot=202").text.count('<option value="202" selected>') == 1
+
+
+def test_a_lot_is_the_same_however_its_name_is_typed(either: App) -> None:
+    composed, of_a_mac = "がらす室", "か\N{COMBINING KATAKANA-HIRAGANA VOICED SOUND MARK}らす室"
+    with either.services.database.write() as session:
+        first = lots.find_or_add_lot(session, of_a_mac)
+        assert first is not None
+        assert lots.find_or_add_lot(session, f" {composed}\t") == first
+        made = lots.get_lot(session, first)
+        assert made is not None and made.name == composed
+        assert lots.find_or_add_lot(session, "a\r\nb") == lots.find_or_add_lot(session, "a b")
+        assert lots.find_or_add_lot(session, "\x1b \n") is None
+        session.add(Lot(name=f"{of_a_mac}二"))  # as earlier versions kept it
+        session.flush()
+        kept = lots.find_or_add_lot(session, f"{of_a_mac}二")
+        assert kept is not None and kept != first, "its fruits stay in it"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -211,3 +213,48 @@ def test_a_reference_that_got_the_number_of_one_that_has_gone_stays(
 def _newest(app: App) -> dict[str, Any]:
     (newest,) = app.client(Role.EXPERT).get("/api/v1/references", params={"most": 1}).json()
     return dict(newest)
+
+
+def test_pages_of_references_hold_what_may_be_shown_and_stay_where_one_is_removed(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        for number in range(90):
+            grade = "AB"[number % 2]
+            references.add_reference(session, run.id, f"n{number:02d}", grade, None, None)
+    awaited = {f"n{number:02d}" for number in range(50, 90)}
+    monkeypatch.setattr("mezoroi.app.hiding.awaited_references", lambda *_: awaited)
+    expert = app.client(Role.EXPERT)
+
+    def shown(query: str) -> list[str]:
+        page = expert.get(f"/references{query}").text
+        return re.findall(r'<span class="name">(n\d\d)</span>', page)
+
+    of_grade = [f"n{number:02d}" for number in range(49, -1, -2)]
+    assert shown("") == [f"n{number:02d}" for number in range(49, 9, -1)], "not what is awaited"
+    assert (
+        shown("?page=2") == shown("?page=99") == [f"n{number:02d}" for number in range(9, -1, -1)]
+    )
+    assert shown("?grade=B") == shown("?grade=B&page=7") == of_grade
+    asked = {"grade": "B", "first": 20, "most": 5}
+    listed = expert.get("/api/v1/references", params=asked).json()
+    assert [item["name"] for item in listed] == of_grade[20:]
+
+    last = expert.get("/references?page=99").text
+    assert "2 / 2" in last and 'rel="prev"' in last and 'rel="next"' not in last
+    assert '<input type="hidden" name="next" value="/references?page=2">' in last
+    only = expert.get("/references?grade=B").text
+    assert 'name="next" value="/references?grade=B&amp;page=1"' in only
+
+
+def test_a_reference_of_a_grade_with_a_long_name_is_removed(app: App) -> None:
+    with app.services.database.write() as session:
+        run = runs.active_run(session)
+        assert run is not None
+        references.add_reference(session, run.id, "n", "A", None, None)
+    goal = f"/references?grade={quote('著しい網目の乱れ' * 8)}&page=1"
+    meant = {"run_id": str(run.id), "name": "n", "next": goal}
+    answer = app.client(Role.EXPERT).post("/references/1/remove", data=meant)
+    assert (answer.status_code, answer.headers["location"]) == (303, goal)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
+from markupsafe import escape
 
 from mezoroi.app.roles import Role
 from mezoroi.app.server import create_app
@@ -40,7 +42,18 @@ def test_a_login_opens_the_pages_until_it_is_ended(app: App) -> None:
     assert client.get("/fruits").status_code == 303
 
 
-@pytest.mark.parametrize("goal", ["//evil.example", "/\\evil.example", "https://evil.example", "x"])
+def test_a_login_leads_back_to_a_list_whose_address_is_long(app: App) -> None:
+    goal = f"/fruits?grade={quote('著しい網目の乱れ' * 8)}&verdict=plausible"
+    page = app.client().get(goal).headers["location"]
+    assert f'value="{escape(goal)}"' in app.client().get(page).text
+    form = {"name": "expert", "password": PASSWORD, "next": goal}
+    answer = app.client().post("/login", data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, goal)
+
+
+@pytest.mark.parametrize(
+    "goal", ["//evil.example", "/\\evil.example", "https://evil.example", "x", "/" + "x" * 9000]
+)
 def test_login_leads_nowhere_else(app: App, goal: str) -> None:
     answer = app.client().post(
         "/login", data={"name": "expert", "password": PASSWORD, "next": goal}

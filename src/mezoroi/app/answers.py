@@ -21,6 +21,8 @@ from mezoroi.app.services import services_of
 from mezoroi.errors import MezoroiError
 
 log = logging.getLogger("mezoroi.app.answers")
+LONGEST_PATH = 8000
+"""Of an address to go on to: servers and proxies take no longer ones."""
 _TEXTS = {
     403: N_("You may not see this page. Please ask the administrator."),
     404: N_("There is no such page."),
@@ -79,7 +81,7 @@ def is_fragment(request: Request) -> bool:
 def safe_path(path: str) -> str:
     """A path of this site to go on to; the start page for anything else."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
-    return path if is_own and path.isprintable() else "/"
+    return path if is_own and path.isprintable() and len(path) <= LONGEST_PATH else "/"
 
 
 def _not_logged_in(request: Request, error: Exception) -> Response:

@@ -32,7 +32,7 @@ from mezoroi.app.backup_files import (
     write_blobs,
     write_run,
 )
-from mezoroi.app.database import Database, migrate, migrations, plain_errors
+from mezoroi.app.database import ONE_STATE, Database, migrate, migrations, plain_errors
 from mezoroi.app.settings import Settings
 from mezoroi.app.store.runs import active_run
 from mezoroi.errors import MezoroiError
@@ -91,8 +91,8 @@ def write_backup(settings: Settings, target: Path) -> Contents:
         ):
             hashes: dict[str, str] = {}
             with database.engine.connect() as connection:
-                if connection.dialect.name == "postgresql":  # SQLite does so by itself
-                    connection.execution_options(isolation_level="REPEATABLE READ")
+                if connection.dialect.name == "postgresql":
+                    connection.execution_options(isolation_level=ONE_STATE)
                 tables = _write_tables(connection, archive, hashes)
             # After the tables: every picture they name was on disk before they named it.
             blobs = write_blobs(settings.data / "blobs", archive)
@@ -307,4 +307,6 @@ def _typed(row: dict[str, Any], table: Table) -> dict[str, Any]:
             # SQLite keeps no time zone; all moments are UTC.
             aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
             row[column.name] = aware
+        elif isinstance(value, str):  # SQLite takes a NUL, which PostgreSQL refuses
+            row[column.name] = value.replace("\0", "")
     return row

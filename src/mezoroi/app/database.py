@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from mezoroi.errors import MezoroiError
 
 BUSY_SECONDS = 15
+ONE_STATE = "REPEATABLE READ"
+"""Of PostgreSQL: all that a transaction reads is of one moment. SQLite does so by itself."""
 _WRITES = "mezoroi_writes"
 
 
@@ -33,11 +35,14 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _make_engine(url)
         self._writer = self.engine.execution_options(**{_WRITES: True})
+        self._reader: Engine = self.engine
+        if self.engine.dialect.name == "postgresql":  # each query would see a state of its own
+            self._reader = self.engine.execution_options(isolation_level=ONE_STATE)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that sees one state of the database; nothing in it is kept."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager

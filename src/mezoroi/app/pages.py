@@ -68,6 +68,12 @@ class Pages:
         )
 
 
+def fit_page(page: int, count: int, size: int) -> tuple[int, int]:
+    """The page of a list to show, the last one where it has fewer by now; and how many it has."""
+    pages = max(1, -(-count // size))
+    return min(page, pages), pages
+
+
 def _address(request: Request) -> str:
     """Path of this page; of the nearest one above it, where this one only answers a form."""
     path = request.url.path

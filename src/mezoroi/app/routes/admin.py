@@ -17,6 +17,7 @@ from mezoroi.app.background import BACKUP_PREFIX
 from mezoroi.app.backup import write_backup
 from mezoroi.app.i18n import LANGUAGES
 from mezoroi.app.ids import FormId, Id
+from mezoroi.app.pages import fit_page
 from mezoroi.app.passwords import new_password
 from mezoroi.app.practising import ARMS
 from mezoroi.app.problems import N_
@@ -69,7 +70,7 @@ def add_person(
     try:
         with here.database.write() as session:
             made = users.add_user(
-                session, name, role, secret, must_change=True, full_name=full_name.strip()[:128]
+                session, name, role, secret, must_change=True, full_name=full_name
             )
             audit.record(session, user, "user added", made.name, role=role.value)
     except MezoroiError:
@@ -153,7 +154,7 @@ async def revise_standard(request: Request, user: Admin, here: Here) -> Response
     async with request.form(max_files=0, max_fields=200) as form:
         given = {name: str(value).strip() for name, value in form.items()}
     with here.database.write() as session:
-        run = runs.active_run(session)
+        run = runs.lock_active(session)
         if run is None:
             raise HTTPException(404)
         content = GradingStandard.from_dict(run.standard.content).to_dict()
@@ -177,7 +178,7 @@ def set_example(
 ) -> Response:
     """Make a fruit an example of a grade; an empty grade takes it back."""
     with here.database.write() as session:
-        run = runs.active_run(session)
+        run = runs.lock_active(session)
         if run is None or fruits.get_fruit(session, fruit_id) is None:
             raise HTTPException(404)
         if grade and grade not in run.standard.content["grades"]:
@@ -230,8 +231,8 @@ def audit_log(
     """Who did what, newest first."""
     with here.database.read() as session:
         total = audit.count_entries(session)
+        page, pages = fit_page(page, total, PAGE)
         entries = audit.list_entries(session, (page - 1) * PAGE, PAGE)
-    pages = max(1, -(-total // PAGE))
     return here.pages.render(
         request,
         "admin/audit.html",

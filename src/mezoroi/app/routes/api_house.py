@@ -105,13 +105,9 @@ def list_references(
         run = runs.active_run(session)
         if run is None:
             return []
-        found = references.list_references(session, run.id, grade, first, most)
         awaited = hiding.awaited_references(session, user)
-    return [
-        ReferenceOut.model_validate(item, from_attributes=True)
-        for item in found
-        if item.name not in awaited
-    ]
+        found = references.list_references(session, run.id, grade, first, most, awaited)
+    return [ReferenceOut.model_validate(item, from_attributes=True) for item in found]
 
 
 @router.post("/references", status_code=202)

@@ -18,7 +18,7 @@ from mezoroi.app.drifting import alerts, watch
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import FieldId, Id
 from mezoroi.app.learning_charts import control_svg
-from mezoroi.app.pages import language_of
+from mezoroi.app.pages import fit_page, language_of
 from mezoroi.app.problems import N_, PROBLEMS, Refusal
 from mezoroi.app.roles import Role
 from mezoroi.app.routes.practice import Key, Waited
@@ -62,8 +62,7 @@ def list_page(
     cancelled : say that the session is that the user comes from
     """
     with here.database.read() as session:
-        pages = max(1, -(-calibration.count_sessions(session) // SESSIONS_SHOWN))
-        page = min(page, pages)
+        page, pages = fit_page(page, calibration.count_sessions(session), SESSIONS_SHOWN)
         found = calibration.list_sessions(session, (page - 1) * SESSIONS_SHOWN, SESSIONS_SHOWN)
         listed = [(item, calibration.progress(session, item.id)) for item in found]
         drifting = alerts(session)
@@ -153,6 +152,7 @@ def _show_form(
     with here.database.read() as session:  # to rank all fruits takes long: nobody waits for it
         known = specimens.known_specimens(session)
         tested = teaching.names_in_tests(session)
+        page, pages = fit_page(page, len(known), CHOICE_SHOWN)
         choice = []
         if not way:
             way, count = sessions.first_proposable(session, known)
@@ -179,7 +179,7 @@ def _show_form(
         asked=asked,
         problem=problem,
         page=page,
-        pages=-(-len(known) // CHOICE_SHOWN),
+        pages=pages,
         title=title,
         chosen=set(chosen),
         elsewhere=[number for number in dict.fromkeys(chosen) if number in elsewhere],

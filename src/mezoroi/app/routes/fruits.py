@@ -18,7 +18,7 @@ from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import Id
-from mezoroi.app.pages import language_of
+from mezoroi.app.pages import fit_page, language_of
 from mezoroi.app.problems import BadNumber
 from mezoroi.app.routes.grade import details_of, hidden_ids, stage_of
 from mezoroi.app.services import Here, Services
@@ -151,8 +151,7 @@ def list_page(
     with here.database.read() as session:
         chosen = asked.of(session, user)
         total = finding.count(session, chosen)
-        pages = max(1, -(-total // PAGE))
-        page = min(page, pages)
+        page, pages = fit_page(page, total, PAGE)
         listed = finding.find(session, chosen, (page - 1) * PAGE, PAGE)
         seen = verdicts.answered(session, [f.grading.id for f in listed if f.grading], user.id)
         run = runs.active_run(session)

@@ -86,6 +86,7 @@ def use(run_id: Id, user: Admin, here: Here) -> Response:
         if run is None:
             raise HTTPException(404)
         _check(run)
+        runs.lock_active(session)
         runs.activate_run(session, run)
         audit.record(session, user, "grader switched", str(run_id))
     here.supervisor.wake()

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from mezoroi.app.access import Newcomer
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.ids import Id
+from mezoroi.app.pages import fit_page
 from mezoroi.app.routes.fruits import as_day, as_id, is_changed
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, lots, runs, tallies
@@ -39,8 +40,7 @@ def list_page(
 ) -> Response:
     """All lots, newest first, and a form for a new one."""
     with here.database.read() as session:
-        pages = max(1, -(-lots.count_lots(session) // PAGE))
-        page = min(page, pages)
+        page, pages = fit_page(page, lots.count_lots(session), PAGE)
         found = lots.list_lots(session, (page - 1) * PAGE, PAGE)
     return here.pages.render(request, "lots/list.html", lots=found, page=page, pages=pages)
 

@@ -13,7 +13,7 @@ from mezoroi.app import hiding
 from mezoroi.app.access import Expert
 from mezoroi.app.answers import safe_path
 from mezoroi.app.ids import FormId, Id
-from mezoroi.app.pages import language_of
+from mezoroi.app.pages import fit_page, language_of
 from mezoroi.app.problems import PROBLEMS
 from mezoroi.app.routes.jobs import step_text
 from mezoroi.app.services import Here
@@ -43,13 +43,12 @@ def references_page(
         if run is None:
             raise HTTPException(404)
         counts = references.count_by_grade(session, run.id)
-        first = (page - 1) * PAGE
         awaited = hiding.awaited_references(session, user)
-        listed = [
-            item
-            for item in references.list_references(session, run.id, grade or None, first, PAGE)
-            if item.name not in awaited
-        ]
+        known = grade or None
+        page, pages = fit_page(page, references.count_listed(session, run.id, known, awaited), PAGE)
+        listed = references.list_references(
+            session, run.id, known, (page - 1) * PAGE, PAGE, awaited
+        )
         recent = jobs.recent_jobs(session, jobs.REFERENCE_KINDS, 5)
     total = counts.get(grade, 0) if grade else sum(counts.values())
     return here.pages.render(
@@ -62,7 +61,7 @@ def references_page(
         listed=listed,
         total=total,
         page=page,
-        pages=max(1, -(-total // PAGE)),
+        pages=pages,
         radars=prototype_radars(run, language),
         similarity=run.metrics.get("prototypes", {}).get("similarity"),
         # The one at hand: following each would take a connection of the few that a browser has.
@@ -89,7 +88,7 @@ def remove(
     here: Here,
     run_id: FormId,
     name: Annotated[str, Form()],
-    next: Annotated[str, Form(max_length=200)] = "/references",
+    next: Annotated[str, Form()] = "/references",
 ) -> Response:
     """Take a fruit out of the references.
 

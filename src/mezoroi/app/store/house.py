@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, Result, bindparam, delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mezoroi.app.store import fruits
@@ -37,9 +38,13 @@ def set_setting(session: Session, name: str, value: Mapping[str, Any]) -> None:
     """Make or change a setting of the house."""
     found = session.get(HouseSetting, name)
     if found is None:
-        session.add(HouseSetting(name=name, value=dict(value)))
-    else:
-        found.value, found.changed_at = dict(value), now()
+        try:
+            with session.begin_nested():
+                session.add(HouseSetting(name=name, value=dict(value)))
+            return
+        except IntegrityError:  # another request has just made it
+            found = session.get_one(HouseSetting, name)
+    found.value, found.changed_at = dict(value), now()
 
 
 def days_kept(session: Session) -> dict[str, int]:

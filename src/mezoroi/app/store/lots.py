@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +15,8 @@ from sqlalchemy.orm import Session
 from mezoroi.app.tables import Fruit, Lot, now
 
 _STILL_THE_SAME = timedelta(hours=12)
+_LONGEST_NAME = 128
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _COUNT = select(func.count()).where(Fruit.lot_id == Lot.id).scalar_subquery()
 _COUNTED = (
     select(Lot, _COUNT).order_by(Lot.id.desc()).offset(bindparam("first")).limit(bindparam("most"))
@@ -38,12 +42,19 @@ class CountedLot:
 
 
 def find_or_add_lot(session: Session, name: str) -> int | None:
-    """The id of the lot of a name, made where it is new; None without a name."""
-    clean = name.strip()[:128]
+    """The id of the lot of a name, made where it is new; None without a name.
+
+    Names that look the same are the same: a folder of a Mac has か and ゛ where people type が.
+    """
+    given = name.strip()[:_LONGEST_NAME]
+    clean = _CONTROLS.sub(" ", unicodedata.normalize("NFC", name)).strip()[:_LONGEST_NAME]
     if not clean:
         return None
     named = select(Lot).where(Lot.name == clean)
-    lot = session.scalar(named)
+    lot = None
+    if given != clean:  # earlier versions kept it as it was typed
+        lot = session.scalar(select(Lot).where(Lot.name == given))
+    lot = lot or session.scalar(named)
     if lot is None:
         lot = Lot(name=clean)
         try:

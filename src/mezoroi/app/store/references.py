@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
@@ -11,15 +11,18 @@ from mezoroi.app.tables_house import ReferenceFruit
 
 _MOST_AT_ONCE = 500
 _OF_RUN = ReferenceFruit.run_id == bindparam("run_id")
+_SHOWN = ReferenceFruit.name.not_in(bindparam("without", expanding=True))
 _COUNTS = select(ReferenceFruit.grade, func.count()).where(_OF_RUN).group_by(ReferenceFruit.grade)
 _PAGE = (
     select(ReferenceFruit)
-    .where(_OF_RUN)
+    .where(_OF_RUN, _SHOWN)
     .order_by(ReferenceFruit.id.desc())
     .offset(bindparam("first"))
     .limit(bindparam("most"))
 )
 _PAGE_OF_GRADE = _PAGE.where(ReferenceFruit.grade == bindparam("grade"))
+_COUNT = select(func.count()).select_from(ReferenceFruit).where(_OF_RUN, _SHOWN)
+_COUNT_OF_GRADE = _COUNT.where(ReferenceFruit.grade == bindparam("grade"))
 _OF_FRUIT = (
     select(ReferenceFruit).where(_OF_RUN, ReferenceFruit.fruit_id == bindparam("fruit_id")).limit(1)
 )
@@ -30,11 +33,31 @@ def count_by_grade(session: Session, run_id: int) -> dict[str | None, int]:
     return {row[0]: row[1] for row in session.execute(_COUNTS, {"run_id": run_id})}
 
 
+def count_listed(
+    session: Session, run_id: int, grade: str | None, without: Collection[str] = ()
+) -> int:
+    """How many references `list_references` goes through."""
+    asked = {"run_id": run_id, "without": list(without)}
+    if grade is None:
+        return session.scalar(_COUNT, asked) or 0
+    return session.scalar(_COUNT_OF_GRADE, {**asked, "grade": grade}) or 0
+
+
 def list_references(
-    session: Session, run_id: int, grade: str | None, first: int, most: int
+    session: Session,
+    run_id: int,
+    grade: str | None,
+    first: int,
+    most: int,
+    without: Collection[str] = (),
 ) -> Sequence[ReferenceFruit]:
-    """A run's references, or those of a grade, newest first."""
-    asked = {"run_id": run_id, "first": first, "most": most}
+    """A run's references, or those of a grade, newest first.
+
+    Parameters
+    ----------
+    without : names of those that the reader may not be shown
+    """
+    asked = {"run_id": run_id, "first": first, "most": most, "without": list(without)}
     if grade is None:
         return session.scalars(_PAGE, asked).all()
     return session.scalars(_PAGE_OF_GRADE, {**asked, "grade": grade}).all()

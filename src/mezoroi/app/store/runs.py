@@ -96,6 +96,16 @@ def active_run(session: Session) -> Run | None:
     return session.scalar(_ACTIVE)
 
 
+def lock_active(session: Session) -> Run | None:
+    """The run that grades, held until the transaction ends: what is decided about it goes in turn.
+
+    Gradings of it may be kept meanwhile. Held first and read then: PostgreSQL would show a row that
+    it waited for beside older ones of other tables.
+    """
+    session.execute(select(Run.id).where(Run.active).with_for_update(key_share=True))
+    return active_run(session)
+
+
 def list_runs(session: Session) -> Sequence[Run]:
     """All runs, newest first."""
     return session.scalars(select(Run).order_by(Run.id.desc())).all()

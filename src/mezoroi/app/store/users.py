@@ -43,18 +43,22 @@ def add_user(
     clean = clean_name(name)
     if not clean or len(clean) > 64 or any(ord(c) < 32 for c in clean):
         raise MezoroiError("a user's name has 1 to 64 characters: give another")
+    taken = MezoroiError(f"there is a user `{clean}` already: give another name")
     if find_user(session, clean) is not None:
-        raise MezoroiError(f"there is a user `{clean}` already: give another name")
+        raise taken
     user = User(
         name=clean,
-        full_name=full_name,
+        full_name=full_name.strip()[:128],
         role=role.value,
         password_hash=hash_password(password),
         must_change_password=must_change,
         blind=role is Role.EXPERT,
     )
-    session.add(user)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except IntegrityError as error:  # a double tap
+        raise taken from error
     return user
 
 
@@ -233,7 +237,11 @@ def set_active(session: Session, user: User, active: bool) -> None:
 
 
 def _keep_an_admin(session: Session, user: User) -> None:
-    query = select(func.count()).select_from(User)
-    others = query.where(User.role == Role.ADMIN.value, User.active, User.id != user.id)
-    if user.role == Role.ADMIN.value and not session.scalar(others):
+    if user.role != Role.ADMIN.value:
+        return
+    # Held first: of two who are changed at once one may be the last that the other counts on.
+    admins = select(User.id).where(User.role == Role.ADMIN.value).order_by(User.id)
+    session.execute(admins.with_for_update(key_share=True))
+    others = admins.where(User.active, User.id != user.id).limit(1)
+    if session.scalar(others) is None:
         raise MezoroiError("no administrator would be left: make another one first")
