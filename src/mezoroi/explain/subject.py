@@ -269,7 +269,8 @@ def _taking(images: Tensor) -> Iterator[None]:
         yield
     except MezoroiError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    # Asserted is, in transformers, the one size that they take.
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MezoroiError(
             f"the model cannot take images of {tuple(images.shape[1:])} ({reason}): "
