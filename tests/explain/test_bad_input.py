@@ -46,6 +46,21 @@ def test_images_that_the_model_cannot_take() -> None:
             create(name, Pooled())(torch.rand(1, 4, 12, 12), [0])
 
 
+class OneSize(Pooled):
+    """Asserts the size of its images, as timm's transformers do."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        assert pixels.shape[2] == 12, f"Input height ({pixels.shape[2]}) doesn't match model (12)."
+        return super().forward(pixels)
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "cam", "occlusion", "lime"])
+def test_images_of_a_size_that_the_model_does_not_take(name: str) -> None:
+    explainer = create(name, OneSize(), **({"num_samples": 10} if name == "lime" else {}))
+    with refused(r"cannot take images of .3, 16, 16. .Input height .16. doesn't match"):
+        explainer(images(1, size=16), [0])
+
+
 @pytest.mark.parametrize("name", ["grad-cam", "occlusion", "lime", "cam"])
 def test_targets(name: str) -> None:
     explainer, pixels = create(name, Pooled()), images()

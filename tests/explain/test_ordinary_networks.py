@@ -43,6 +43,14 @@ class Ending(Pooled):
         return self.change(super().forward(pixels))
 
 
+class Precise(Pooled):
+    """Computes in full precision whatever the caller has chosen."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(pixels)
+
+
 class Named(Pooled):
     """Gives the linear layer its input by name."""
 
@@ -67,6 +75,27 @@ def test_cam_in_any_precision(dtype: torch.dtype, size: int) -> None:
     found = create("cam", Pooled().to(dtype))(pixels, [0, 1, 2])
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, exact, atol=8 * torch.finfo(dtype).eps, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["cam", "grad-cam", "dist-cam", "adapting-grad-cam", "occlusion", "lime"]
+)
+def test_maps_are_put_together_in_full_precision_under_autocast(name: str) -> None:
+    network, pixels = Precise(), images(4, size=12)
+    options: dict[str, Any] = {"occlusion": {"patch": 4, "stride": 2}, "lime": {"num_samples": 20}}
+    options["dist-cam"] = {"reference": torch.rand(3, 2, generator=torch.Generator())}
+
+    def maps() -> Tensor:
+        explainer = create(name, network, **options.get(name, {}))
+        if name == "adapting-grad-cam":
+            explainer.fit(pixels, torch.tensor([0, 0, 1, 1]))
+        return explainer.to_pixels(explainer(pixels, [0, 1, 2, 0]), 12, 12)
+
+    expected = maps()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = maps()
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -156,3 +185,47 @@ def test_similarity_with_the_nearest_of_several() -> None:
     assert float(Similarity(references, nearest=9)(output[0])) == pytest.approx(0.8 / 3)
     one = Similarity(references[0])(output)
     torch.testing.assert_close(one, torch.tensor([0.6, 0.0]))
+
+
+def _compiled(network: nn.Module, how: str) -> nn.Module:
+    if how == "whole":
+        return torch.compile(network, backend="eager")  # type: ignore[return-value]
+    if how == "in place":
+        network.compile(backend="eager")
+    else:
+        network.act = torch.compile(network.act, backend="eager")
+    return network
+
+
+@pytest.mark.parametrize("how", ["whole", "in place", "a part"])
+@pytest.mark.parametrize("name", ["grad-cam", "cam"])
+def test_compiled_networks_are_explained_as_they_were_written(name: str, how: str) -> None:
+    pixels = images()
+    plain = create(name, Pooled())
+    explainer = create(name, _compiled(Pooled(), how))
+    found = explainer(pixels, [0, 1])
+    assert torch.equal(found, plain(pixels, [0, 1]))
+    assert torch.equal(explainer.to_pixels(found, 12, 12), plain.to_pixels(found, 12, 12))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("name", ["grad-cam", "cam"])
+def test_networks_from_jit_are_refused_with_what_to_use_instead(name: str) -> None:
+    pixels, network = images(), Pooled().eval()
+    for scripted in (torch.jit.trace(network, pixels), torch.jit.script(network)):
+        with pytest.raises(MezoroiError, match=r"from torch\.jit.* use occlusion or lime"):
+            create(name, scripted)
+        occlusion = create("occlusion", scripted, patch=4, stride=4)
+        expected = create("occlusion", network, patch=4, stride=4)(pixels, [0, 1])
+        torch.testing.assert_close(occlusion(pixels, [0, 1]), expected)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_part_from_jit_is_passed_by() -> None:
+    network, pixels = Pooled(), images()
+    expected = create("grad-cam", network, layer="conv")(pixels, [0, 1])
+    network.act = torch.jit.script(network.act)
+    assert torch.equal(create("grad-cam", network)(pixels, [0, 1]), expected)
+    for layer in ("act", network.act):
+        with pytest.raises(MezoroiError, match=r"layer `act` is from torch\.jit"):
+            create("grad-cam", network, layer=layer)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -100,3 +101,10 @@ def test_what_does_not_match_is_refused():
         aurc([0.1, np.nan], [True, False])
     with pytest.raises(MezoroiError, match="coverage is 0"):
         accuracy_at_coverage([0.1], [True], 0)
+
+
+def test_tensors_score_as_their_numbers():
+    chances = torch.tensor([0.25, 0.5, 0.75, 0.875], dtype=torch.bfloat16, requires_grad=True)
+    right, numbers = torch.tensor([False, True, False, True]), [0.25, 0.5, 0.75, 0.875]
+    for score in (error_auroc, aurc, expected_calibration_error):
+        assert score(chances, right) == score(numbers, right.tolist())

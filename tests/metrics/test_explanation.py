@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -170,3 +171,19 @@ def test_a_leaf_that_nobody_marked_is_undefined() -> None:
     with pytest.raises(MezoroiError, match="float64 of 3 experts: give whole numbers"):
         expert_ceiling(votes.astype(float))
     assert expert_ceiling(np.zeros((0, 4, 4), int)).shape == (0,)
+
+
+def test_tensors_score_as_their_numbers():
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    maps = image.mean(dim=0, keepdim=True).requires_grad_()
+    plain = [one.detach().double().numpy() for one in (image, maps)]
+
+    def score(images):
+        return torch.from_numpy(images).mean(dim=(1, 2, 3)).requires_grad_()
+
+    for area in (deletion_auc, insertion_auc):
+        found = area(score, image, maps[0], 0.0)
+        assert found == area(lambda images: score(images).tolist(), plain[0], plain[1][0], 0.0)
+    assert map_correlation(maps, maps) == pytest.approx([1.0])
+    np.testing.assert_array_equal(map_boxes(maps, 0.5), map_boxes(plain[1], 0.5))
+    np.testing.assert_array_equal(mask_boxes(maps), mask_boxes(plain[1]))

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mezoroi import MezoroiError
 from mezoroi.metrics import (
     ap_per_query,
+    cosine_similarity,
     map_at_r,
     mean_average_precision,
     ns_score,
@@ -114,3 +116,14 @@ def test_bad_input_is_one_line(
 def test_k_below_one() -> None:
     with pytest.raises(MezoroiError, match="k is 0"):
         recall_at_k(LINE, NAMES, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_tensors_of_every_precision_and_of_a_graph(dtype: torch.dtype) -> None:
+    embeddings = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]], dtype=dtype, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 1])
+    plain = embeddings.detach().double().numpy()
+    for score in (ns_score, mean_average_precision, map_at_r):
+        assert score(embeddings, labels) == score(plain, labels.numpy())
+    assert recall_at_k(embeddings, labels, 1) == 1.0
+    assert cosine_similarity(embeddings, embeddings).tolist() == (plain @ plain.T).tolist()

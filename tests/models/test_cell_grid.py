@@ -82,6 +82,37 @@ def test_cells_of_a_network_with_functions(sides: tuple[int, int]) -> None:
     assert not any(module._forward_hooks for module in network.modules())
 
 
+class Aside(nn.Module):
+    """Shrinks its maps on the side, as attention does, before their own way leads there."""
+
+    def __init__(self, by_function: bool) -> None:
+        super().__init__()
+        self.by_function = by_function
+        self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.keys = nn.Conv2d(8, 8, 1) if by_function else nn.Conv2d(8, 8, 4, stride=4)
+        self.second = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.keys_again = nn.Conv2d(8, 8, 2, stride=2)
+        self.third = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.last = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.first(images)
+        shrunk = F.avg_pool2d(maps, 4) if self.by_function else maps
+        beside = self.keys(shrunk).detach().mean(dim=(2, 3), keepdim=True)
+        maps = self.second(maps + beside)
+        beside = self.keys_again(maps).detach().mean(dim=(2, 3), keepdim=True)
+        return self.last(self.third(maps + beside))
+
+
+@pytest.mark.parametrize("by_function", [False, True])
+def test_what_is_shrunk_on_the_side_moves_no_cells(by_function: bool) -> None:
+    network = Aside(by_function).eval()
+    grid = measure_grid(network, network.last, (96, 96), lambda: network(torch.zeros(1, 3, 96, 96)))
+    assert grid.step == (8.0, 8.0)
+    found = place_of_the_cell(grid, network, (96, 96))
+    assert found == pytest.approx(middle_of_what_a_cell_sees(network, (96, 96)), abs=1.0)
+
+
 def test_a_layer_that_shrinks_nothing_lies_on_its_pixels() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
     grid = measure_grid(network, network[1], (8, 9), lambda: network(torch.zeros(1, 3, 8, 9)))

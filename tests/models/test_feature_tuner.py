@@ -374,3 +374,11 @@ def test_the_papers_margin_and_scale_reach_the_loss() -> None:
     cosines[torch.arange(6), labels] -= 0.45
     expected = nn.functional.cross_entropy(60 * cosines, labels)
     torch.testing.assert_close(head(vectors, labels), expected)
+
+
+def test_features_may_be_tensors_of_a_graph() -> None:
+    features = torch.eye(6, dtype=torch.bfloat16).repeat(2, 1).requires_grad_()
+    labels = torch.arange(12) % 2
+    expected = FeatureTuner(6, 2, schedule="quick").fit(features.tolist(), labels.tolist())
+    found = FeatureTuner(6, 2, schedule="quick").fit(features, labels)
+    np.testing.assert_array_equal(found.transform(features), expected.transform(features.tolist()))

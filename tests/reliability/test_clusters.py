@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -319,3 +320,14 @@ def test_a_longer_name_fits_into_adjusted_predictions():
     given = np.array(["ready"] * 40)
     fitted = SaliencyClusters(1).fit(maps, truth, given)
     assert fitted.adjust(maps[:2], np.array(["ready", "ready"])).tolist() == ["not ready"] * 2
+
+
+def test_tensors_cluster_as_their_numbers():
+    maps, place = blobs(40, places=2)
+    tensor = torch.from_numpy(maps).to(torch.bfloat16).requires_grad_()
+    labels = torch.from_numpy(place)
+    expected = SaliencyClusters(2).fit(tensor.detach().double().numpy(), place, place)
+    found = SaliencyClusters(2).fit(tensor, labels, labels)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    np.testing.assert_array_equal(found.predict(tensor), expected.labels_)
+    np.testing.assert_array_equal(found.adjust(tensor, labels), place)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mezoroi import MezoroiError
 from mezoroi.retrieval import Reference, ReferenceIndex
@@ -332,3 +333,14 @@ def test_does_not_overwrite_or_invent(place: str, index: ReferenceIndex, tmp_pat
     assert not missing.exists()
     assert ReferenceIndex.exists(place)
     index.check_fingerprint(MODEL)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_vectors_may_be_tensors_of_a_graph(place: str, dtype: torch.dtype) -> None:
+    vectors = torch.eye(DIM, dtype=dtype, requires_grad=True)
+    names = [str(number) for number in range(DIM)]
+    with ReferenceIndex.create(place, DIM, MODEL) as index:
+        index.add(names, vectors)
+        found, similarity = index.search(vectors, 1)
+    assert found == [[name] for name in names]
+    np.testing.assert_allclose(similarity, 1, atol=1e-6)

@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
-from mezoroi.explain.base import PassExplainer
+from mezoroi.explain.base import PassExplainer, summed_maps
 from mezoroi.explain.layers import Seen, look
 from mezoroi.explain.subject import parts_of
 from mezoroi.explain.targets import Target
-from mezoroi.maps import weighted_map
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class AdaptingGradCAM(PassExplainer):
             )
         nearest = torch.cdist(features.mean(dim=(2, 3)), known).argmin(dim=1)
         weights = self.bank.weights.to(features)[nearest, None]
-        return weighted_map(features, weights.expand(-1, len(targets[0]), -1))
+        return summed_maps(features, weights.expand(-1, len(targets[0]), -1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +142,8 @@ class _Along:
     direction: Tensor
 
     def __call__(self, output: Tensor) -> Tensor:
-        return F.normalize(output, dim=0) @ self.direction.to(output)
+        # No product of matrices, which autocast would round.
+        return (F.normalize(output, dim=0) * self.direction.to(output)).sum()
 
 
 def _directions(embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -155,8 +155,9 @@ def _directions(embeddings: Tensor, labels: Tensor) -> Tensor:
     same = labels[:, None] == labels
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     negative = ~same
-    means = [
-        mask.to(embeddings) @ embeddings / mask.sum(dim=1, keepdim=True)
-        for mask in (positive, negative)
-    ]
+    with torch.autocast(embeddings.device.type, enabled=False):
+        means = [
+            mask.to(embeddings) @ embeddings / mask.sum(dim=1, keepdim=True)
+            for mask in (positive, negative)
+        ]
     return 2 * (means[0] - means[1])

@@ -21,7 +21,7 @@ from mezoroi.explain.layers import (
 )
 from mezoroi.explain.subject import Subject
 from mezoroi.explain.targets import Target, Targets, checked_targets, listed_targets
-from mezoroi.maps import Grid, upsample_maps
+from mezoroi.maps import Grid, upsample_maps, weighted_map
 
 
 class Explainer(ABC):
@@ -166,6 +166,12 @@ def _passes(
                     found = explainers[name].from_pass(seen, targets[name][rows])
                     parts[name].append(found.detach())
     return {name: torch.cat(found) for name, found in parts.items()}
+
+
+def summed_maps(features: Tensor, weights: Tensor) -> Tensor:
+    """`weighted_map` in full precision, also where the caller's autocast multiplies in half."""
+    with torch.autocast(features.device.type, enabled=False):
+        return weighted_map(features, weights)
 
 
 def checked_count(name: str, value: int, least: int = 1) -> int:

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
-from mezoroi.explain.base import PassExplainer, checked_count
+from mezoroi.explain.base import PassExplainer, checked_count, summed_maps
 from mezoroi.explain.layers import DEEP_MAP, Seen, look
 from mezoroi.explain.subject import parts_of
 from mezoroi.explain.targets import ClassScore, Target, class_of
-from mezoroi.maps import activation_map, distance_weights, weighted_map
+from mezoroi.maps import activation_map, distance_weights
 from mezoroi.models import GradingModel
 
 
@@ -98,7 +98,7 @@ class CAM(PassExplainer):
         else:
             weights = _linear_weights(seen, features)
         rows = [[class_of(one, len(weights), "CAM") for one in own] for own in targets]
-        return weighted_map(features, weights[torch.tensor(rows, device=weights.device)])
+        return summed_maps(features, weights[torch.tensor(rows, device=weights.device)])
 
 
 class GradCAM(PassExplainer):
@@ -112,7 +112,7 @@ class GradCAM(PassExplainer):
 
     def from_pass(self, seen: Seen, targets: list[list[Target]]) -> Tensor:
         assert self._layer is not None
-        return weighted_map(seen.features[self._layer], seen.channel_gradients(targets))
+        return summed_maps(seen.features[self._layer], seen.channel_gradients(targets))
 
 
 class DistCAM(PassExplainer):
@@ -167,7 +167,7 @@ class DistCAM(PassExplainer):
         weights = distance_weights(features.mean(dim=(2, 3)), self.reference.to(features))
         rows = [[_reference_of(one, count) for one in own] for own in targets]
         chosen = torch.tensor(rows, device=weights.device)[..., None].expand(-1, -1, channels)
-        return weighted_map(features, weights.gather(1, chosen))
+        return summed_maps(features, weights.gather(1, chosen))
 
 
 def _reference_of(target: Target, count: int) -> int:

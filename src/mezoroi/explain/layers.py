@@ -57,9 +57,11 @@ class Seen:
         for total in columns:
             whole = None
             if total.requires_grad:
-                (whole,) = torch.autograd.grad(
-                    total, self._leaf, retain_graph=True, allow_unused=True
-                )
+                # What autocast made half in the pass comes back as it went.
+                with torch.autocast(self._leaf.device.type, enabled=False):
+                    (whole,) = torch.autograd.grad(
+                        total, self._leaf, retain_graph=True, allow_unused=True
+                    )
             if whole is None:
                 raise MezoroiError(
                     "the target does not depend on the layer: name one that lies before the "
@@ -120,7 +122,7 @@ def look(
         if isinstance(module, nn.Linear)
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), subject.watchable():
             answer = subject.answer(images)
     finally:
         for hook in hooks:
@@ -151,8 +153,10 @@ def layer_name(subject: Subject, layer: nn.Module | str | None) -> str | None:
     Raises
     ------
     MezoroiError
-        If the model has no such layer.
+        If the model has no such layer, or it cannot be watched.
     """
+    if isinstance(subject.model, torch.jit.ScriptModule):
+        raise _scripted("the model")
     if layer is None:
         return FEATURE_MAP if subject.grading_model is not None else None
     names = {name: module for name, module in subject.model.named_modules() if name}
@@ -161,11 +165,22 @@ def layer_name(subject: Subject, layer: nn.Module | str | None) -> str | None:
             similar = [name for name in names if name.endswith(layer.split(".")[-1])]
             hint = ", ".join((similar or [n for n in names if "." not in n])[:6])
             raise MezoroiError(f"the model has no layer `{layer}`: it has {hint or 'none'} …")
+        if isinstance(names[layer], torch.jit.ScriptModule):
+            raise _scripted(f"layer `{layer}`")
         return layer
     found = [name for name, module in names.items() if module is layer]
     if not found:
         raise MezoroiError("the layer is no part of the model: give one of its modules")
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise _scripted(f"layer `{found[0]}`")
     return found[0]
+
+
+def _scripted(what: str) -> MezoroiError:
+    return MezoroiError(
+        f"{what} is from torch.jit, which shows no maps: give the network it was made from, "
+        "or use occlusion or lime"
+    )
 
 
 def last_feature_layer(subject: Subject, images: Tensor) -> str:
@@ -195,7 +210,7 @@ def last_feature_layer(subject: Subject, images: Tensor) -> str:
 
         return hook
 
-    with _hooks(subject.model, note):
+    with _hooks(subject.model, note), subject.watchable():
         subject.answer(images[:1])
     once = [name for name in shown if runs[name] == 1]
     if not once or shapes:
@@ -209,7 +224,9 @@ def last_feature_layer(subject: Subject, images: Tensor) -> str:
 @contextmanager
 def _hooks(model: nn.Module, make: Any) -> Iterator[None]:
     handles = [
-        module.register_forward_hook(make(name)) for name, module in model.named_modules() if name
+        module.register_forward_hook(make(name))
+        for name, module in model.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
         yield

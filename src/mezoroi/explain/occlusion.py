@@ -69,7 +69,8 @@ class Occlusion(Explainer):
                 f"maps {tuple(maps.shape)} are not of images of {height} x {width}, which have "
                 f"{windows[0]} x {windows[1]} windows: give the images' size"
             )
-        return window_average(maps, height, width, self.patch, self.stride)
+        with torch.autocast(maps.device.type, enabled=False):  # products of half precision
+            return window_average(maps, height, width, self.patch, self.stride)
 
     def _explain(self, images: Tensor, targets: list[list[Target]]) -> Tensor:
         height, width = images.shape[2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -184,7 +184,8 @@ class Subject:
         own = self.grading_model
         shown = image if own is None else own.prepare(image)
         sides = (shown.shape[2], shown.shape[3])
-        return measure_grid(self.model, layer, sides, lambda: self.answer(image))
+        with self.watchable():
+            return measure_grid(self.model, layer, sides, lambda: self.answer(image))
 
     def front(self, images: Tensor) -> tuple[Answer, Tensor]:
         """A Grader's network up to its feature map (N, K, h, w) and class channels.
@@ -253,6 +254,21 @@ class Subject:
                 for module, mode in modes:
                     module.training = mode
 
+    def watchable(self) -> AbstractContextManager[Any]:
+        """What passes that hooks watch run in, inside `untouched`.
+
+        Of a model from `torch.compile` the layers run as they were written: compiled ones have no
+        hooks, or stumble over ours.
+        """
+        compiled = any(
+            module._compiled_call_impl is not None or "_orig_mod" in module._modules
+            for module in self.model.modules()
+            if not isinstance(module, torch.jit.ScriptModule)
+        )
+        if not compiled or not hasattr(torch.compiler, "set_stance"):  # torch before 2.6
+            return nullcontext()
+        return torch.compiler.set_stance("force_eager")
+
     def without_graph(self) -> AbstractContextManager[Any]:
         """What many passes run in that need no gradient, inside `untouched`.
 
@@ -269,7 +285,8 @@ def _taking(images: Tensor) -> Iterator[None]:
         yield
     except MezoroiError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    # Asserted is, in transformers, the one size that they take.
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MezoroiError(
             f"the model cannot take images of {tuple(images.shape[1:])} ({reason}): "

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects, label
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 from mezoroi.metrics.maps import localization_error
 
 SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -29,7 +30,7 @@ def map_boxes(maps: ArrayLike, share: float) -> NDArray[np.float64]:
     (N, 4) as x0, y0, x1, y1, edges of pixels; NaN for a map without positive values, where there is
     no box, infinity for one that holds NaN or infinity, of which nothing can be said
     """
-    values = np.asarray(maps, np.float64)
+    values = as_array(maps).astype(np.float64)
     if values.ndim != 3 or not 0 < share < 1:
         raise MezoroiError(
             f"maps {values.shape} at share {share}: give (N, H, W) and 0 < share < 1"
@@ -44,7 +45,7 @@ def map_boxes(maps: ArrayLike, share: float) -> NDArray[np.float64]:
 
 def mask_boxes(masks: ArrayLike) -> NDArray[np.float64]:
     """(N, 4) box around the largest connected region of each (N, H, W) mask; NaN where empty."""
-    inside = np.asarray(masks).astype(bool)
+    inside = as_array(masks).astype(bool)
     boxes = np.full((len(inside), 4), np.nan)
     for row, mask in enumerate(inside):
         regions: Any = label(mask)[0]

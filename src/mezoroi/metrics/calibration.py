@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 
 Floats = NDArray[np.float64]
 
@@ -163,8 +164,8 @@ def mean_set_size(sets: ArrayLike) -> float:
 
 
 def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    values = np.asarray(confidence, dtype=np.float64)
-    right = np.asarray(correct, dtype=bool)
+    values = as_array(confidence).astype(np.float64)
+    right = as_array(correct).astype(bool)
     if values.ndim != 1 or values.shape != right.shape or len(values) == 0:
         raise MezoroiError(
             f"confidences of shape {values.shape} do not match answers of shape {right.shape}: "

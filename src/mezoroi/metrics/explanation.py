@@ -15,6 +15,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import rankdata
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 from mezoroi.metrics.maps import iou_per_map
 
 Floats = NDArray[np.float64]
@@ -78,7 +79,7 @@ def map_correlation(maps: ArrayLike, others: ArrayLike) -> Floats:
     MezoroiError
         If the shapes differ.
     """
-    first, second = np.asarray(maps, np.float64), np.asarray(others, np.float64)
+    first, second = (as_array(one).astype(np.float64) for one in (maps, others))
     if first.ndim != 3 or first.shape != second.shape:
         raise MezoroiError(
             f"maps {first.shape} and {second.shape} do not match: give both as (N, H, W)"
@@ -130,8 +131,8 @@ def _area(
     steps: int,
     deletes: bool,
 ) -> float:
-    whole = np.asarray(image, np.float32)
-    ranks = np.asarray(saliency, np.float64)
+    whole = as_array(image).astype(np.float32)
+    ranks = as_array(saliency).astype(np.float64)
     if whole.ndim != 3 or ranks.shape != whole.shape[1:] or steps < 1:
         raise MezoroiError(
             f"image {whole.shape}, saliency {ranks.shape}, {steps} steps: "
@@ -139,7 +140,7 @@ def _area(
         )
     if not np.isfinite(ranks).all() or np.ptp(ranks) == 0:
         return math.nan
-    nothing = np.broadcast_to(np.asarray(baseline, np.float32), whole.shape)
+    nothing = np.broadcast_to(as_array(baseline).astype(np.float32), whole.shape)
     # Most salient first; pixels of equal value keep their order.
     order = np.empty(ranks.size, np.int64)
     order[np.argsort(-ranks.ravel(), kind="stable")] = np.arange(ranks.size)
@@ -147,7 +148,7 @@ def _area(
     chosen = order.reshape(ranks.shape) < counts[:, None, None]
     first, second = (nothing, whole) if deletes else (whole, nothing)
     images = np.where(chosen[:, None], first, second)
-    values = np.asarray(score(images), np.float64)
+    values = as_array(score(images)).astype(np.float64)
     start, end = (values[0], values[-1]) if deletes else (values[-1], values[0])
     fall = start - end
     # Said so that scores that are no numbers are undefined, too.

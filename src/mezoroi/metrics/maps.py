@@ -1,7 +1,7 @@
 """How well maps point at the annotated region.
 
 Everywhere: maps are (N, H, W) finite numbers, masks (N, H, W) with non-zero inside; torch tensors
-on the CPU are accepted. A map with an empty mask has no right answer: it scores NaN and is left
+are accepted. A map with an empty mask has no right answer: it scores NaN and is left
 out of the mean, never counted as a hit or a miss; the ``*_per_map`` functions show which those are.
 """
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 
 Floats = NDArray[np.float64]
 BOX_IOU = 0.5
@@ -134,7 +135,7 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
         If shapes differ or a box is turned inside out.
     """
     found, true = _checked_boxes("boxes", boxes), _checked_boxes("true_boxes", true_boxes)
-    right = _array(correct_class)
+    right = as_array(correct_class)
     if found.shape != true.shape or right.shape != (len(true),):
         raise MezoroiError(
             f"boxes {found.shape}, true_boxes {true.shape} and correct_class {right.shape} "
@@ -153,7 +154,7 @@ def localization_error(boxes: ArrayLike, true_boxes: ArrayLike, correct_class: A
 
 
 def _checked(maps: ArrayLike, masks: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    values, mask_values = _array(maps), _array(masks)
+    values, mask_values = as_array(maps), as_array(masks)
     if values.ndim != 3 or values.shape != mask_values.shape:
         raise MezoroiError(
             f"maps {values.shape} and masks {mask_values.shape} do not match: "
@@ -168,16 +169,8 @@ def _checked(maps: ArrayLike, masks: ArrayLike) -> tuple[Floats, NDArray[np.bool
     return values.astype(np.float64), mask_values.astype(bool)
 
 
-def _array(values: Any) -> NDArray[Any]:
-    """Also of a tensor that belongs to a graph or has a precision that NumPy lacks."""
-    if not hasattr(values, "detach"):  # asking for the type would import torch
-        return np.asarray(values)
-    tensor = values.detach()
-    return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
-
-
 def _checked_boxes(name: str, boxes: Any) -> Floats:
-    corners = _array(boxes).astype(np.float64)
+    corners = as_array(boxes).astype(np.float64)
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise MezoroiError(f"{name} has shape {corners.shape}: give (N, 4) as x0, y0, x1, y1")
     if (corners[:, 2:] < corners[:, :2]).any():

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 
 Floats = NDArray[np.float64]
 NS_VIEWS = 4
@@ -66,7 +67,7 @@ def mean_average_precision(
     """
     similarity, relevant, ignored = _leave_one_out(embeddings, labels)
     if junk is not None:
-        extra = np.asarray(junk, dtype=bool)
+        extra = as_array(junk).astype(bool)
         if extra.shape != ignored.shape:
             raise MezoroiError(f"junk has shape {extra.shape}, not {ignored.shape}")
         ignored = ignored | extra
@@ -163,14 +164,14 @@ def cosine_similarity(queries: ArrayLike, others: ArrayLike) -> Floats:
 def _leave_one_out(
     embeddings: ArrayLike, labels: ArrayLike
 ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-    rows, names = _unit_rows(embeddings), np.asarray(labels)
+    rows, names = _unit_rows(embeddings), as_array(labels)
     if names.shape != (len(rows),):
         raise MezoroiError(f"labels have shape {names.shape} for {len(rows)} embeddings")
     return rows @ rows.T, names[:, None] == names[None], np.eye(len(rows), dtype=bool)
 
 
 def _unit_rows(embeddings: ArrayLike) -> Floats:
-    rows = np.asarray(embeddings, dtype=np.float64)
+    rows = as_array(embeddings).astype(np.float64)
     if rows.ndim != 2:
         raise MezoroiError(f"embeddings have shape {rows.shape}, not (N, D)")
     lengths = np.linalg.norm(rows, axis=1)
@@ -182,8 +183,8 @@ def _unit_rows(embeddings: ArrayLike) -> Floats:
 
 def _ranked(similarity: ArrayLike, relevant: ArrayLike, ignored: ArrayLike) -> NDArray[np.bool_]:
     """(Q, N) whether each place holds a right one, ignored pictures moved behind all others."""
-    values, right = np.asarray(similarity, dtype=np.float64), np.asarray(relevant, dtype=bool)
-    left_out = np.asarray(ignored, dtype=bool)
+    values, right = as_array(similarity).astype(np.float64), as_array(relevant).astype(bool)
+    left_out = as_array(ignored).astype(bool)
     if not values.shape == right.shape == left_out.shape or values.ndim != 2:
         raise MezoroiError(
             f"shapes {values.shape}, {right.shape} and {left_out.shape} differ: give (Q, N)"

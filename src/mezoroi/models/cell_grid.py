@@ -26,7 +26,9 @@ def measure_grid(model: nn.Module, layer: nn.Module, sides: Sides, run: Callable
 
     Every convolution and pooling that changes the size of its maps moves their cells by what its
     window, stride and padding say. Where a size changes outside of such a module, as in a function,
-    windows of the ratio's size that do not overlap are taken for the reason.
+    windows of the ratio's size that do not overlap are taken for the reason. Of several modules
+    that lead to maps of one size the last counts before a module takes maps of that size: what
+    attention shrinks on the side, such as its keys, goes no further as maps.
 
     Parameters
     ----------
@@ -35,15 +37,26 @@ def measure_grid(model: nn.Module, layer: nn.Module, sides: Sides, run: Callable
     run : runs the model on an image of this size
     """
     known: dict[Sides, Grid] = {sides: Grid((1.0, 1.0))}
+    guessed: set[Sides] = set()
+    settled = {sides}
     shapes: list[Sides] = []
 
     def note(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
         if not (inputs and _is_map(inputs[0]) and _is_map(output)):
             return
         before, after = _sides(inputs[0]), _sides(output)
-        if after not in known:
-            start = known.setdefault(before, _by_ratio(known, before))
-            known[after] = _behind(start, module, before, after)
+        if before not in known:
+            known[before] = _by_ratio(known, before)
+            guessed.add(before)
+        settled.add(before)
+        if after in guessed and before not in guessed:
+            guessed.discard(after)
+            settled.discard(after)
+        if after == before or after in settled or (after in known and before in guessed):
+            return
+        if before in guessed:
+            guessed.add(after)
+        known[after] = _behind(known[before], module, before, after)
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if _is_map(output):

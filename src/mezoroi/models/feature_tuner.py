@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mezoroi.errors import MezoroiError
 from mezoroi.files import write_bytes
+from mezoroi.metrics.arrays import as_array
 
 Loss = Literal["softmax", "cosface"]
 COSFACE_MARGIN = 0.45
@@ -236,7 +237,7 @@ class FeatureTuner:
 
     def _checked(self, features: ArrayLike | Tensor) -> Tensor:
         try:
-            rows = torch.from_numpy(_array(features).astype(np.float32))
+            rows = torch.from_numpy(as_array(features).astype(np.float32))
         except (TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise MezoroiError(
@@ -340,15 +341,10 @@ class _SoftmaxHead(nn.Module):
         return nn.functional.cross_entropy(self.last(vectors), labels)
 
 
-def _array(values: ArrayLike | Tensor) -> np.ndarray:
-    """Also of a tensor that belongs to a graph or lies on another device."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
 def _classes(labels: ArrayLike | Tensor) -> Tensor:
     """Labels as int64; a fraction is not cut to a class that nobody gave."""
     try:
-        given = _array(labels)
+        given = as_array(labels)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise MezoroiError(f"labels are no array of numbers ({reason}): give (N,)") from error

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 from mezoroi.metrics.calibration import wilson_interval
 from mezoroi.reliability.spectral import (
     MOST_BY_EIGENGAP,
@@ -107,7 +108,7 @@ class SaliencyClusters(BaseEstimator):
         """
         self._check_parameters()
         vectors = as_vectors(maps)
-        truth, given = np.asarray(labels), np.asarray(predictions)
+        truth, given = as_array(labels), as_array(predictions)
         if truth.shape != (len(vectors),) or given.shape != truth.shape:
             raise MezoroiError(
                 f"{len(vectors)} maps, labels of shape {truth.shape} and predictions of shape "
@@ -215,7 +216,7 @@ class SaliencyClusters(BaseEstimator):
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in 0 to 1, not {threshold}")
         table = self.replacements(threshold)
-        numbers, given = np.asarray(clusters), np.asarray(predictions)
+        numbers, given = np.asarray(clusters), as_array(predictions)
         if given.shape != numbers.shape:
             raise MezoroiError(
                 f"{len(numbers)} maps and predictions of shape {given.shape}: give one per map"
@@ -351,7 +352,7 @@ def as_vectors(maps: ArrayLike) -> Floats:
     MezoroiError
         If they are no maps, or a value is NaN or infinite.
     """
-    planes = np.asarray(maps, dtype=np.float32)
+    planes = as_array(maps).astype(np.float32, copy=False)
     if planes.ndim != 3 or 0 in planes.shape[1:]:
         raise MezoroiError(f"maps of shape {planes.shape}: give (N, H, W), one map per fruit")
     if not np.isfinite(planes).all():

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mezoroi.errors import MezoroiError
+from mezoroi.metrics.arrays import as_array
 from mezoroi.progress import Progress, silent
 from mezoroi.retrieval.local import create_local, open_local
 from mezoroi.retrieval.milvus_place import is_milvus
@@ -273,7 +274,9 @@ class ReferenceIndex:
     def _checked(self, vectors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(N, dim) float32, contiguous, and the (N,) factors that bring each to length 1."""
         try:
-            rows = np.asarray(vectors, dtype=np.float32, order="C")
+            # A query's time counts: arrays pass straight on.
+            given = vectors if isinstance(vectors, np.ndarray) else as_array(vectors)
+            rows = np.asarray(given, dtype=np.float32, order="C")
         except (TypeError, ValueError) as error:
             raise MezoroiError(
                 f"vectors are no array of numbers, or not all as long ({error}): give (N, "
