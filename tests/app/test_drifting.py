@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mezoroi.app import calibrating_sessions, drifting, practising
 from mezoroi.app.roles import Role
-from mezoroi.app.store import calibration, practice, specimens, users
+from mezoroi.app.store import calibration, fruits, practice, specimens, users
 from mezoroi.app.tables import Fruit, now
 from mezoroi.app.tables_learning import Specimen
 from mezoroi.practice.fruits import PracticeFruit
 from tests.app.conftest import App
+from tests.app.learning import prepare, send_fruits
 from tests.app.sessions import second_expert
 
 ENGLISH = {"accept-language": "en"}
@@ -183,6 +185,23 @@ def test_a_file_that_was_sent_twice_is_one_picture(prepared: App) -> None:
     graded(prepared, {first: "A"}, 9)
     graded(prepared, {again: "B"}, 3)
     assert watched(prepared, "expert").repeats == 1
+
+
+def test_mezorois_grade_of_a_file_that_was_sent_twice_counts_once(
+    prepared: App, melons: Path
+) -> None:
+    client = prepared.client(Role.EXPERT)
+    one, other = sorted(melons.glob("captures/*/surface.png"))[:2]
+    for number in send_fruits(prepared, client, [one, one, other, one]):
+        with prepared.services.database.read() as session:
+            grading = fruits.newest_grading(session, number)
+        assert grading is not None
+        form = {"grading_id": str(grading.id), "answer": "wrong", "own_grade": "A"}
+        assert client.post(f"/fruits/{number}/verdict", data=form).status_code == 303
+    prepare(prepared)
+    with prepared.services.database.read() as session:
+        model = drifting.watch(session)[-1]
+    assert model.name is None and model.repeats == 2
 
 
 def test_an_alert_is_seen_where_experts_begin(prepared: App) -> None:

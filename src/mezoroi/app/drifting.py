@@ -121,16 +121,22 @@ def _watched(name: str | None, repeats: Sequence[Repeat], standard: GradingStand
 
 
 def _beside_experts(session: Session, grades: tuple[str, ...]) -> list[Repeat]:
-    """Mezoroi's grade of every uploaded fruit beside the experts' agreed one."""
+    """Mezoroi's grade of every uploaded fruit beside the experts' agreed one.
+
+    A file that was sent again is the same fruit: its grade would only be said once more.
+    """
     from mezoroi.calibrating.drift import Repeat
     from mezoroi.practice.fruits import Candidate, agreed_grade
 
-    agreed = {}
+    agreed: dict[int, tuple[str, str]] = {}
+    names: set[str] = set()
     for item in specimens.known_specimens(session):
         candidate = Candidate(str(item.id), item.name, item.labels, item.consensus)
         grade = agreed_grade(candidate)
-        if grade in grades:
+        is_first = item.fruit_id is not None and item.name not in names
+        if grade in grades and is_first:
             agreed[item.id] = (item.name, grade)
+            names.add(item.name)
     return [
         Repeat(agreed[specimen_id][0], agreed[specimen_id][1], grade, at)
         for specimen_id, grade, at in past_grades.model_grades(session)
