@@ -157,12 +157,9 @@ def bench_retrieval(
 @bench_app.command("practice", epilog="Example: mezoroi bench practice --part standard")
 def bench_practice(
     part: Annotated[str, typer.Option(help="all, standard, held-out or page.")] = "all",
-    work: Annotated[
-        Path, typer.Option(help="Folder of the ledger; an earlier one resumes.")
-    ] = Path("bench-work"),
-    page: Annotated[Path, typer.Option(help="Page to write, with its picture.")] = Path(
-        "docs/results/practice.md"
-    ),
+    page: Annotated[
+        Path, typer.Option(help="Page to write, with its picture, from the ledgers beside it.")
+    ] = Path("docs/results/practice.md"),
     learners: Annotated[int, typer.Option(min=1, help="Simulated learners per arm.")] = 200,
     as_json: AsJson = False,
 ) -> None:
@@ -171,8 +168,8 @@ def bench_practice(
 
     console = Console(as_json)
     with console.progress() as report:
-        cells = run_practice_bench(part, work, page, learners, report)
-    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledger; {page}")
+        cells = run_practice_bench(part, page, learners, report)
+    console.result({"cells": cells, "page": str(page)}, f"{cells} cells in the ledgers; {page}")
 
 
 @bench_app.command("reliability", epilog="Example: mezoroi bench reliability --part speed")

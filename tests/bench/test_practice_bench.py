@@ -55,18 +55,20 @@ def test_the_bench_resumes_and_says_what_was_not_run(
 ) -> None:
     monkeypatch.setattr(all_knowing, "TRIALS", ((1, 2), (1, 1)))  # seconds instead of a minute
     page = tmp_path / "page.md"
-    assert run_practice_bench("page", tmp_path, page, 4) == 0
+    assert run_practice_bench("page", page, 4) == 0
     assert page.read_text(encoding="utf-8").count(MISSING) > 20
     assert not page.with_suffix(".png").exists()
-    count = run_practice_bench("standard", tmp_path, page, 4)
-    assert count == sum(len(arms_of(kind)) for kind in KINDS) == 11
-    ledger = (tmp_path / "practice.jsonl").read_bytes()
-    assert run_practice_bench("standard", tmp_path, page, 4) == count
-    assert (tmp_path / "practice.jsonl").read_bytes() == ledger
+    count = run_practice_bench("standard", page, 4)
+    assert count == sum(len(arms_of(kind)) for kind in KINDS) == 15
+    kept = tmp_path / "ledger" / "page-standard.jsonl"
+    ledger = kept.read_bytes()
+    assert run_practice_bench("standard", page, 4) == count
+    assert kept.read_bytes() == ledger
     text = page.read_text(encoding="utf-8")
     assert "A simulation is no trial with people" in text and "(page.png)" in text
-    assert "are told each fruit's rival and how near it is to the border without error" in text
-    assert "is compared with random order without maps" in text
+    alone = "| exemplar, standard | adaptive with map, beside random with map | "
+    assert f"{alone}{MISSING}" not in text and alone in text
+    assert f"{alone.replace('standard', 'held-out')}{MISSING}" in text
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert "too few learners for an interval" in text and "nan" not in text
 
@@ -99,4 +101,4 @@ def test_a_bound_is_no_aim_reached_and_the_page_says_where_the_aim_exceeds_it() 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MezoroiError, match="unknown part `x`"):
-        run_practice_bench("x", tmp_path, tmp_path / "page.md")
+        run_practice_bench("x", tmp_path / "page.md")

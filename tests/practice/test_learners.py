@@ -7,7 +7,15 @@ import pytest
 
 from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, LEARNER_VERSION, VARIANTS, Learners
-from mezoroi.practice.simulation import ALL_KNOWING, ARMS, BLOCKED, RANDOM, simulate
+from mezoroi.practice.simulation import (
+    ALL_KNOWING,
+    ARMS,
+    BLOCKED,
+    RANDOM,
+    RANDOM_WITH_MAP,
+    as_an_erring_grader_says,
+    simulate,
+)
 from mezoroi.practice.stand_in import BORDER, SALIENCE, draw_stand_ins
 
 SHORT = Course(rounds=40, checked=20, pool=15, test=8)
@@ -164,3 +172,20 @@ def test_unknown_names() -> None:
         simulate("best", "exemplar", "standard", 4, 0)
     with pytest.raises(ValueError, match="kind is one of"):
         simulate(RANDOM, "neural", "standard", 4, 0)
+
+
+def test_an_erring_grader_misplaces_fruits_and_names_other_rivals() -> None:
+    fruits = draw_stand_ins("standard", 500, np.random.default_rng(2))
+    said = as_an_erring_grader_says(fruits, np.random.default_rng(3))
+    assert 0.09 < (said.margins - fruits.margins).std() < 0.11
+    assert 0.17 < (said.rivals != fruits.rivals).mean() < 0.23
+    assert (said.rivals != said.grades).all()
+    np.testing.assert_array_equal(said.grades, fruits.grades)
+
+
+def test_maps_change_what_is_learned_not_the_order() -> None:
+    """Random order asks the same fruits, of which a map after an error makes more."""
+    arms = (RANDOM, RANDOM_WITH_MAP)
+    bare, shown = (simulate(arm, "prototype", "held-out", 12, 3, SHORT) for arm in arms)
+    np.testing.assert_array_equal(bare.right[:, 0], shown.right[:, 0])
+    assert shown.curve[:, -1].mean() > bare.curve[:, -1].mean() + 0.02

@@ -15,7 +15,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import nan_to_none, write_text
 
 # Rooms that change how results look or are asked for, but not the results.
-_NOT_MEASURED = ("app", "bench", "report", "cli", "console.py", "outputs.py")
+_NOT_MEASURED = ("app", "bench", "report", "cli", "console.py", "demo.py", "outputs.py")
 
 
 class Ledger:

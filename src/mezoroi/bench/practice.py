@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mezoroi.bench.ledger import Ledger
+from mezoroi.bench.ledger import Ledger, open_ledgers
+from mezoroi.bench.pages import page_of, write_page
 from mezoroi.bench.practice_page import practice_page
 from mezoroi.bench.practice_plot import learning_curves_png
 from mezoroi.bench.practice_score import LEARNERS, SEED, Cells, arms_of
 from mezoroi.errors import MezoroiError
-from mezoroi.files import write_bytes, write_text
+from mezoroi.files import write_bytes
 from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, LEARNER_VERSION, VARIANTS
 from mezoroi.practice.schedule import Pace
@@ -23,34 +24,38 @@ PARTS = VARIANTS
 
 
 def run_practice_bench(
-    part: str, work: Path, page: Path, learners: int = LEARNERS, progress: Progress = silent
+    part: str, page: Path, learners: int = LEARNERS, progress: Progress = silent
 ) -> int:
     """Run a part (``all``, one of `PARTS`, or ``page`` for none); write the page and its picture.
 
     Parameters
     ----------
-    work : folder of the ledger
-    page : the Markdown page; the picture lies beside it, with the suffix ``.png``
+    page : the Markdown page; the picture lies beside it, with the suffix ``.png``, and the ledger
+        in the folder ``ledger`` there
     learners : per arm and kind
 
     Returns
     -------
-    number of cells in the ledger
+    number of cells in the ledgers
     """
     if part not in ("all", "page", *PARTS):
         raise MezoroiError(f"unknown part `{part}`: use all, page, {', '.join(PARTS)}")
-    ledger = Ledger(work / "practice.jsonl")
+    ledgers = open_ledgers(page, PARTS)
     variants = VARIANTS if part == "all" else [part] if part in PARTS else []
     plan = [(arm, kind, v) for v in variants for kind in KINDS for arm in arms_of(kind)]
     for done, (arm, kind, variant) in enumerate(plan):
         progress("simulating learners", done, len(plan))
-        run_cell(ledger, arm, kind, variant, learners)
-    cells = find_cells(ledger, learners)
+        run_cell(ledgers[variant], arm, kind, variant, learners)
     picture = page.with_suffix(".png")
-    if cells:
-        write_bytes(picture, learning_curves_png(cells))
-    write_text(page, practice_page(cells, learners, picture.name))
-    return len(ledger)
+
+    def render(shown: Mapping[str, Ledger]) -> str:
+        cells = find_cells(shown, learners)
+        if cells:
+            write_bytes(picture, learning_curves_png(cells))
+        return practice_page(cells, learners, picture.name)
+
+    write_page(page, page_of(render, ledgers))
+    return sum(len(ledger) for ledger in ledgers.values())
 
 
 def run_cell(ledger: Ledger, arm: str, kind: str, variant: str, learners: int) -> Mapping[str, Any]:
@@ -82,10 +87,10 @@ def cell_settings(arm: str, kind: str, variant: str, learners: int) -> dict[str,
     }
 
 
-def find_cells(ledger: Ledger, learners: int) -> Cells:
-    """What the ledger holds under the present code, by variant, kind and arm."""
+def find_cells(ledgers: Mapping[str, Ledger], learners: int) -> Cells:
+    """What the ledgers of the variants hold, by variant, kind and arm."""
     found = {
-        (variant, kind, arm): ledger.find(cell_settings(arm, kind, variant, learners))
+        (variant, kind, arm): ledgers[variant].find(cell_settings(arm, kind, variant, learners))
         for variant in VARIANTS
         for kind in KINDS
         for arm in arms_of(kind)

@@ -28,7 +28,15 @@ from mezoroi.practice.all_knowing import TRIALS
 from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, LEARNER_VERSION, MAP_ERROR, VARIANTS
 from mezoroi.practice.schedule import Pace
-from mezoroi.practice.simulation import ALL_KNOWING, DELAYS, RANDOM
+from mezoroi.practice.simulation import (
+    ALL_KNOWING,
+    DELAYS,
+    GRADER_ERROR,
+    RANDOM,
+    RANDOM_WITH_MAP,
+    WITH_MAP,
+    WRONG_RIVALS,
+)
 
 AIM = 0.25
 
@@ -44,11 +52,11 @@ def practice_page(cells: Cells, learners: int, picture: str) -> str:
         "**These learners are simulated. A simulation is no trial with people:** it shows what "
         "follows from a model of learning, not that newcomers learn that way. "
         "[Practice](../practice.md) says how the schedule works and how to hold a trial.\n",
-        "Two things flatter these figures. The adaptive orders are told each fruit's rival and how "
-        "near it is to the border without error, which the app has from a trained grader; and "
-        "*adaptive with map* is compared with random order without maps, so that it does not tell "
-        "the order from the maps. What is left with errors, and of the order alone with maps in "
-        "both, trials say in [Practice](../practice.md#does-it-work).\n",
+        "Two things flatter some of these figures. The adaptive orders are told each fruit's rival "
+        "and how near it is to the border without error, which the app has from a trained grader: "
+        "*adaptive, erring grader* says what errors leave. And *adaptive with map* differs from "
+        "random order in two things: beside *random with map* it tells the order from the "
+        "maps.\n",
         _verdict(cells),
         _aim_and_bound(cells),
         f"![Learning curves]({picture})\n" if cells else "",
@@ -70,6 +78,7 @@ def _verdict(cells: Cells) -> str:
                     bound = arm == ALL_KNOWING
                     saved = [_saved(cell, random, target, bound) for target in TARGETS]
                 rows.append([f"{kind}, {variant}", title_of(arm), *saved])
+            rows.append([f"{kind}, {variant}", *_order_alone(cells, variant, kind)])
     head = ["learners", "order", *(f"as random after {target}" for target in TARGETS)]
     return (
         "## Rounds saved\n\n"
@@ -77,6 +86,15 @@ def _verdict(cells: Cells) -> str:
         "is reached; *met, uncertain*: the value reaches it, its interval does not.\n\n"
         + table(head, rows)
     )
+
+
+def _order_alone(cells: Cells, variant: str, kind: str) -> list[str]:
+    """What the order saves where maps are shown in both orders."""
+    ours, theirs = (cells.get((variant, kind, arm)) for arm in (WITH_MAP, RANDOM_WITH_MAP))
+    saved = [MISSING] * len(TARGETS)
+    if ours is not None and theirs is not None:
+        saved = [_saved(ours, theirs, target) for target in TARGETS]
+    return [f"{WITH_MAP}, beside {RANDOM_WITH_MAP}", *saved]
 
 
 def _aim_and_bound(cells: Cells) -> str:
@@ -159,11 +177,15 @@ def _explanation(learners: int) -> str:
         "*random*: as many of each grade, shuffled, none again before all were seen. *blocked*: "
         "the same, one grade after the other. *adaptive*: the schedule of the app, as it is "
         f"(settings: {pace}). *pairs only*: the same with fruits of any difficulty, to show what "
-        "the choice of difficulty adds. *adaptive with map*: also, after each wrong answer, when "
+        "the choice of difficulty adds. *adaptive, erring grader*: as *adaptive*, but the distance "
+        f"to the border that the order is told has a normal error of {GRADER_ERROR}, and "
+        f"{WRONG_RIVALS:.0%} of the fruits have another rival. *adaptive with map*: as "
+        "*adaptive*; also, after each wrong answer, when "
         "the app shows the maps of the right and of the chosen grade side by side, attention is "
         "drawn to the feature that tells these apart. That this helps is assumed, not found: "
         "how much it draws is a parameter of the learner, and one map in "
-        f"{round(1 / MAP_ERROR)} points at any feature. *all-knowing*: before each "
+        f"{round(1 / MAP_ERROR)} points at any feature. *random with map*: "
+        "these maps in random order. *all-knowing*: before each "
         "round, copies of the learner, with all it remembers and attends to, are told one fruit "
         f"each, of all not shown within {pace.apart} rounds, and a day later grade {few} fruits "
         "per grade that are neither to practise on nor in the test; the best "

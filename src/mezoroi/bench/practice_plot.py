@@ -16,8 +16,10 @@ from mezoroi.practice.simulation import (
     ADAPTIVE,
     ALL_KNOWING,
     BLOCKED,
+    ERRING,
     PAIRS_ONLY,
     RANDOM,
+    RANDOM_WITH_MAP,
     WITH_MAP,
 )
 
@@ -26,6 +28,8 @@ _STYLES = {
     BLOCKED: ("#D55E00", ":"),
     PAIRS_ONLY: ("#CC79A7", "-."),
     ADAPTIVE: ("#0072B2", "--"),
+    ERRING: ("#56B4E9", (0, (3, 1, 1, 1))),
+    RANDOM_WITH_MAP: ("#E69F00", (0, (3, 2))),
     WITH_MAP: ("#009E73", (0, (5, 1))),
     ALL_KNOWING: ("#666666", (0, (1, 1))),
 }

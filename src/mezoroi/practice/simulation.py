@@ -28,11 +28,15 @@ from mezoroi.practice.stand_in import (
     draw_stand_ins,
 )
 
-RANDOM, BLOCKED = "random", "blocked"
+RANDOM, BLOCKED, RANDOM_WITH_MAP = "random", "blocked", "random with map"
 PAIRS_ONLY, ADAPTIVE, WITH_MAP = "pairs only", "adaptive", "adaptive with map"
+ERRING = "adaptive, erring grader"
 ALL_KNOWING = "all-knowing"
-ARMS = (RANDOM, BLOCKED, PAIRS_ONLY, ADAPTIVE, WITH_MAP, ALL_KNOWING)
+ARMS = (RANDOM, BLOCKED, PAIRS_ONLY, ADAPTIVE, ERRING, RANDOM_WITH_MAP, WITH_MAP, ALL_KNOWING)
+MAPPED = (RANDOM_WITH_MAP, WITH_MAP)
 ANY_DIFFICULTY = 1e6
+GRADER_ERROR, WRONG_RIVALS = 0.1, 0.2
+"""What an erring grader says: error of a fruit's distance to the border, share of wrong rivals."""
 DELAYS = {"same day": timedelta(minutes=10), "1 day": DAY, "1 week": 7 * DAY}
 GROUP = 4  # learners who share a pool and a test; each group has fruits of its own
 
@@ -69,7 +73,8 @@ def simulate(
 
     Parameters
     ----------
-    arm : one of `ARMS`; pairs only is the adaptive schedule with fruits of any difficulty,
+    arm : one of `ARMS`; pairs only is the adaptive schedule with fruits of any difficulty, with an
+        erring grader it is told which fruits are difficult by `GRADER_ERROR` and `WRONG_RIVALS`,
         all-knowing reads the learners' minds, which no schedule can
     kind, variant : of the learners, see `mezoroi.practice.learners`
     """
@@ -97,7 +102,10 @@ def _simulate_group(
         kind, variant, count, pool.features.shape[1], len(GRADES), course.rounds, world
     )
     order = np.random.default_rng([*seed, 1])
-    teacher = _teacher(arm, learners, pool, variant, course, pace, order)
+    known = as_an_erring_grader_says(pool, np.random.default_rng([*seed, 4]))
+    teacher = _teacher(
+        arm, learners, known if arm == ERRING else pool, variant, course, pace, order
+    )
     mind = np.random.default_rng([*seed, 2])
 
     def tested(now: datetime) -> NDArray[np.float64]:
@@ -112,7 +120,7 @@ def _simulate_group(
         percepts = learners.look(pool.features[fruits], mind)
         replies = learners.reply(percepts, seconds_of(now), mind)
         truth = pool.grades[fruits]
-        shown = _mapped(pool, fruits, replies, mind) if arm == WITH_MAP else None
+        shown = _mapped(pool, fruits, replies, mind) if arm in MAPPED else None
         learners.learn(percepts, truth, seconds_of(now), mind, shown)
         teacher.note(replies, now)
         right.append(replies.given == truth)
@@ -120,6 +128,16 @@ def _simulate_group(
             curve.append(tested(now + DAY))
     retention = {name: tested(now + delay) for name, delay in DELAYS.items()}
     return Outcome(np.stack(curve, axis=1), retention, np.stack(right, axis=1))
+
+
+def as_an_erring_grader_says(pool: StandIns, rng: np.random.Generator) -> StandIns:
+    """The fruits as a schedule knows them from a grader that errs; see `GRADER_ERROR`."""
+    margins = pool.margins + GRADER_ERROR * rng.standard_normal(len(pool))
+    ahead = rng.integers(1, len(GRADES) - 1, len(pool))
+    ahead += ahead >= (pool.rivals - pool.grades) % len(GRADES)  # not the true rival
+    others = (pool.grades + ahead) % len(GRADES)
+    is_wrong = rng.random(len(pool)) < WRONG_RIVALS
+    return replace(pool, margins=margins, rivals=np.where(is_wrong, others, pool.rivals))
 
 
 def _mapped(
@@ -223,7 +241,7 @@ def _teacher(
     pace: Pace,
     rng: np.random.Generator,
 ) -> _FixedOrder | _Adaptive | AllKnowing:
-    if arm in (RANDOM, BLOCKED):
+    if arm in (RANDOM, BLOCKED, RANDOM_WITH_MAP):
         return _FixedOrder(pool, len(learners), course, arm == BLOCKED, rng)
     if arm == ALL_KNOWING:
         return AllKnowing(learners, pool, variant, pace.apart, rng)
