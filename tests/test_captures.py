@@ -265,6 +265,15 @@ def test_a_stray_photo_hides_neither_videos_nor_folders(
     assert find_turns([tmp_path / "one"]).sources == [tmp_path / "one/photo.png"]
 
 
+def test_a_folder_of_films_with_grades_says_how_to_keep_them(small: Path, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    shutil.copytree(small / "a", films / "a")
+    (films / "manifest.csv").write_text("video,grade\na/melon.mp4,A\n", "utf-8")
+    turns = find_turns([films])
+    assert turns.sources == [films / "a/melon.mp4"]
+    assert turns.left_out == {films: "holds manifest.csv: give that file to keep its grades"}
+
+
 def test_captures_are_no_sources(films: Path, tmp_path: Path) -> None:
     for name in ("done", "film"):
         (tmp_path / name).mkdir()

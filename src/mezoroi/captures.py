@@ -76,7 +76,7 @@ class Turns:
     Attributes
     ----------
     sources : videos, photos and folders of frames, sorted within each folder
-    left_out : what else lies in folders, by folder, one line each
+    left_out : what else lies in folders, by folder, one line each, such as grades in a manifest
     """
 
     sources: list[Path]
@@ -102,6 +102,9 @@ def find_turns(paths: Iterable[str | Path]) -> Turns:
             why = turns.left_out.get(path, "holds no video and no frames: give another folder")
             raise MezoroiError(f"{path} {why}")
         turns.sources.extend(inside)
+        manifest = next((name for name in MANIFEST_NAMES if (path / name).is_file()), None)
+        if manifest is not None:
+            turns.left_out.setdefault(path, f"holds {manifest}: give that file to keep its grades")
     return turns
 
 

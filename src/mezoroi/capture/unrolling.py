@@ -38,7 +38,7 @@ CAPTURE_VERSION = 9
 MAX_FRAMES = 48
 SURFACE_HEIGHT = 256
 MIN_HEIGHT, MAX_HEIGHT = 32, 2048
-"""Rows that a surface may have; more than a 4K video shows would only take memory."""
+"""Rows that a surface may have; frames are reduced to 960 pixels, so more would show no more."""
 _FINE = 96.0  # pixels that a fruit is wide at least, where its source has them
 _MOST_BYTES = 300e6  # that the frames of a capture take
 _STILL = 6.0  # degrees under which a fruit counts as not turning
@@ -55,7 +55,8 @@ class Capture:
         axis, longitude 0 (which faced the first frame) in the middle, columns running east
     coverage : (H, 2H) bool, where the surface was seen
     outline : statistics of `mezoroi.capture.outline.outline_features`, the turn axis upright
-    degrees_turned : along the turn axis, not negative; 0 for a single photo
+    degrees_turned : along the turn axis from the first frame used to the last, not negative; 0 for
+        a single photo. What a long video turns after the last of every few frames is not in it.
     direction : 1 counterclockwise seen from the axis' upper end, -1 clockwise
     count : frames in the source
     numbers : (N,) positions in the source of the frames used
