@@ -127,6 +127,18 @@ def test_a_database_that_cannot_be_used_says_so(url: str, reason: str) -> None:
         migrate(Database(url))
 
 
+def test_postgresql_is_known_by_its_short_name() -> None:
+    engine = Database("postgres://sato@db/house").engine
+    assert (engine.dialect.name, engine.dialect.driver) == ("postgresql", "psycopg")
+
+
+def test_a_grader_whose_grade_no_column_holds_is_not_served(own_run_app: App) -> None:
+    file = own_run_app.services.settings.run / "grader.json"
+    file.write_text(file.read_text().replace('"A"', f'"{"あ" * 65}"'))
+    with pytest.raises(MezoroiError, match="65 characters, and the app takes 64"):
+        create_app(own_run_app.services.settings)
+
+
 def test_there_is_one_newest_migration() -> None:
     assert len(migrations().get_heads()) == 1
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from mezoroi.app.database import Database
 from mezoroi.app.store import fruits, users, verdicts
 from mezoroi.app.store.fruits import Details
-from mezoroi.app.tables import Fruit, GradingRow, Run
+from mezoroi.app.tables import Fruit, GradingRow, Run, User
 from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server, Visit
 from tests.browser.test_grading import send, surfaces
 
@@ -173,3 +173,57 @@ def test_the_sheet_prints_without_colour_or_buttons(
         "return it.tagName === 'rect' ? style.fill : style.backgroundColor})"
     )
     assert set(colours) == {"rgb(255, 255, 255)"}
+
+
+def test_high_contrast_shows_what_is_chosen_and_charts_on_paper(
+    visit: Visits, harvest: Callable[[Visit], Server]
+) -> None:
+    tablet = visit(user="admin")
+    harvest(tablet)
+    page = tablet.page
+    page.emulate_media(forced_colors="active", color_scheme="dark")
+    background = "it => getComputedStyle(it).backgroundColor"
+    tablet.go("/summary")
+    charts = page.locator("main svg").evaluate_all(f"all => all.map({background})")
+    assert set(charts) == {"rgb(255, 255, 255)"}
+    tablet.go("/fruits/2")
+    chosen = page.locator(".switch input:checked + span").first.evaluate(background)
+    other = page.locator(".switch input:not(:checked) + span").first.evaluate(background)
+    assert chosen != other and chosen != "rgb(27, 27, 24)", "the page's own ink is as dark as it"
+
+
+@BOTH
+def test_long_names_push_nothing_out_of_sight(
+    visit: Visits, harvest: Callable[[Visit], Server], size: tuple[int, int]
+) -> None:
+    tablet = visit(size, user="admin")
+    server = harvest(tablet)
+    word = "W" * 128
+    database = Database(f"sqlite:///{server.data / 'mezoroi.sqlite'}")
+    with database.write() as session:
+        for number, lot in enumerate((word, "北山第三圃場" * 21), start=70):
+            fruits.set_details(session, session.get_one(Fruit, number), Details(lot=lot))
+        people = [user for user in users.list_users(session) if user.role != "expert"]
+        for user in people:
+            user.full_name = word
+    try:
+        for name, path in {
+            "fruits": "/fruits?lot=3",
+            "lots": "/lots",
+            "learners": "/practice/learners",
+            "study": "/practice/settings",
+            "validity": "/validity",
+            "log": "/admin/audit",
+        }.items():
+            tablet.go(path)
+            tablet.look(f"long-{name}")
+            right = tablet.page.evaluate(
+                "Math.max(...[...document.querySelectorAll('main *')].filter(it => !it.closest("
+                "'.unseen')).map(it => it.getBoundingClientRect().right))"
+            )
+            assert right <= size[0], name
+    finally:
+        with database.write() as session:
+            for user in people:
+                session.get_one(User, user.id).full_name = ""
+        database.close()

@@ -114,7 +114,7 @@ def _make_engine(url: str) -> Engine:
         raise MezoroiError(
             f"`{url}` is no database: write postgresql://USER:PASSWORD@HOST/NAME"
         ) from error
-    if backend == "postgresql":
+    if backend in ("postgresql", "postgres"):  # the short form is PostgreSQL's own, too
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     if backend != "sqlite":
         raise MezoroiError(f"{backend} is not supported: use SQLite or PostgreSQL")

@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 
 from mezoroi.app.store import house
 from mezoroi.app.tables import Run, Standard, now
+from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash, read_json
 from mezoroi.standard import GradingStandard
 
 GRADER_JSON = "grader.json"
+LONGEST_GRADE = 64
 _ACTIVE = select(Run).where(Run.active)
 
 
@@ -28,7 +30,7 @@ def register_run(session: Session, folder: Path, *, keep_words: bool = False) ->
     Raises
     ------
     MezoroiError
-        If the folder is no finished run.
+        If the folder is no finished run, or a grade's name is too long.
     """
     path = folder / GRADER_JSON
     content = read_json(path, "give the folder that `train -o` wrote")
@@ -36,6 +38,12 @@ def register_run(session: Session, folder: Path, *, keep_words: bool = False) ->
     run = session.scalar(select(Run).where(Run.digest == digest))
     if run is None:
         own = GradingStandard.from_dict(content["standard"])
+        long = next((name for name in own.grades if len(name) > LONGEST_GRADE), None)
+        if long is not None:  # PostgreSQL would keep no grading, and no page takes it in a form
+            raise MezoroiError(
+                f"{path}: the grade `{long}` has {len(long)} characters, and the app takes "
+                f"{LONGEST_GRADE}: train with a shorter name"
+            )
         standard = _standard(session, own, keep_words)
         run = Run(
             folder=str(folder.absolute()),
