@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -109,6 +111,21 @@ def test_outlines_are_left_out() -> None:
 def test_images_narrower_than_a_panoramas_margin_are_refused(name: str) -> None:
     with pytest.raises(MezoroiError, match=r"the model cannot take images of \(3, 8, 8\) "):
         create(name, network())(torch.rand(1, 3, 8, 8), [0])
+
+
+@pytest.mark.parametrize("name", ["activation-map", "grad-cam", "dist-cam", "occlusion", "lime"])
+def test_pixels_of_0_to_255_are_refused_instead_of_explained_as_white(name: str) -> None:
+    options: dict[str, Any] = {"lime": {"num_samples": 5}}
+    options["dist-cam"] = {"reference": torch.rand(1, 3, 64, 96)}
+    explainer = create(name, network(), **options.get(name, {}))
+    target = Similarity(torch.rand(network().surface_dim), index=0)
+    pixels = torch.rand(1, 3, 64, 96)
+    assert torch.isfinite(explainer(pixels, [target])).all()
+    with pytest.raises(MezoroiError, match=r"run up to 2\d\d, .* divide them by 255"):
+        explainer(255 * pixels, [target])
+    if name == "dist-cam":
+        with pytest.raises(MezoroiError, match="divide them by 255"):
+            create(name, network(), reference=255 * pixels)
 
 
 def test_occluding_with_the_mean_colour() -> None:

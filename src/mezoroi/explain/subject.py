@@ -17,6 +17,9 @@ from mezoroi.maps import Grid, grade_evidence
 from mezoroi.models import GradingModel
 from mezoroi.models.cell_grid import measure_grid
 
+_BYTE_SCALE = 16.0
+"""A Grader's network is given no images with values above: they are on a scale of 0 to 255."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -128,8 +131,15 @@ class Subject:
             raise MezoroiError(f"images are {images.dtype}: give them as floating-point numbers")
         if not bool(torch.isfinite(images).all()):
             raise MezoroiError("an image holds NaN or infinity: correct or leave it out")
-        if self.grading_model is not None and images.shape[1] != 3:
-            raise MezoroiError(f"images have {images.shape[1]} channels: give RGB")
+        if self.grading_model is not None:
+            if images.shape[1] != 3:
+                raise MezoroiError(f"images have {images.shape[1]} channels: give RGB")
+            # Far beyond what noise or a normalised image has.
+            if float(images.max()) > _BYTE_SCALE:
+                raise MezoroiError(
+                    f"images run up to {float(images.max()):.0f}, a Grader's network takes RGB in "
+                    "[0, 1]: divide them by 255"
+                )
         tensors = chain(self.model.parameters(), self.model.buffers())
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         # Images enter a convolution; a scale of its own may have another precision.
