@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import mezoroi as mz
+from mezoroi import trust_scores
 from mezoroi.bundle import SECOND_READER
 from mezoroi.cli import main
 from mezoroi.datasets.melons import write_melons
@@ -89,6 +90,18 @@ def test_a_grading_says_how_far_to_trust_it(
     assert plain["reliability"] == pytest.approx(share)
     with Image.open(tmp_path / "one" / "reliability-cluster.png") as picture:
         assert picture.width == grading.surface.shape[1]
+
+
+def test_sets_of_grades_are_scored_as_gradings_show_them(
+    fitted_run: Path, fresh: mz.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is likely enough, the grade given is left, as in a grading."""
+    model = read_reliability(fitted_run)[0]
+    strict = replace(model, conformal=replace(model.conformal, limit=-1.0))
+    monkeypatch.setattr(trust_scores, "fitted_reliability", lambda _: strict)
+    scores = trust_scores.reliability_scores(mz.Grader.load(fitted_run, device="cpu"), fresh)
+    assert scores["sets"]["size"] == 1
+    assert scores["sets"]["coverage"] == pytest.approx(scores["after"]["overall"])
 
 
 def test_maps_of_a_dataset_are_those_of_its_gradings(

@@ -22,7 +22,7 @@ from mezoroi.metrics.calibration import (
     set_coverage,
 )
 from mezoroi.progress import Progress, silent
-from mezoroi.reliability.confidence import Answers, probabilities
+from mezoroi.reliability.confidence import Answers
 from mezoroi.reliability.model import ReliabilityModel
 from mezoroi.reliability.suspects import doubts
 from mezoroi.trusting import answers_of
@@ -72,7 +72,7 @@ def reliability_scores(
     truth = true_grades(grader, dataset)
     answers = answers_of(grader, dataset, model.method, progress)
     adjusted = model.adjust(answers)
-    sets = model.conformal.sets(probabilities(answers.logits, model.temperature))
+    sets = model.grade_sets(answers, adjusted)
     signals = model.signals(answers)
     right = answers.given == truth
     columns = {**signals, "combination": model.combination.chance(signals)}

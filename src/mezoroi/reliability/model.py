@@ -131,6 +131,12 @@ class ReliabilityModel:
             return answers.given.copy()
         return self.clusters.adjust(answers.maps, answers.given, self.threshold)
 
+    def grade_sets(self, answers: Answers, adjusted: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """(N, G) which grades cannot be excluded: never the one given, (N,) after adjustment."""
+        sets = self.conformal.sets(probabilities(answers.logits, self.temperature))
+        sets[np.arange(len(sets)), adjusted] = True
+        return sets
+
     def judge(
         self,
         answers: Answers,
@@ -148,10 +154,10 @@ class ReliabilityModel:
         signals = plain_signals(answers, self.temperature)
         signals |= _cluster_signals(self.clusters.reliability_[numbers], novelty)
         chances = self.combination.chance(signals)
-        sets = self.conformal.sets(probabilities(answers.logits, self.temperature))
         adjusted = answers.given
         if self.adjusts:
             adjusted = self.clusters.adjust_in(numbers, answers.given, self.threshold)
+        sets = self.grade_sets(answers, adjusted)
         right, total = self.right_after_adjusting()
         low, high = wilson_interval(right, total)
         judgements = []
@@ -162,10 +168,10 @@ class ReliabilityModel:
             share = float(right[q] / total[q])
             # The signals speak of the grade before adjustment.
             chance = share if changed else float(chances[row])
-            members = {int(after), *np.flatnonzero(sets[row]).tolist()}
+            members = np.flatnonzero(sets[row]).tolist()
             reasons = _reasons(
                 int(right[q]), int(total[q]), float(low[q]), float(novelty[row]), chance,
-                [grades[index] for index in sorted(members)],
+                [grades[index] for index in members],
             )  # fmt: skip
             if reasons:
                 reasons = self._background(int(q), answers.maps[row], fruits[row]) + reasons
@@ -179,7 +185,7 @@ class ReliabilityModel:
                     high=float(high[q]),
                     cases=int(total[q]),
                     chance=chance,
-                    grade_set=tuple(sorted(members)),
+                    grade_set=tuple(members),
                     reasons=tuple(reasons),
                 )
             )
