@@ -213,7 +213,7 @@ def _speed_section(ledger: Ledger) -> str:
 def _exact_section(ledger: Ledger) -> str:
     cells = [ledger.find(exact_settings(number)) for number in range(EXACT_IMAGES)]
     done = [cell for cell in cells if cell]
-    title = "### Exact occlusion\n"
+    title = "## Exact occlusion\n"
     if not done:
         return f"{title}\n{MISSING}\n"
     worst = max(cell["difference"] for cell in done)
