@@ -102,9 +102,10 @@ def explain_to_folder(
     """
     surface = grader.bundle.trained_standard.surface_grades
     if grade is not None and grade not in surface:
-        raise MezoroiError(
-            f"grade `{grade}` has no place on the surface: explain one of {', '.join(surface)}"
-        )
+        reason = "has no place on the surface"
+        if grade in grader.bundle.added_grades:
+            reason = "was added without training, so that nothing shows where it is"
+        raise MezoroiError(f"grade `{grade}` {reason}: explain one of {', '.join(surface)}")
     require_folder(out)
     fruits = _fruits(sources, grader)
     out, size = Path(out), grader.bundle.size

@@ -81,9 +81,15 @@ def test_a_blind_grade_counts_before_the_one_given_later(judged: App) -> None:
 
 def test_an_expert_sees_their_own_numbers_an_administrator_all(judged: App) -> None:
     page = judged.client(Role.ADMIN).get("/validity").text
-    assert '<th scope="row">admin</th>' in page and '<th scope="row">expert</th>' in page
+    assert (
+        '<th scope="row" class="words">admin</th>' in page
+        and '<th scope="row" class="words">expert</th>' in page
+    )
     page = judged.client(Role.EXPERT).get("/validity").text
-    assert '<th scope="row">admin</th>' not in page and '<th scope="row">expert</th>' in page
+    assert (
+        '<th scope="row" class="words">admin</th>' not in page
+        and '<th scope="row" class="words">expert</th>' in page
+    )
 
 
 def test_costs_are_set_by_the_administrator_and_kept(judged: App) -> None:

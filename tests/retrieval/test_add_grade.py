@@ -11,6 +11,7 @@ import pytest
 
 import mezoroi as mz
 from mezoroi.capture.sources import read_fruit
+from mezoroi.explaining import explain_to_folder
 from mezoroi.new_grade import add_grade
 from mezoroi.references import gallery_of
 from tests.retrieval.conftest import command
@@ -38,6 +39,8 @@ def test_a_grade_from_a_few_examples(run: Path, photos: Path, melons: Path, coun
         assert alone.similarity["E"] == pytest.approx(1, abs=1e-4)
     assert alone.neighbours[0].grade == "E"
     assert "E" in alone.resembles
+    with pytest.raises(mz.MezoroiError, match="`E` was added without training"):
+        explain_to_folder(loaded, examples, run.with_name("explained"), {}, grade="E")
 
 
 def test_an_interrupted_add_grade_can_be_repeated(

@@ -27,11 +27,17 @@ class NavItem:
     label : English text, translated where it is shown
     path : where it leads
     role : who sees it
+    also : other paths whose pages are reached from this one
     """
 
     label: str
     path: str
     role: Role = Role.NEWCOMER
+    also: tuple[str, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Whether the page at a path is this one or belongs to it."""
+        return any(path == own or path.startswith(f"{own}/") for own in (self.path, *self.also))
 
 
 class Pages:

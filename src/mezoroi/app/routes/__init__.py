@@ -57,10 +57,10 @@ ROUTERS = (
 )
 NAVIGATION = (
     NavItem(N_("Grade"), "/"),
-    NavItem(N_("Fruits"), "/fruits"),
+    NavItem(N_("Fruits"), "/fruits", also=("/lots", "/summary")),
     NavItem(N_("Practice"), "/practice"),
     NavItem(N_("Calibration"), "/calibration", Role.EXPERT),
-    NavItem(N_("References"), "/references", Role.EXPERT),
+    NavItem(N_("References"), "/references", Role.EXPERT, also=("/standard",)),
     NavItem(N_("Validity"), "/validity", Role.EXPERT),
-    NavItem(N_("Admin"), "/admin", Role.ADMIN),
+    NavItem(N_("Admin"), "/admin", Role.ADMIN, also=("/graders",)),
 )
