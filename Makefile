@@ -14,12 +14,11 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/mezoroi demo -o demo/
 	$(BIN)/mezoroi serve demo/run --data demo/app-data --demo-logins --training demo/melons
 
-# Files in their order: those of few tests are slow, and would all be left for the end.
 test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
 setup: $(VENV)/dev.stamp
 
