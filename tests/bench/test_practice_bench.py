@@ -9,10 +9,17 @@ import pytest
 
 from mezoroi.bench.practice import run_practice_bench
 from mezoroi.bench.practice_page import practice_page
-from mezoroi.bench.practice_score import arms_of, gained, reaches, rounds_saved, rounds_to_reach
+from mezoroi.bench.practice_score import (
+    arms_of,
+    gained,
+    grader_agreement,
+    reaches,
+    rounds_saved,
+    rounds_to_reach,
+)
 from mezoroi.bench.tables import MISSING
 from mezoroi.errors import MezoroiError
-from mezoroi.practice import all_knowing
+from mezoroi.practice import all_knowing, simulation
 from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS
 from mezoroi.practice.simulation import ALL_KNOWING, RANDOM
@@ -97,6 +104,12 @@ def test_a_bound_is_no_aim_reached_and_the_page_says_where_the_aim_exceeds_it() 
     text = practice_page(cells, 8, "page.png")
     assert "The aim exceeds this bound for none of the learners for whom it was run.\n" in text
     assert "this bound" not in practice_page({}, 8, "page.png")
+
+
+def test_an_erring_grader_agrees_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.6 < grader_agreement("standard") < 0.8
+    monkeypatch.setattr(simulation, "GRADER_ERROR", 0.0)
+    assert grader_agreement("standard") == pytest.approx(1)
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:

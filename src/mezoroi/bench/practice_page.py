@@ -18,6 +18,7 @@ from mezoroi.bench.practice_score import (
     Cells,
     arms_of,
     gained,
+    grader_agreement,
     reaches,
     rounds_saved,
     title_of,
@@ -165,6 +166,7 @@ def _points(difference: Interval) -> str:
 def _explanation(learners: int) -> str:
     course, pace = Course(), Pace()
     (few, kept), (more, _) = TRIALS
+    agreement = ", ".join(f"{variant} {grader_agreement(variant):.2f}" for variant in VARIANTS)
     return (
         "## How it was measured\n\n"
         f"{learners} learners per row, the same in every order, in groups of 4 with fruits and a "
@@ -178,8 +180,9 @@ def _explanation(learners: int) -> str:
         "the same, one grade after the other. *adaptive*: the schedule of the app, as it is "
         f"(settings: {pace}). *pairs only*: the same with fruits of any difficulty, to show what "
         "the choice of difficulty adds. *adaptive, erring grader*: as *adaptive*, but the distance "
-        f"to the border that the order is told has a normal error of {GRADER_ERROR}, and "
-        f"{WRONG_RIVALS:.0%} of the fruits have another rival. *adaptive with map*: as "
+        f"to the border that the order is told has a normal error of {GRADER_ERROR} (rank "
+        f"correlation with the true one: {agreement}), and {WRONG_RIVALS:.0%} of the fruits have "
+        "another rival. *adaptive with map*: as "
         "*adaptive*; also, after each wrong answer, when "
         "the app shows the maps of the right and of the chosen grade side by side, attention is "
         "drawn to the feature that tells these apart. That this helps is assumed, not found: "

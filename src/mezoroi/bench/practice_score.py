@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from mezoroi.metrics.intervals import Interval, bootstrap_interval
 from mezoroi.practice.course import Course
-from mezoroi.practice.simulation import ALL_KNOWING, ARMS, GROUP
+from mezoroi.practice.simulation import ALL_KNOWING, ARMS, GROUP, as_an_erring_grader_says
+from mezoroi.practice.stand_in import draw_stand_ins
 
 LEARNERS = 200
 SEED = 20270  # schedules were tuned on seeds 1001 to 1006
@@ -83,3 +85,14 @@ def gained(arm: Mapping[str, Any], random: Mapping[str, Any], delay: str) -> Int
     return bootstrap_interval(
         lambda values: float(values.mean()), groups_of(len(difference)), difference
     )
+
+
+def grader_agreement(variant: str) -> float:
+    """Rank correlation (Spearman) of an erring grader's distances to the border with the true ones.
+
+    Of 1,000 stand-ins of each grade, drawn with `SEED`.
+    """
+    rng = np.random.default_rng(SEED)
+    fruits = draw_stand_ins(variant, 1000, rng)
+    said = as_an_erring_grader_says(fruits, rng)
+    return float(spearmanr(fruits.margins, said.margins).statistic)

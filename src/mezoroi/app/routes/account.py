@@ -21,7 +21,7 @@ from mezoroi.errors import MezoroiError
 router = APIRouter(include_in_schema=False)
 _YEAR = 365 * 24 * 3600
 Text = Annotated[str, Form(max_length=200)]
-Path = Annotated[str, Form()]
+Address = Annotated[str, Form()]
 """Where to go on: an address with a filter can be long, and is no reason to refuse a login."""
 
 _WRONG = N_("The name or the password is not right.")
@@ -42,7 +42,7 @@ def login_page(request: Request, user: Anyone, here: Here, next: str = "/") -> R
 
 @router.post("/login")
 def log_in(
-    request: Request, _: Anyone, here: Here, name: Text, password: Text, next: Path = "/"
+    request: Request, _: Anyone, here: Here, name: Text, password: Text, next: Address = "/"
 ) -> Response:
     """Check name and password; the answer takes as long for a name that nobody has."""
     with here.database.read() as session:
@@ -92,7 +92,7 @@ def log_out(request: Request, _: Anyone, here: Here) -> Response:
 
 @router.post("/language")
 def choose_language(
-    request: Request, user: Anyone, here: Here, language: Text, next: Path = "/"
+    request: Request, user: Anyone, here: Here, language: Text, next: Address = "/"
 ) -> Response:
     """Keep the language, for the user or, before login, in a cookie."""
     response = RedirectResponse(_as_it_stood(request, safe_path(next)), 303)
