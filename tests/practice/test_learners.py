@@ -8,9 +8,11 @@ import pytest
 from mezoroi.practice.course import Course
 from mezoroi.practice.learners import KINDS, LEARNER_VERSION, VARIANTS, Learners
 from mezoroi.practice.simulation import (
+    ADAPTIVE,
     ALL_KNOWING,
     ARMS,
     BLOCKED,
+    ERRING,
     RANDOM,
     RANDOM_WITH_MAP,
     as_an_erring_grader_says,
@@ -181,6 +183,11 @@ def test_an_erring_grader_misplaces_fruits_and_names_other_rivals() -> None:
     assert 0.17 < (said.rivals != fruits.rivals).mean() < 0.23
     assert (said.rivals != said.grades).all()
     np.testing.assert_array_equal(said.grades, fruits.grades)
+
+
+def test_an_erring_grader_leads_to_other_fruits() -> None:
+    known, said = (simulate(arm, "exemplar", "standard", 4, 3, SHORT) for arm in (ADAPTIVE, ERRING))
+    assert (known.right != said.right).any()
 
 
 def test_maps_change_what_is_learned_not_the_order() -> None:
