@@ -380,10 +380,14 @@ def test_cross_validation_grades_every_fruit_once(run: Run, melons: Path, tmp_pa
     assert not held_out[0] & held_out[1] and len(held_out[0] | held_out[1]) == 28
 
 
-def test_the_installed_command_fails_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from mezoroi.cli import main; main()"]
+@pytest.mark.parametrize("verb", ["train", "cross-validate"])
+def test_faulty_data_are_told_in_one_line_before_pytorch_is_loaded(
+    tmp_path: Path, verb: str
+) -> None:
+    """Whose loading takes seconds."""
+    code = "import sys; sys.modules['torch'] = None; from mezoroi.cli import main; main()"
     done = subprocess.run(
-        [*command, "train", "nowhere", "-o", "out"],
+        [sys.executable, "-c", code, verb, "nowhere", "-o", "out"],
         capture_output=True,
         text=True,
         cwd=tmp_path,

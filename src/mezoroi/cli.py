@@ -92,16 +92,19 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Learn the grading standard of a dataset."""
-    from mezoroi import datasets, outputs, workflow
+    from mezoroi.datasets import load_dataset
     from mezoroi.datasets.dataset import SPLITS
     from mezoroi.datasets.held_out import notes_on_held_out
     from mezoroi.presets import make_config, notes_on_preset
-    from mezoroi.run_folder import notes_on_resuming
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     console.notes(notes_on_preset(preset, config))
-    dataset = datasets.load_dataset(data)
+    dataset = load_dataset(data)
+    # These bring PyTorch, which takes seconds: faulty data and settings are told before.
+    from mezoroi import outputs, workflow
+    from mezoroi.run_folder import notes_on_resuming
+
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     console.notes(notes_on_held_out(dataset))
     if resume:
@@ -249,14 +252,17 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
-    from mezoroi import cross_validation, datasets, workflow
+    from mezoroi.datasets import load_dataset
     from mezoroi.presets import make_config, notes_on_preset
-    from mezoroi.report.evaluation import evaluation_text
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     console.notes(notes_on_preset(preset, config))
-    dataset = datasets.load_dataset(data)
+    dataset = load_dataset(data)
+    # As in `train`, after what can be wrong with the data.
+    from mezoroi import cross_validation, workflow
+    from mezoroi.report.evaluation import evaluation_text
+
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
         scores = cross_validation.cross_validate(dataset, chosen, out, folds, group.value, report)
