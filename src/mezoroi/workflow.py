@@ -130,8 +130,9 @@ def train(
             "specimens": {item.id: item.specimen for item in dataset},
         },
     )
-    seen = Grader(bundle).predict(learning, progress=progress)
-    reader = _fit_reader(bundle, learning, seen.early, progress)
+    untried = Grader(bundle)
+    seen = untried.predict(learning, progress=progress)
+    reader = _fit_reader(untried, learning, seen.early, progress)
     bundle = replace(bundle, prototypes=_fit_prototypes(bundle, dataset, seen), reader=reader)
     gallery = fill_references(bundle, learning, seen.embeddings, run_dir, progress)
     grader = Grader(bundle, gallery=gallery)
@@ -151,10 +152,16 @@ def _teaching_masks(
 
 
 def _fit_reader(
-    bundle: Bundle, learning: Dataset, early: np.ndarray, progress: Progress
+    grader: Grader, learning: Dataset, early: np.ndarray, progress: Progress
 ) -> SecondReader:
-    """The second reader of the training fruits and their mirror images."""
-    mirrored = Grader(bundle).predict(learning, progress=progress, mirrored=True).early
+    """The second reader of the training fruits and their mirror images.
+
+    Parameters
+    ----------
+    early : what the network of `grader` sees of the fruits themselves
+    """
+    bundle = grader.bundle
+    mirrored = grader.predict(learning, progress=progress, mirrored=True).early
     return SecondReader.fit(
         np.concatenate([early, mirrored]),
         np.tile(learning.labels, 2),

@@ -36,6 +36,12 @@ def test_a_folded_model_says_the_same_with_fewer_modules(backbone: str) -> None:
     norms = [m for m in lean.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not norms and any(isinstance(m, nn.BatchNorm2d) for m in network.encoder.modules())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not places(lean) & places(network)
+
+
+def places(network: nn.Module) -> set[int]:
+    """Where the weights lie in memory; an empty one lies nowhere."""
+    return {value.data_ptr() for value in network.state_dict().values() if value.numel()}
 
 
 class WiredOtherwise(nn.Module):
@@ -55,3 +61,19 @@ def test_a_network_wired_otherwise_comes_back_as_it_is() -> None:
     randomise_statistics(network)
     images = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert folded(network, images) is network
+
+
+def test_what_cannot_be_folded_is_copied() -> None:
+    network = GradingModel(Encoder("resnet18", 32, weights="none"), 3, 2, 8)
+    network.encoder.stages = nn.Sequential(*network.encoder.stages, WiredLast())
+    randomise_statistics(network.eval())
+    lean = folded_model(network)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in lean.encoder.modules())
+    assert not places(lean) & places(network)
+
+
+class WiredLast(WiredOtherwise):
+    """`WiredOtherwise` behind the last stage."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.cat([super().forward(features[:, :3]), features[:, 3:]], dim=1)

@@ -17,15 +17,16 @@ _PROBE_SIDE = 64
 
 def folded_model(network: GradingModel) -> GradingModel:
     """A copy of a grading model whose backbone is folded, see `folded`; shares nothing with it."""
-    lean = copy.deepcopy(network)
+    encoder = network.encoder
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(1, 3, _PROBE_SIDE, _PROBE_SIDE, generator=generator).to(device)
     with torch.inference_mode():
-        between = network.encoder(probe)
-    lean.encoder.stages = folded(lean.encoder.stages, probe)
-    lean.encoder.deep_stages = folded(lean.encoder.deep_stages, between)
-    return lean
+        between = encoder(probe)
+    pairs = ((encoder.stages, probe), (encoder.deep_stages, between))
+    lean = {id(stages): folded(stages, given) for stages, given in pairs}
+    # What is folded counts as copied already; the rest, with what could not be folded, is copied.
+    return copy.deepcopy(network, {own: one for own, one in lean.items() if id(one) != own})
 
 
 def folded(network: nn.Sequential, probe: Tensor) -> nn.Sequential:
