@@ -283,6 +283,9 @@ def test_a_real_cell(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> N
         explain_real.load_defects(tmp_path)
 
 
+PER_GRADE = 5
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Work folder of the parts about melons, which make these once."""
@@ -294,11 +297,11 @@ def test_a_melon_cell(work: Path, tmp_path: Path, tiny, monkeypatch: pytest.Monk
     monkeypatch.setattr(explain_melons, "REPEATS", (0,))
     config: Config = tiny("train.epochs=1")
     ledger = Ledger(tmp_path / "melons.jsonl")
-    explain_melons.run_melons(work, ledger, config=config, per_grade=8)
+    explain_melons.run_melons(work, ledger, config=config, per_grade=PER_GRADE)
     assert len(ledger) == 3
-    settings = explain_melons.melon_settings("activation-map", 0, config, 8)
+    settings = explain_melons.melon_settings("activation-map", 0, config, PER_GRADE)
     cell = ledger.find(settings)
-    assert cell is not None and len(cell["iou"]) == 6 and cell["milliseconds"] > 0
+    assert cell is not None and len(cell["iou"]) == 3 and cell["milliseconds"] > 0
 
 
 def test_a_cell_of_masks_that_teach(
@@ -308,13 +311,13 @@ def test_a_cell_of_masks_that_teach(
     monkeypatch.setattr(explain_masks, "MASKS", (0, 2))
     config: Config = tiny("train.epochs=1")
     ledger = Ledger(tmp_path / "masks.jsonl")
-    explain_masks.run_masks(work, ledger, config=config, per_grade=8)
-    cells = [ledger.find(explain_masks.masks_settings(n, 0, config, 8)) for n in (0, 2)]
-    assert all(cell is not None and cell["maps"]["masks"] == 6 for cell in cells)
+    explain_masks.run_masks(work, ledger, config=config, per_grade=PER_GRADE)
+    cells = [ledger.find(explain_masks.masks_settings(n, 0, config, PER_GRADE)) for n in (0, 2)]
+    assert all(cell is not None and cell["maps"]["masks"] == 3 for cell in cells)
     settings = [yaml.safe_load(p.read_text()) for p in work.glob("explain-runs/*/config.yaml")]
     assert {one["loss"]["mask_weight"] for one in settings} == {0, 1}
-    melons = explain_melons.made_melons(work, 8, lambda *_: None)
-    split = explain_melons.split_melons(melons, 8, 0)
+    melons = explain_melons.made_melons(work, PER_GRADE, lambda *_: None)
+    split = explain_melons.split_melons(melons, PER_GRADE, 0)
     few = explain_masks.with_few_masks(split, 2, 0)
     kept = Counter((o.split, o.grade) for o in few if o.mask is not None)
     assert {kept["train", grade] for grade in "ABD"} == {2} and kept["val", "A"] == 0

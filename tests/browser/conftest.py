@@ -196,6 +196,7 @@ def visit(
     def open_browser(
         size: tuple[int, int] = LANDSCAPE, language: str = "ja", user: str | None = None
     ) -> Visit:
+        """A browser of its own, on no page yet; a `user` is logged in already."""
         width, height = size
         context = chromium.new_context(
             viewport={"width": width, "height": height}, has_touch=True, locale=language
@@ -210,7 +211,9 @@ def visit(
         page.on("request", lambda asked: _note_foreign(made, asked))
         opened.append((made, context))
         if user is not None:
-            made.log_in(user)
+            given = {"name": user, "password": server.logins[user]}
+            answer = context.request.post(f"{server.url}/login", form=given)
+            assert answer.ok and answer.url == f"{server.url}/"
         return made
 
     yield open_browser

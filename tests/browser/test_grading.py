@@ -183,6 +183,7 @@ def test_a_page_sends_nothing_while_somebody_else_is_logged_in(visit: Visits, me
 def test_a_filmed_turn_is_unrolled_and_graded(visit: Visits, tmp_path: Path) -> None:
     tablet = visit(PORTRAIT, user="newcomer")
     page = tablet.page
+    tablet.go("/")
     page.set_input_files("[data-file][accept='video/*']", filmed_turn(tmp_path / "turn.mp4"))
     expect(page.locator(".decision .badge.huge")).to_be_visible(timeout=60_000)
     expect(page.locator(".silhouette .mean")).to_be_visible()
@@ -227,6 +228,7 @@ def test_a_grade_differs_although_the_chart_is_fair(visit: Visits, melons: Path)
 def test_the_language_is_switched_and_kept(visit: Visits, server: object) -> None:
     tablet = visit(user="newcomer")
     page = tablet.page
+    tablet.go("/")
     expect(page.locator("h1")).to_have_text("果実を判定する")
     page.tap(".own [value=en]")
     expect(page.locator("h1")).to_have_text("Grade a fruit")
@@ -250,6 +252,7 @@ def test_what_is_no_picture_is_refused_in_words(visit: Visits, tmp_path: Path) -
     file = tmp_path / "melon.jpg"
     file.write_text("this is a letter")
     tablet = visit(user="newcomer")
+    tablet.go("/")
     tablet.page.set_input_files("#file", file)
     expect(tablet.page.locator("[data-problem]")).to_contain_text("写真でも動画でもありません")
     # The browser itself reports the refused request.

@@ -88,6 +88,7 @@ def fruit_at_work(server: Server) -> int:
 
 def test_a_second_photo_chosen_meanwhile_is_sent_too(visit: Visits, melons: Path) -> None:
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page = tablet.page
     before = len(fruits_of(tablet))
     cut(tablet)
@@ -103,6 +104,7 @@ def test_what_waits_outlives_the_page_and_goes_to_its_own_user(
     visit: Visits, melons: Path, server: Server
 ) -> None:
     tablet = visit(PORTRAIT, user="newcomer")
+    tablet.go("/")
     page = tablet.page
     waiting = page.locator("[data-waiting]")
     before = len(fruits_of(tablet))
@@ -141,6 +143,7 @@ def test_what_a_page_keeps_is_not_sent_as_another_user(
     visit: Visits, melons: Path, server: Server
 ) -> None:
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page, before = tablet.page, len(fruits_of(tablet))
     waiting = page.locator("[data-waiting]")
     cut(tablet)
@@ -166,6 +169,7 @@ def test_a_photo_that_the_server_stumbles_over_is_kept_and_stops_no_other(
     visit: Visits, melons: Path
 ) -> None:
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page, before = tablet.page, len(fruits_of(tablet))
 
     def stumble(route: Route) -> None:
@@ -196,6 +200,7 @@ def test_a_photo_that_the_server_stumbles_over_is_kept_and_stops_no_other(
 
 def test_a_page_that_a_network_answers_with_takes_no_photo(visit: Visits, melons: Path) -> None:
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page, before = tablet.page, len(fruits_of(tablet))
     answered: list[str] = []
 
@@ -308,6 +313,7 @@ def test_refused_files_are_named_and_the_others_are_sent(
     shutil.copy(surfaces(melons)[5], good)
     large.write_bytes(good.read_bytes() + bytes(1))
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page, before = tablet.page, len(fruits_of(tablet))
     page.evaluate(
         "most => { document.querySelector('[data-upload]').dataset.most = most; }",
@@ -328,6 +334,7 @@ def test_a_wrong_number_is_marked_in_its_field_and_the_photo_not_blamed(
     visit: Visits, melons: Path
 ) -> None:
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page, before = tablet.page, len(fruits_of(tablet))
     page.click("#send summary")
     page.fill("[name=brix]", "abc")
@@ -355,6 +362,7 @@ def test_a_refusal_of_what_an_earlier_page_kept_can_be_read(
     letter = tmp_path / "letter.jpg"
     letter.write_text("this is a letter")
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page = tablet.page
     cut(tablet)
     page.set_input_files("#file", letter)
@@ -373,6 +381,7 @@ def test_a_file_refused_while_the_first_is_graded_leaves_no_bar_that_runs_on(
     visit: Visits, melons: Path
 ) -> None:
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page = tablet.page
     status = page.locator("[data-status]")
     held: list[Route] = []

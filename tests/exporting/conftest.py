@@ -97,10 +97,9 @@ def case_of(
             run = shutil.copytree(run_dir, place / "run")
             examples = [dataset.observations[number].image.parent for number in (0, 1)]
             grader = add_grade(mz.Grader.load(run, device="cpu"), run, "E", examples)
-        elif name == "exemplars":
-            grader = with_exemplars(mz.Grader.load(run_dir, device="cpu"), dataset)
-        elif name == "plain surface":
+        elif name == "exemplars and plain surface":
             grader = with_plain_surface(mz.Grader.load(run_dir, device="cpu"))
+            grader = with_exemplars(grader, dataset)
         else:
             settings = ("model.channels_per_grade=0",) if name == "no class channels" else ()
             grader = mz.train(fruits, tiny(*SHORT, *settings), place / "run")

@@ -199,7 +199,7 @@ def test_evaluation_finds_masks_where_photos_lie(
 
 def test_masks_teach_where_a_grade_shows(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
     """On the fruits that it learned from, a network taught by masks shows more of them."""
-    options = ("train.epochs=12", "train.lr=0.005")
+    options = ("train.epochs=6", "train.lr=0.005")
     untaught = mz.train(dataset, tiny(*options), tmp_path / "untaught")
     taught = mz.train(dataset, tiny(*options, "loss.mask_weight=3"), tmp_path / "taught")
     found = []
