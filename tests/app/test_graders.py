@@ -366,6 +366,7 @@ def test_a_training_is_cancelled(judged: App, server_end: Line) -> None:
     assert job_of(judged).state in ("cancelled", "done")
     with admin.stream("GET", f"/jobs/{job.id}/events") as answer:
         text = "".join(answer.iter_text())
+        assert answer.headers["x-accel-buffering"] == "no"  # else nginx tells it at the end
     assert text.startswith("event: job\ndata: {") and '"is_over": true' in text
 
 
