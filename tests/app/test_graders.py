@@ -387,7 +387,7 @@ def test_what_a_training_tells_is_in_the_users_language(app: App) -> None:
         job.log = "09:30:00 training begins\n09:31:00 epoch 1: loss 4.5\n09:32:00 as it is\n"
     japanese = {"accept-language": "ja"}
     page = client.get("/graders", headers=japanese).text
-    assert "09:30:00 学習を始めます。\n09:31:00 1 回目: 損失 4.5\n09:32:00 as it is\n" in page
+    assert "09:30:00 学習を始めます。\n09:31:00 1 回目：損失 4.5\n09:32:00 as it is\n" in page
     told = _state(app.services, job.id, "ja")
     assert told is not None and "09:30:00 学習を始めます。" in told["log"]
     with app.services.database.write() as session:
