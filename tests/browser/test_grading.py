@@ -79,6 +79,31 @@ def _move_fingers(visit: Visit, places: Sequence[tuple[Point, ...]]) -> None:
     hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+def see_many_grades(visit: Visit) -> None:
+    """A standard may have twenty grades: all can be tapped, and the page does not grow sideways."""
+    page = visit.page
+    page.evaluate(
+        """() => {
+          for (const [row, each] of [[".letters", ".letter"], [".switch", "label"]]) {
+            for (const box of document.querySelectorAll(row)) {
+              const one = box.querySelector(each);
+              while (box.querySelectorAll(each).length < 20) one.after(one.cloneNode(true));
+              for (const it of box.querySelectorAll(each)) {
+                (it.querySelector("span") ?? it).textContent = "規格外";
+              }
+            }
+          }
+        }"""
+    )
+    for each in page.locator(".letters .letter, .switch span").all():
+        box = each.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"]
+        assert box["height"] < 80, "a name in one line"
+    visit.look("many grades")
+    page.reload()
+
+
 def overlay_sum(visit: Visit) -> int:
     """How much is drawn on the overlay."""
     return int(
@@ -114,6 +139,7 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
     expect(page.locator(".blind-page")).to_be_visible()
     expect(page.locator(".badge")).to_have_count(0)
     tablet.look("blind")
+    see_many_grades(tablet)
     page.tap(".letters .letter >> text='B'")
     expect(page.locator(".decision .badge.huge")).to_have_text(re.compile("^[ABCD]$"))
     expect(page.locator(".radar svg")).to_be_visible()
@@ -121,6 +147,7 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
         expect(page.locator(selector)).to_be_in_viewport(ratio=1)
     page.wait_for_selector("[data-viewer][data-shown]")
     tablet.look("result")
+    see_many_grades(tablet)
 
     page.tap(".answer.wrong")
     expect(page.locator(".verdict .own-grade")).to_be_visible()
