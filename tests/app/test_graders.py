@@ -366,6 +366,7 @@ def test_a_training_is_cancelled(judged: App, server_end: Line) -> None:
     assert job_of(judged).state in ("cancelled", "done")
     with admin.stream("GET", f"/jobs/{job.id}/events") as answer:
         text = "".join(answer.iter_text())
+        assert answer.headers["x-accel-buffering"] == "no"  # else nginx tells it at the end
     assert text.startswith("event: job\ndata: {") and '"is_over": true' in text
 
 
@@ -386,7 +387,7 @@ def test_what_a_training_tells_is_in_the_users_language(app: App) -> None:
         job.log = "09:30:00 training begins\n09:31:00 epoch 1: loss 4.5\n09:32:00 as it is\n"
     japanese = {"accept-language": "ja"}
     page = client.get("/graders", headers=japanese).text
-    assert "09:30:00 学習を始めます。\n09:31:00 1 回目: 損失 4.5\n09:32:00 as it is\n" in page
+    assert "09:30:00 学習を始めます。\n09:31:00 1 回目：損失 4.5\n09:32:00 as it is\n" in page
     told = _state(app.services, job.id, "ja")
     assert told is not None and "09:30:00 学習を始めます。" in told["log"]
     with app.services.database.write() as session:

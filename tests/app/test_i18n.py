@@ -51,6 +51,14 @@ def test_no_translation_is_left_over_or_unsure(path: Path) -> None:
             assert path.name in DYNAMIC or (text, message.context) in known, text
 
 
+def test_numbers_of_things_have_a_singular() -> None:
+    things = r"(?:(?!of)[a-z]+ )*(?:fruits|hours|answers)\b"
+    few = rf"%\(count\)s (?:{things}|(?:of \w+ fruits )?are\b)"
+    always_many = ("at least", "that neither", "mean of")
+    texts = [text for text, _ in used() if not any(part in text for part in always_many)]
+    assert not [text for text in texts if re.search(few, text)]
+
+
 def test_practice_and_calibration_call_the_machine_by_one_name() -> None:
     texts = (LOCALE / "ja" / "LC_MESSAGES" / "learning.po").read_text(encoding="utf-8")
     assert "Mezoroi の判定" in texts and not re.search("目揃い(?!会)", texts)

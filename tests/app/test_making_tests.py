@@ -36,10 +36,12 @@ def test_no_test_is_made_of_the_fruits_that_are_prepared_first(ready: App, few: 
     half_prepared(ready)
     client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
     for form in ({"phase": "pre-test"}, {"phase": "practice"}):
-        reply = client.post("/practice/rounds", data=form, headers=JAPANESE)
-        assert reply.status_code == 422 and "果実を準備しています" in reply.text
-    assert admin.post("/practice/tests", headers=ENGLISH).status_code == 422
-    assert client.get("/practice/gallery").status_code == 422
+        reply = client.post("/practice/rounds", data=form)
+        assert (reply.status_code, reply.headers["location"]) == (303, "/practice")
+    refused = admin.post("/practice/tests", headers=JAPANESE)
+    assert refused.status_code == 422 and "果実を準備しています" in refused.text
+    reply = client.get("/practice/gallery")
+    assert (reply.status_code, reply.headers["location"]) == (303, "/practice")
     home = client.get("/practice", headers=ENGLISH).text
     assert 'action="/practice/rounds"' not in home and "/practice/gallery" not in home
     assert "Practice begins when the fruits are prepared" in home

@@ -68,13 +68,13 @@ SOURCES = (
         ("12 train, 3 val, 4 test", "学習 12 玉、確認 3 玉、テスト 4 玉"),
         (
             "from the app: 12 train, 3 val, 2 calibration, 4 test",
-            "アプリの果実から: 学習 12 玉、確認 3 玉、調整 2 玉、テスト 4 玉",
+            "アプリの果実から：学習 12 玉、確認 3 玉、調整 2 玉、テスト 4 玉",
         ),
         (
             _epoch_text({"epoch": "0", "train_loss": "4.5", "val_loss": "2.5", "val_acc": "0.5"}),
-            "1 回目: 損失 4.5、取り分けた果実での損失 2.5、その正解率 0.5",
+            "1 回目：損失 4.5、取り分けた果実での損失 2.5、その正解率 0.5",
         ),
-        (_epoch_text({"epoch": "9", "train_loss": "4.5"}), "10 回目: 損失 4.5"),
+        (_epoch_text({"epoch": "9", "train_loss": "4.5"}), "10 回目：損失 4.5"),
         (
             "grade D has 3 fruits with an expert's grade: give verdicts until every grade has 5",
             "熟練者が D と判定した果実は 3 玉です。"

@@ -205,7 +205,7 @@ def test_a_fruit_that_is_asked_for_is_kept_in_all_its_pictures(prepared: App) ->
     ask(prepared, asked.id)
     expert = prepared.client(Role.EXPERT)
     page = expert.get("/calibration/1/reveal", headers=ENGLISH).text
-    assert "1 fruits are not shown" in page and page.count("card fruit") == 1
+    assert "1 fruit is not shown" in page and page.count("card fruit") == 1
     assert expert.get(f"/calibration/1/fruits/{told.id}").status_code == 303
     listed = expert.get("/api/v1/references?most=200").json()
     assert listed and not {item["name"] for item in listed} & set(names)

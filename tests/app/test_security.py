@@ -16,6 +16,7 @@ from mezoroi.app.server import create_app
 from mezoroi.app.settings import Limits, Settings
 from mezoroi.app.store import users
 from mezoroi.cli import main
+from mezoroi.errors import MezoroiError
 from tests.app.conftest import PASSWORD, App
 
 
@@ -40,6 +41,15 @@ def test_a_login_opens_the_pages_until_it_is_ended(app: App) -> None:
     client.post("/logout")
     client.cookies.set("mezoroi_session", key)
     assert client.get("/fruits").status_code == 303
+
+
+def test_a_name_is_known_however_a_keyboard_writes_it(app: App) -> None:
+    assert log_in(app.client(), "Ｅｘｐｅｒｔ　", PASSWORD) == 303
+    with app.services.database.write() as session:
+        users.add_user(session, "ハナコ１", Role.NEWCOMER, PASSWORD)
+        with pytest.raises(MezoroiError, match="already"):
+            users.add_user(session, "ﾊﾅｺ1", Role.NEWCOMER, PASSWORD)
+    assert log_in(app.client(), "ﾊﾅｺ1", PASSWORD) == 303
 
 
 def test_a_login_leads_back_to_a_list_whose_address_is_long(app: App) -> None:
@@ -183,6 +193,20 @@ def test_every_answer_carries_the_policy(app: App) -> None:
         assert "script" not in headers["content-security-policy"]
         assert "default-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_head_is_answered_as_the_get(app: App) -> None:
+    client = app.client(Role.EXPERT)
+    for path in ("/", "/healthz", "/readyz", "/api/v1/fruits", "/static/css/base.css", "/nowhere"):
+        told, shown = client.head(path), client.get(path)
+        assert told.status_code == shown.status_code != 405, path
+        assert told.headers["content-type"] == shown.headers["content-type"]
+
+
+def test_a_page_that_only_takes_forms_is_told_as_missing(app: App) -> None:
+    answer = app.client(Role.EXPERT).get("/fruits/1/verdict", headers={"accept-language": "en"})
+    assert answer.status_code == 405 and answer.headers["allow"] == "POST"
+    assert "There is no such page." in answer.text
 
 
 def test_pages_hold_nothing_that_the_policy_forbids(app: App) -> None:

@@ -79,7 +79,7 @@ def test_the_gallery_shows_what_mezoroi_looks_at(ready: App) -> None:
     page = ready.client(Role.NEWCOMER).get("/practice/gallery", headers={"accept-language": "ja"})
     looked_at = page.text.split('class="looked-at"')[1].split("</section>")[0]
     assert f'viewBox="{left} {top} {side} {side}"' in looked_at
-    assert looked_at.count("<image ") == 3 and "Mezoroiが見ているところ" in looked_at
+    assert looked_at.count("<image ") == 3 and "Mezoroi が見ているところ" in looked_at
 
 
 def test_disputed_and_waiting_fruits_are_no_examples(ready: App, melons: Path) -> None:

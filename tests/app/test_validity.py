@@ -160,10 +160,12 @@ def test_without_verdicts_the_page_says_so(app: App) -> None:
 
 def test_what_an_expert_has_yet_to_grade_is_not_told(judged: App) -> None:
     """The expert graded or judged fruits 1 to 5; on 6 and 7 only the administrator spoke."""
+    english = {"accept-language": "en"}
     add(judged.services, "D", resembles=2)
+    page = judged.client(Role.EXPERT).get("/validity", headers=english).text
+    assert "1 fruit that you have yet to grade is not counted here" in page
     add(judged.services, "D")
     judge(judged.services, 6, "agree", by=Role.ADMIN)
-    english = {"accept-language": "en"}
     page = judged.client(Role.EXPERT).get("/validity", headers=english).text
     assert "2 fruits that you have yet to grade are not counted here" in page
     assert total_of(page) == 5

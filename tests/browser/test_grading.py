@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ _MARGINS = """it => {
   const [inner, outer] = [text, it].map((each) => each.getBoundingClientRect());
   return [inner.left - outer.left, outer.right - inner.right];
 }"""
+Point = tuple[float, float]
 BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
 
 
@@ -67,6 +68,40 @@ def filmed_turn(path: Path) -> Path:
     frames, _ = render_views(melon.body, melon.texture, light, turn, rng)
     write_video(path, frames, turn.fps)
     return path
+
+
+def _move_fingers(visit: Visit, places: Sequence[tuple[Point, ...]]) -> None:
+    """Put fingers on the screen, move them from place to place, and lift them."""
+    hand = visit.page.context.new_cdp_session(visit.page)
+    for kind, fingers in [("touchStart", places[0]), *(("touchMove", each) for each in places[1:])]:
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def see_many_grades(visit: Visit) -> None:
+    """A standard may have twenty grades: all can be tapped, and the page does not grow sideways."""
+    page = visit.page
+    page.evaluate(
+        """() => {
+          for (const [row, each] of [[".letters", ".letter"], [".switch", "label"]]) {
+            for (const box of document.querySelectorAll(row)) {
+              const one = box.querySelector(each);
+              while (box.querySelectorAll(each).length < 20) one.after(one.cloneNode(true));
+              for (const it of box.querySelectorAll(each)) {
+                (it.querySelector("span") ?? it).textContent = "規格外";
+              }
+            }
+          }
+        }"""
+    )
+    for each in page.locator(".letters .letter, .switch span").all():
+        box = each.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"]
+        assert box["height"] < 80, "a name in one line"
+    visit.look("many grades")
+    page.reload()
 
 
 def overlay_sum(visit: Visit) -> int:
@@ -104,6 +139,7 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
     expect(page.locator(".blind-page")).to_be_visible()
     expect(page.locator(".badge")).to_have_count(0)
     tablet.look("blind")
+    see_many_grades(tablet)
     page.tap(".letters .letter >> text='B'")
     expect(page.locator(".decision .badge.huge")).to_have_text(re.compile("^[ABCD]$"))
     expect(page.locator(".radar svg")).to_be_visible()
@@ -111,6 +147,7 @@ def test_an_expert_grades_blind_then_judges_and_corrects(
         expect(page.locator(selector)).to_be_in_viewport(ratio=1)
     page.wait_for_selector("[data-viewer][data-shown]")
     tablet.look("result")
+    see_many_grades(tablet)
 
     page.tap(".answer.wrong")
     expect(page.locator(".verdict .own-grade")).to_be_visible()
@@ -157,6 +194,30 @@ def test_maps_are_switched_faded_zoomed_and_laid_bare(visit: Visits, melons: Pat
     expect(page.locator("[data-viewer]")).to_have_class(re.compile("bare"))
     page.mouse.up()
     expect(page.locator("[data-viewer]")).not_to_have_class(re.compile("bare"))
+
+
+def test_fingers_on_the_picture_scroll_the_page_and_zoom_between_them(
+    visit: Visits, melons: Path
+) -> None:
+    tablet = visit((1024, 500), user="newcomer")  # low: the picture is narrower than its stage
+    send(tablet, surfaces(melons)[0])
+    page, layers = tablet.page, tablet.page.locator("[data-layers]")
+    box = layers.bounding_box()
+    assert box is not None
+    at = (box["x"] + 0.75 * box["width"], box["y"] + 0.5 * box["height"])
+    spread = range(20, 61, 4)
+    _move_fingers(tablet, [((at[0] - half, at[1]), (at[0] + half, at[1])) for half in spread])
+    zoomed = layers.evaluate("it => it.getBoundingClientRect().toJSON()")
+    assert zoomed["width"] == pytest.approx(3 * box["width"], rel=0.01)
+    assert (at[0] - zoomed["x"]) / zoomed["width"] == pytest.approx(0.75, abs=0.01)
+
+    swipe = [((at[0], at[1] - up),) for up in (0, 40, 80)]
+    _move_fingers(tablet, swipe)
+    assert page.evaluate("scrollY") == 0 and layers.bounding_box() != zoomed
+    for _ in range(3):
+        page.tap("[data-zoom='-1']")
+    _move_fingers(tablet, swipe)
+    page.wait_for_function("scrollY > 20")
 
 
 def test_a_page_sends_nothing_while_somebody_else_is_logged_in(visit: Visits, melons: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from playwright.sync_api import Dialog, expect
 import mezoroi as mz
 from mezoroi.app.blobs import Blobs
 from mezoroi.app.database import Database
-from mezoroi.app.store import expert_grades, verdicts
-from mezoroi.app.tables import Fruit, GradingRow, User
+from mezoroi.app.store import expert_grades, jobs, verdicts
+from mezoroi.app.tables import Fruit, GradingRow, Job, User, now
 from mezoroi.files import content_hash
 from tests.browser.conftest import LANDSCAPE, PORTRAIT, Server
 from tests.browser.test_grading import BOTH, Visits, send_and_look, surfaces
@@ -49,6 +50,32 @@ def test_every_page_of_the_house_is_in_order(
         tablet.go(path)
         assert tablet.page.get_attribute("html", "lang") == language
         tablet.look(name)
+
+
+def test_news_of_a_job_goes_on_after_a_proxy_answered_in_the_servers_place(
+    visit: Visits, server: Server
+) -> None:
+    tablet = visit(PORTRAIT, "en", "expert")
+    page, lost = tablet.page, tablet.page.locator("[data-unheard]")
+    tablet.forgive("status of 502")
+    with database_of(server) as database, database.write() as session:
+        job = jobs.add_job(session, jobs.INDEX_REFERENCES)
+        job.state, job.step, job.worker = "running", "indexing", "another"
+        job.lease_until, number = now() + timedelta(hours=1), job.id
+    page.clock.install()
+    page.route("**/events", lambda route: route.fulfill(status=502))
+    with page.expect_response("**/events"):
+        tablet.go("/references")
+    page.wait_for_timeout(200)
+    with page.expect_response("**/events"):
+        page.clock.run_for(3000)
+    expect(lost).to_have_text("No connection. What this page shows may be old.")
+    page.unroute("**/events")
+    page.clock.run_for(3000)
+    expect(lost).to_be_hidden()
+    with database_of(server) as database, database.write() as session:
+        session.get_one(Job, number).state = "done"
+    expect(page.locator("[data-job]")).to_have_count(0)
 
 
 @BOTH

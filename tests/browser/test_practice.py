@@ -156,6 +156,7 @@ def test_a_round_with_right_and_wrong_answers(
             expect(drawn.nth(place)).to_have_attribute("data-drawn", "true")
         if number == 2:
             see_the_bare_fruit(page)
+            see_the_answer_on_a_phone(tablet)
         if number < 3:
             tablet.look(f"answer-{number}")
         page.tap(".next")
@@ -165,6 +166,17 @@ def test_a_round_with_right_and_wrong_answers(
     expect(page.locator(".matrix")).to_be_visible()
     expect(page.locator("svg.chart")).to_be_visible()
     tablet.look("progress")
+
+
+def see_the_answer_on_a_phone(visit: Visit) -> None:
+    page, before = visit.page, visit.page.viewport_size
+    assert before is not None
+    page.set_viewport_size({"width": 360, "height": 740})
+    for picture in page.locator(".like img").all():
+        assert picture.evaluate("it => it.clientWidth") > 90, "a similar fruit can be made out"
+    assert page.locator(".told-side summary").evaluate("it => it.clientHeight") < 60, "one line"
+    visit.look("phone")
+    page.set_viewport_size(before)
 
 
 def see_the_bare_fruit(page: Page) -> None:
@@ -307,6 +319,11 @@ def test_a_double_tap_grades_one_fruit_and_the_newest_grade_can_be_taken_back(
         if number == 1:
             expect(undo).to_have_text("取り消す B")
             tablet.look("undo")
+            page.set_viewport_size({"width": 360, "height": 740})
+            above = undo.evaluate("it => it.getBoundingClientRect().bottom")
+            heading = page.locator("[data-question]:visible h1")
+            assert heading.evaluate("it => it.getBoundingClientRect().top") >= above, "not beside"
+            page.set_viewport_size({"width": PORTRAIT[0], "height": PORTRAIT[1]})
     last = page.locator("[data-last]")
     expect(last).to_be_visible()
     undo.tap()

@@ -330,6 +330,43 @@ def test_refused_files_are_named_and_the_others_are_sent(
     forgive(tablet)
 
 
+def test_an_upload_that_is_never_answered_is_sent_again(visit: Visits, melons: Path) -> None:
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    page.clock.install()
+    page.reload()
+    page.route("**/fruits", lambda route: None)  # as a connection that died
+    with page.expect_request("**/fruits"):
+        page.set_input_files("#file", surfaces(melons)[7])
+    page.clock.run_for(121_000)
+    expect(page.locator("[data-waiting]")).to_contain_text("通信できません。写真や動画 1 件")
+    page.unroute("**/fruits")
+    page.clock.run_for(3_000)
+    page.wait_for_url("**/fruits/*")
+    assert len(fruits_of(tablet)) == before + 1
+
+
+def test_a_folder_that_is_dropped_is_told_and_the_photo_beside_it_sent(
+    visit: Visits, melons: Path, tmp_path: Path
+) -> None:
+    photo = surfaces(melons)[6]
+    tablet = visit(user="newcomer")
+    page, before = tablet.page, len(fruits_of(tablet))
+    hand = page.context.new_cdp_session(page)
+    box = page.locator("[data-drop] .hint").bounding_box()
+    assert box is not None
+    dragged = {"items": [], "files": [str(tmp_path), str(photo)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"type": kind, "x": box["x"] + 5, "y": box["y"] + 5}
+        hand.send("Input.dispatchDragEvent", {**place, "data": dragged})
+    told = page.locator("[data-problem] p")
+    expect(told).to_have_text(
+        f"{tmp_path.name}: フォルダーは送れません。開いて、中の写真や動画を選んでください。"
+    )
+    expect(page.locator("[data-status]")).to_have_text("写真や動画 1 件を送りました。")
+    assert len(fruits_of(tablet)) == before + 1
+
+
 def test_a_wrong_number_is_marked_in_its_field_and_the_photo_not_blamed(
     visit: Visits, melons: Path
 ) -> None:

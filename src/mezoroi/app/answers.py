@@ -26,6 +26,7 @@ LONGEST_PATH = 8000
 _TEXTS = {
     403: N_("You may not see this page. Please ask the administrator."),
     404: N_("There is no such page."),
+    405: N_("There is no such page."),
     422: N_("Something in the form is not right. Please go back and correct it."),
     500: N_("Something went wrong here. What was saved is kept; please try again."),
 }

@@ -91,7 +91,11 @@ class Guard:
 
 
 class Envelope:
-    """Adds the security headers, and notes every request in the log and the metrics."""
+    """Adds the security headers, and notes every request in the log and the metrics.
+
+    A HEAD, as programs that watch the server send, is answered as the GET without its body, which
+    the server leaves out.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -102,6 +106,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def with_headers(message: Message) -> None:
             nonlocal status
@@ -114,10 +119,10 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, receive, with_headers)
+            await self._app(asked, receive, with_headers)
         finally:
             seconds = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "other")
+            route = getattr(asked.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in (*_SAFE, "POST") else "other"
             self._metrics.requests.labels(method, route, str(status)).observe(seconds)
             if route not in ("/healthz", "/readyz"):
@@ -126,7 +131,7 @@ class Envelope:
                     "path": scope["path"],
                     "status": status,
                     "milliseconds": round(1000 * seconds, 1),
-                    "user": getattr(scope.get("state", {}).get("user"), "id", None),
+                    "user": getattr(asked.get("state", {}).get("user"), "id", None),
                 }
                 log.info("request", extra=fields)
 

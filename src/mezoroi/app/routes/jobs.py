@@ -30,6 +30,7 @@ STEPS = {
 }
 _LOOK_SECONDS = 1.0
 _LONGEST = 3600  # looks; a browser connects again by itself
+_UNHELD = {"x-accel-buffering": "no"}  # nginx would keep what is told until there is much of it
 
 
 @router.get("/jobs/{job_id}/events")
@@ -39,7 +40,7 @@ def events(request: Request, job_id: Id, user: Expert, here: Here) -> Response:
         if jobs.get_job(session, job_id) is None:
             raise HTTPException(404)
     stream = _stream(request, job_id, here, language_of(request))
-    return StreamingResponse(stream, media_type="text/event-stream")
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_UNHELD)
 
 
 @router.post("/jobs/{job_id}/cancel")

@@ -104,8 +104,11 @@ def gallery_page(request: Request, user: Newcomer, here: Here) -> Response:
     with here.database.read() as session:
         is_tested = bool(practice.list_tests(session))
     if not is_tested:
-        with here.database.write() as session:
-            teaching.ensure_tests(session)
+        try:
+            with here.database.write() as session:
+                teaching.ensure_tests(session)
+        except Refusal as refusal:
+            return _told_at_home(refusal)
     with here.database.read() as session:
         view = showing.gallery(session, language_of(request), here.blobs)
     return here.pages.render(request, "practice/gallery.html", gallery=view)
@@ -119,9 +122,19 @@ def begin(
     with here.database.write() as session:
         specimens.order_preparation(session)
     here.supervisor.wake()
-    with here.database.write() as session:
-        found = practising.begin(session, user, phase)
+    try:
+        with here.database.write() as session:
+            found = practising.begin(session, user, phase)
+    except Refusal as refusal:
+        return _told_at_home(refusal)
     return RedirectResponse(f"/practice/rounds/{found.id}", 303)
+
+
+def _told_at_home(refusal: Refusal) -> Response:
+    """Where fruits are still being prepared, the page that says how far, and goes on by itself."""
+    if refusal.code != "preparing":
+        raise refusal
+    return RedirectResponse("/practice", 303)
 
 
 @router.get("/practice/rounds/{round_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -63,8 +64,11 @@ def add_user(
 
 
 def clean_name(name: str) -> str:
-    """A login name without surrounding space, in lower case."""
-    return name.strip().casefold()
+    """A login name without surrounding space, in lower case and narrow letters.
+
+    A Japanese keyboard may write it full-width, and some write an accent as a sign of its own.
+    """
+    return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 def find_user(session: Session, name: str) -> User | None:

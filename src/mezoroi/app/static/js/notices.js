@@ -35,6 +35,10 @@ export function startNotices(box) {
       setTimeout(() => target.dispatchEvent(new CustomEvent("again")), AGAIN_MS);
     });
   }
+  document.addEventListener("unheard", () => {
+    if (!isTapUnheard) [unheard.textContent, unheard.hidden] = [text("look-offline"), false];
+  });
+  document.addEventListener("heard", () => { unheard.hidden = !isTapUnheard; });
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
     if (!detail.successful || (isTapUnheard && !isTap(detail))) return;
     isTapUnheard = false;

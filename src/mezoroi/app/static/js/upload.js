@@ -67,8 +67,8 @@ export function startUpload(form) {
     input.closest("details").open = true;
   }
 
-  function sendAll(files) {
-    if (!files.length) return;
+  function sendAll(files, folders = []) {
+    if (!files.length && !folders.length) return;
     if (!unsentUploads() && !following) {
       [taken, refused] = [[], 0];
       problem.hidden = true;
@@ -76,6 +76,7 @@ export function startUpload(form) {
     }
     const tooLarge = files.filter((file) => file.size > form.dataset.most);
     for (const file of tooLarge) refuse(`${file.name}: ${text("large")}`);
+    for (const folder of folders) refuse(`${folder.name}: ${text("folder")}`);
     for (const file of files) if (!tooLarge.includes(file)) send(file);
   }
 
@@ -92,7 +93,12 @@ export function startUpload(form) {
   for (const name of ["dragleave", "drop"]) {
     drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
   }
-  drop.addEventListener("drop", (event) => sendAll([...event.dataTransfer.files]));
+  drop.addEventListener("drop", ({ dataTransfer }) => {
+    const items = [...dataTransfer.items].filter((item) => item.kind === "file");
+    const isFolder = items.map((item) => item.webkitGetAsEntry()?.isDirectory); // the files tell nothing of it
+    const files = [...dataTransfer.files];
+    sendAll(files.filter((_, place) => !isFolder[place]), files.filter((_, place) => isFolder[place]));
+  });
 }
 
 // Until a fruit is graded or failed: most are while a page that says so would load.

@@ -5,6 +5,7 @@ import { newKey } from "./answers.js";
 
 const STORE = "uploads";
 const AGAIN_MS = 3000;
+const STALLED_MS = 120000; // a dead connection ends no request by itself for long, and others wait behind it
 const STATES = { 0: "offline", 401: "login", 403: "login", 408: "trouble", 429: "full", 503: "full" };
 const queue = []; // of this user, in order: { entry, stored }
 const unkept = new Set(); // of those, what would be lost with the page
@@ -93,11 +94,19 @@ function post({ key, user, address, fields, file }) {
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Idempotency-Key", key);
     request.setRequestHeader("X-Mezoroi-User", user); // another may have logged in meanwhile
+    let stall = 0;
+    const goesOn = () => {
+      clearTimeout(stall);
+      stall = setTimeout(() => request.abort(), STALLED_MS);
+    };
     request.upload.addEventListener("progress", (event) => {
+      goesOn();
       if (event.lengthComputable) tell("sending", event.loaded / event.total);
     });
     request.addEventListener("load", () => resolve({ status: request.status, content: parse(request.responseText) }));
-    request.addEventListener("error", () => resolve({ status: 0, content: {} }));
+    for (const name of ["error", "abort"]) request.addEventListener(name, () => resolve({ status: 0, content: {} }));
+    request.addEventListener("loadend", () => clearTimeout(stall));
+    goesOn();
     request.send(content);
   });
 }

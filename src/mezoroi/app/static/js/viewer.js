@@ -121,6 +121,12 @@ function startZoom(viewer, stage, layers) {
     apply();
   }
 
+  // From the picture's corner as it lies unzoomed, which is not the stage's where it is narrower.
+  function place(x, y) {
+    const box = layers.getBoundingClientRect();
+    return [x - box.left + view.x, y - box.top + view.y];
+  }
+
   const middle = () => [layers.offsetWidth / 2, layers.offsetHeight / 2];
   const bare = (on) => viewer.classList.toggle("bare", on);
   const letGo = (event) => {
@@ -135,7 +141,7 @@ function startZoom(viewer, stage, layers) {
   stage.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && view.scale === 1) return;
     event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 300), event.offsetX, event.offsetY);
+    zoom(Math.exp(-event.deltaY / 300), ...place(event.clientX, event.clientY));
   }, { passive: false });
   stage.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
@@ -170,11 +176,15 @@ function startZoom(viewer, stage, layers) {
   });
   for (const name of ["pointerup", "pointercancel"]) layers.addEventListener(name, letGo);
   layers.addEventListener("contextmenu", (event) => event.preventDefault());
+  // One finger scrolls the page, unless the picture is zoomed or laid bare; two zoom.
+  layers.addEventListener("touchmove", (event) => {
+    const isOurs = event.touches.length > 1 || view.scale > 1 || viewer.classList.contains("bare");
+    if (isOurs && event.cancelable) event.preventDefault();
+  }, { passive: false });
 
   function pinch(event, last, now) {
     const other = [...touching].find(([id]) => id !== event.pointerId)[1];
-    const box = stage.getBoundingClientRect();
     const apart = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]);
-    zoom(apart(now) / Math.max(1, apart(last)), (now[0] + other[0]) / 2 - box.left, (now[1] + other[1]) / 2 - box.top);
+    zoom(apart(now) / Math.max(1, apart(last)), ...place((now[0] + other[0]) / 2, (now[1] + other[1]) / 2));
   }
 }
