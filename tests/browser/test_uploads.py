@@ -334,7 +334,7 @@ def test_an_upload_that_is_never_answered_is_sent_again(visit: Visits, melons: P
     tablet = visit(user="newcomer")
     page, before = tablet.page, len(fruits_of(tablet))
     page.clock.install()
-    page.reload()
+    tablet.go("/")
     page.route("**/fruits", lambda route: None)  # as a connection that died
     with page.expect_request("**/fruits"):
         page.set_input_files("#file", surfaces(melons)[7])
@@ -351,6 +351,7 @@ def test_a_folder_that_is_dropped_is_told_and_the_photo_beside_it_sent(
 ) -> None:
     photo = surfaces(melons)[6]
     tablet = visit(user="newcomer")
+    tablet.go("/")
     page, before = tablet.page, len(fruits_of(tablet))
     hand = page.context.new_cdp_session(page)
     box = page.locator("[data-drop] .hint").bounding_box()
