@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,37 @@ def test_masks_are_picked_up(tmp_path: Path) -> None:
         "A/0.png": 192, "A/1.png": 64, "A/2.png": None,
         "B/0.png": 16, "B/1.png": None, "B/2.png": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("A/0.png", {"A/0.png": 16, "B/0.png": None}),  # not of the other 0.png
+        ("export/A/1.png", {"A/1.png": 16, "A/0.png": None}),
+        ("0.png", "annotations.json lists 0.png, which may be FOLDER/A/0.png or FOLDER/B/0.png: "),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_a_coco_file_means_one_image(
+    folder: str, listed: str, expected: dict[str, int | None] | str, tmp_path: Path
+) -> None:
+    photos(tmp_path, *[f"{folder}{name}.png" for name in ("A/0", "A/1", "B/0", "B/2")])
+    coco = {
+        "images": [{"id": 1, "file_name": listed, "height": 12, "width": 16}],
+        "categories": [{"id": 1, "name": "A"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+        ],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    if isinstance(expected, str):
+        with pytest.raises(DatasetError, match=re.escape(expected.replace("FOLDER/", folder))):
+            load_dataset(tmp_path)
+        return
+    dataset = load_dataset(tmp_path)
+    found = {o.id.removeprefix(folder): dataset.mask_of(o, "A") for o in dataset}
+    for name, area in expected.items():
+        assert (None if found[name] is None else found[name].sum()) == area
 
 
 @pytest.mark.parametrize(

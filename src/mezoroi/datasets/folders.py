@@ -14,10 +14,10 @@ from pathlib import Path
 from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
 from mezoroi.datasets.dataset import SPLITS
+from mezoroi.datasets.masks import IMAGES_FOLDER
 from mezoroi.datasets.rows import Row, Rows
 
 MASKS_FOLDER = "masks"
-IMAGES_FOLDER = "images"
 
 _UNREAD_SUFFIXES = (".avif", ".gif", ".jp2", ".cr2", ".cr3", ".nef", ".dng")
 
