@@ -94,6 +94,7 @@ def train(
     """Learn the grading standard of a dataset."""
     from mezoroi import datasets, outputs, workflow
     from mezoroi.datasets.dataset import SPLITS
+    from mezoroi.datasets.folders import require_outside
     from mezoroi.datasets.held_out import notes_on_held_out
     from mezoroi.presets import make_config, notes_on_preset
     from mezoroi.run_folder import notes_on_resuming
@@ -101,6 +102,7 @@ def train(
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     console.notes(notes_on_preset(preset, config))
+    require_outside(out, data)
     dataset = datasets.load_dataset(data)
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     console.notes(notes_on_held_out(dataset))
@@ -250,12 +252,14 @@ def cross_validate(
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
     from mezoroi import cross_validation, datasets, workflow
+    from mezoroi.datasets.folders import require_outside
     from mezoroi.presets import make_config, notes_on_preset
     from mezoroi.report.evaluation import evaluation_text
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     console.notes(notes_on_preset(preset, config))
+    require_outside(out, data)
     dataset = datasets.load_dataset(data)
     console.notes((*dataset.notes, *workflow.notes_on_settings(dataset, chosen)))
     with console.progress() as report:
