@@ -324,6 +324,19 @@ def test_the_same_names_get_their_own_folders(
     assert sorted(written) == sorted(map(str, sources))
 
 
+@pytest.mark.parametrize("verb", ["grade", "explain"])
+def test_nothing_is_written_among_the_frames_of_a_fruit(
+    run: Run, verb: str, run_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fruit").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"fruit/im{number}.png")
+    for source in (tmp_path, tmp_path / "fruit"):
+        outcome = run(verb, run_dir, source, "-o", tmp_path)
+        assert_refused(outcome, "fruit holds the frames of a fruit", "give another folder with -o")
+    assert [path.name for path in tmp_path.iterdir()] == ["fruit"]
+
+
 def test_what_was_graded_is_not_graded_again(
     run: Run, run_dir: Path, melons: Path, tmp_path: Path
 ) -> None:
