@@ -124,6 +124,43 @@ def test_a_coco_file_means_one_image(
         assert (None if found[name] is None else found[name].sum()) == area
 
 
+def test_regions_that_cannot_be_read_are_listed_with_all_else(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{grade}/{grade}{number}.png" for grade in "AB" for number in range(6)])
+    shapes = [
+        {"label": "A", "points": [[5, 5]], "shape_type": "point"},
+        {"label": "A", "points": [[5, 5], [8, 5]]},
+        {"label": "A", "points": [[5, 5], [float("nan"), 5]], "shape_type": "circle"},
+        {"label": "stem", "points": [[5, 5]], "shape_type": "point"},  # no grade
+    ]
+    for number, shape in enumerate(shapes):
+        good = {"label": "B", "points": [[0, 0], [8, 8]], "shape_type": "rectangle"}
+        (tmp_path / f"A/A{number}.json").write_text(json.dumps({"shapes": [good, shape]}))
+    segmentations = [[], {"size": [12, 16], "counts": [100]}, [[1, 2, 3, 4]], [[1, 2] * 4]]
+    coco = {
+        "images": [{"id": n, "file_name": f"B/B{n}.png"} for n in range(5)],
+        "categories": [{"id": 1, "name": "B"}],
+        "annotations": [
+            {"image_id": number, "category_id": 1, "segmentation": segmentation}
+            for number, segmentation in enumerate(segmentations)
+        ],
+    }
+    coco["images"].append({"id": 5, "file_name": "B/B5.png", "height": float("inf"), "width": 16})
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    found = [problem.replace(str(tmp_path), "") for problem in problems_of(tmp_path)]
+    expected = {
+        "A/A0.png": "/A/A0.json: shape `point` marks no region",
+        "A/A1.png": "/A/A1.json: a polygon has fewer than 3 corners",
+        "A/A2.png": "/A/A2.json: a circle is not a centre and a point of its edge",
+        "B/B0.png": "/annotations.json: an annotation has a box and no region",
+        "B/B1.png": "/annotations.json: run lengths do not add up",
+        "B/B2.png": "/annotations.json: a polygon has fewer than 3 corners",
+        "B/B5.png": "/annotations.json is not as COCO or labelme describe it",
+    }
+    assert len(found) == len(expected)
+    for problem, (image, words) in zip(found, expected.items(), strict=True):
+        assert problem.startswith(f"{image}: {words}")
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from mezoroi.capture.images import read_size
-from mezoroi.datasets.shapes import coco_region, labelme_region
+from mezoroi.datasets.shapes import check_coco, check_labelme, coco_region, labelme_region
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path
 from mezoroi.standard import GradingStandard
@@ -79,7 +79,7 @@ def read_mask(
         entry = _coco_entry(path, image_name)
         if entry is None:
             return None
-        return coco_region(content, entry["id"], grade, image_size)
+        return coco_region(content, _annotations_of(path, entry), grade, image_size)
     except _MALFORMED as error:
         raise _malformed(path, error) from error
 
@@ -123,7 +123,7 @@ def write_mask(path: str | Path, masks: Mapping[str, np.ndarray]) -> None:
 def check_mask(
     path: Path, standard: GradingStandard, image_size: tuple[int, int], image_name: str
 ) -> None:
-    """Raise MezoroiError where `read_mask` would fail for sure; pixels are not decoded."""
+    """Raise MezoroiError where `read_mask` would fail; the pixels of a PNG are not decoded."""
     _check_mask_size(path, image_size, image_name)
     named = _named_grades(path)
     if named and not set(named) & set(standard.grades):
@@ -131,6 +131,17 @@ def check_mask(
             f"{path} marks {', '.join(sorted(named)[:5])}, none of which is a grade: "
             f"the standard has {', '.join(standard.grades)}"
         )
+    if not _is_json(path):
+        return
+    content = _load_json(path)
+    try:
+        if "shapes" in content:
+            check_labelme(content, standard.grades)
+        elif (entry := _coco_entry(path, image_name)) is not None:
+            annotations = _annotations_of(path, entry)
+            check_coco(content, annotations, standard.grades, image_size)
+    except _MALFORMED as error:
+        raise _malformed(path, error) from error
 
 
 def is_labelme(path: Path) -> bool:
@@ -296,6 +307,20 @@ def _coco_index(path: Path, modified: int, size: int) -> tuple[_Entries, _Entrie
         by_path.setdefault(_slashed(entry), []).append(entry)
         by_file_name.setdefault(_slashed(entry).rpartition("/")[2], []).append(entry)
     return by_path, by_file_name
+
+
+def _annotations_of(path: Path, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    stamp = path.stat()
+    return _coco_annotations(path, stamp.st_mtime_ns, stamp.st_size).get(entry["id"], [])
+
+
+@lru_cache(maxsize=8)
+def _coco_annotations(path: Path, modified: int, size: int) -> dict[Any, list[dict[str, Any]]]:
+    """The annotations by the id of their image."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for annotation in _parse_json(path, modified, size)["annotations"]:
+        found.setdefault(annotation["image_id"], []).append(annotation)
+    return found
 
 
 def _malformed(path: Path, error: Exception) -> MezoroiError:
