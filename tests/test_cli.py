@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi.datasets.folders import require_outside
 from mezoroi.presets import PRESETS
 from mezoroi.training import GradingModule
 from tests.commands import TINY, Run, assert_refused
@@ -163,6 +164,26 @@ def test_train_then_resume(run: Run, melons: Path, tmp_path: Path) -> None:
     assert "learned from 20 of 28 observations (4 val, 4 test) of grades A, B, C, D" in out
 
 
+@pytest.mark.parametrize("verb", ["train", "cross-validate"])
+def test_a_run_among_the_grades_is_refused(
+    run: Run, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for grade in "AB":
+        (tmp_path / "photos" / grade).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (16, 16)).save(tmp_path / f"photos/{grade}/{grade}{number}.png")
+    monkeypatch.chdir(tmp_path / "photos")
+    for out in ("run", "runs/mine"):
+        assert_refused(run(verb, ".", "-o", out, *TINY), f"{out} lies in ., where", "for a grade")
+    assert sorted(path.name for path in Path().iterdir()) == ["A", "B"]
+    require_outside(tmp_path / "run", Path())
+    require_outside(Path(".run"), Path())  # hidden, as the folders of grades are not
+    Path("images").mkdir()
+    require_outside(Path("run"), Path())
+    Path("manifest.csv").touch()
+    require_outside(Path("images/run"), Path())
+
+
 def test_an_interruption_is_told_and_keeps_what_was_done(
     run: Run, melons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +322,19 @@ def test_the_same_names_get_their_own_folders(
         json.loads(path.read_text())["source"] for path in (tmp_path / "out").rglob("grading.json")
     ]
     assert sorted(written) == sorted(map(str, sources))
+
+
+@pytest.mark.parametrize("verb", ["grade", "explain"])
+def test_nothing_is_written_among_the_frames_of_a_fruit(
+    run: Run, verb: str, run_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fruit").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"fruit/im{number}.png")
+    for source in (tmp_path, tmp_path / "fruit"):
+        outcome = run(verb, run_dir, source, "-o", tmp_path)
+        assert_refused(outcome, "fruit holds the frames of a fruit", "give another folder with -o")
+    assert [path.name for path in tmp_path.iterdir()] == ["fruit"]
 
 
 def test_what_was_graded_is_not_graded_again(

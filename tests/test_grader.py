@@ -360,6 +360,13 @@ def test_file_names_are_safe(text: str, name: str) -> None:
     assert file_name(text) == name
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:97"])
+def test_a_device_that_is_not_there_is_one_line(grader: mz.Grader, device: str) -> None:
+    with pytest.raises(mz.MezoroiError, match=f"^device `{device}` cannot be used here") as caught:
+        mz.Grader(grader.bundle, device)
+    assert "\n" not in str(caught.value)
+
+
 def test_grade_many_refuses_a_single_path(grader: mz.Grader) -> None:
     with pytest.raises(TypeError, match=r"use grade\(\)"):
         next(grader.grade_many("photo.jpg"))

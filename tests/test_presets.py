@@ -109,6 +109,7 @@ def test_a_setting_may_stand_outside_the_sections(tmp_path: Path) -> None:
         ("train.epochs", "has no value: write --set section.name=value"),
         ("=3", "has no value: write --set section.name=value"),
         ("train.epochs=[", "the value is not readable"),
+        ("model.weights=2026-13-45", "the value is not readable"),
     ],
 )
 def test_a_wrong_override_is_named_in_one_line(override: str, message: str) -> None:

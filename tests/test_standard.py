@@ -109,6 +109,11 @@ def test_quoted_words_are_names(tmp_path: Path) -> None:
         ("grades: {A: , 'B ': }", "a grade is named `B `: give it a name without spaces"),
         ("grades: {A: , '': }", "a grade is named ``: give it a name"),
         ("grades: {", "is not readable YAML"),
+        ("grades: {A: , B: }\n1: red\ncolour: red", "unknown key `1` in the standard"),
+        ("grades: {A: {1: red, colour: red}, B: }", "unknown key `1` in grade `A`"),
+        ("grades: {A: , B: }\ntitle: 2026-13-45", "is not readable YAML (month must be"),
+        ("grades: {A: , B: }\ntitle: 0x_", "is not readable YAML"),
+        ("grades: " + "[" * 3000, "is not readable YAML"),
         ("grades:\n  A:\n  B:\n  A:\n", "`A` stands twice, lines 2, 4"),
     ],
 )

@@ -94,12 +94,14 @@ def train(
     """Learn the grading standard of a dataset."""
     from mezoroi.datasets import load_dataset
     from mezoroi.datasets.dataset import SPLITS
+    from mezoroi.datasets.folders import require_outside
     from mezoroi.datasets.held_out import notes_on_held_out
     from mezoroi.presets import make_config, notes_on_preset
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     console.notes(notes_on_preset(preset, config))
+    require_outside(out, data)
     dataset = load_dataset(data)
     # These bring PyTorch, which takes seconds: faulty data and settings are told before.
     from mezoroi import outputs, workflow
@@ -253,11 +255,13 @@ def cross_validate(
 ) -> None:
     """Train and test on every fold; each fruit is graded by a grader that never saw it."""
     from mezoroi.datasets import load_dataset
+    from mezoroi.datasets.folders import require_outside
     from mezoroi.presets import make_config, notes_on_preset
 
     console = Console(as_json)
     chosen = make_config(preset, config, overrides)
     console.notes(notes_on_preset(preset, config))
+    require_outside(out, data)
     dataset = load_dataset(data)
     # As in `train`, after what can be wrong with the data.
     from mezoroi import cross_validation, workflow

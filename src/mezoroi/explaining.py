@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mezoroi.capture.folders import require_apart
 from mezoroi.capture.images import SURFACE_NAME
 from mezoroi.capture.sources import find_sources
 from mezoroi.datasets import Dataset, Observation, load_dataset
@@ -109,7 +110,9 @@ def explain_to_folder(
     require_folder(out)
     fruits = _fruits(sources, grader)
     out, size = Path(out), grader.bundle.size
-    names = folder_names([path for path, _, _ in fruits])
+    paths = [path for path, _, _ in fruits]
+    names = folder_names(paths)
+    require_apart((out / name for name in names), paths)
     results: list[Explained | GradingFailure] = []
     tops: dict[str, list[float]] = {name: [] for name in explainers}
     boxes: dict[int, FittedImage] = {}

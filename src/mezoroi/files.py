@@ -140,6 +140,17 @@ def parsed_yaml(text: str) -> Any:
     """
     import yaml
 
+    try:
+        _refuse_repeated_keys(text)
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError) as error:
+        # Of what looks like a date or a number and is none, and of very deep nesting.
+        raise yaml.YAMLError(str(error)) from error
+
+
+def _refuse_repeated_keys(text: str) -> None:
+    import yaml
+
     nodes, seen = [yaml.compose(text, yaml.SafeLoader)], set()
     while nodes:
         node = nodes.pop()
@@ -158,7 +169,6 @@ def parsed_yaml(text: str) -> Any:
                         raise yaml.YAMLError(f"`{key.value}` stands twice, lines {first}, {line}")
                     lines[key.tag, key.value] = line
                 nodes.append(value)
-    return yaml.safe_load(text)
 
 
 def nan_to_none(value: Any) -> Any:

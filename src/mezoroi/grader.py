@@ -18,6 +18,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.grading_maker import GradingMaker
 from mezoroi.models import FruitImages, GradingModel
+from mezoroi.models.encoder import first_line
 from mezoroi.models.preprocess import FittedImage
 from mezoroi.progress import Progress, silent
 from mezoroi.reliability.judge import read_judge
@@ -91,6 +92,11 @@ class Grader:
     gallery : reference fruits that gradings name the most similar of
     reliability : says how far to trust a grading
     notes : lines that every grading carries
+
+    Raises
+    ------
+    MezoroiError
+        If there is no such device here.
     """
 
     def __init__(
@@ -105,7 +111,7 @@ class Grader:
         self.gallery = gallery
         self.reliability = reliability
         self.notes = notes
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._runner = Runner(bundle, self.device)
         self._make_gradings = GradingMaker(self._runner, gallery, reliability, notes)
 
@@ -128,8 +134,9 @@ class Grader:
         Raises
         ------
         MezoroiError
-            If the folder is no run folder, incomplete, damaged or of another version, or the
-            references or the reliability are damaged or of another model.
+            If the folder is no run folder, incomplete, damaged or of another version, the
+            references or the reliability are damaged or of another model, or there is no such
+            device here.
         """
         bundle, folder = read_bundle(run_dir), Path(run_dir)
         gallery = None
@@ -271,6 +278,18 @@ class Grader:
     def neighbours(self, embeddings: np.ndarray) -> list[list[Neighbour]]:
         """The reference fruits most similar to embeddings (N, D); none without references."""
         return self._make_gradings.neighbours(embeddings)
+
+
+def _usable(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise MezoroiError(
+            f"device `{name}` cannot be used here ({first_line(error)}): give cpu, or none at all "
+            "for the best there is"
+        ) from error
+    return device
 
 
 def _embedded(seen: Seen) -> Embedded:

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mezoroi.capture.folders import require_apart
 from mezoroi.capture.sources import find_sources
 from mezoroi.datasets import Dataset
 from mezoroi.evaluation import evaluate
@@ -57,6 +58,7 @@ def grade_to_folder(
     paths = find_sources(sources, grader.bundle.input_kind)
     results: list[Grading | GradingFailure] = []
     names = folder_names(paths)
+    require_apart((out / name for name in names), paths)
     for index, result in enumerate(grader.grade_many(paths, batch_size)):
         if isinstance(result, Grading):
             result.save(out / names[index], language)

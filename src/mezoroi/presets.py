@@ -142,7 +142,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     if not separator or not name:
         raise MezoroiError(f"`--set {text}` has no value: write --set section.name=value")
     try:
-        content: Any = yaml.safe_load(value)
+        content: Any = parsed_yaml(value)
     except yaml.YAMLError as error:
         raise MezoroiError(f"`--set {text}`: the value is not readable: quote it") from error
     if isinstance(content, str):

@@ -73,7 +73,8 @@ def search_to_folder(
     Raises
     ------
     MezoroiError
-        If the run has no references, none at all or none that the filter lets through.
+        If the run has no references, none at all or none that the filter lets through, or a sheet
+        would replace a picture that is none.
     """
     gallery = gallery_of(grader)
     if not len(gallery.index):
@@ -81,9 +82,12 @@ def search_to_folder(
             f"{gallery.index.place} holds no fruits: add some with `mezoroi references RUN add`"
         )
     require_folder(out)
+    out = Path(out)
     paths = find_sources(sources, grader.bundle.input_kind)
+    sheets = [out / f"{name}.png" for name in folder_names(paths)]
+    _require_free(sheets, paths, out)
     results: list[Found | GradingFailure] = []
-    for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
+    for number, (path, sheet) in enumerate(zip(paths, sheets, strict=True), 1):
         try:
             fruit = read_fruit(path, grader.bundle.input_kind)
             (grading,), seen = grader.grade_and_embed([fruit])
@@ -97,13 +101,26 @@ def search_to_folder(
                     "`mezoroi references RUN list` shows what there is"
                 )
             views = _views(grader, seen, found)
-            sheet = Path(out) / f"{name}.png"
             photo = shown_part(seen.fitted[0])
+            if not (out / SEARCH_JSON).exists():  # the sheets are a search's, also if it is stopped
+                write_json(out / SEARCH_JSON, [])
             write_bytes(sheet, neighbours_png(path.name, grading.grade, photo, views, language))
             results.append(Found(str(path), grading.grade, str(sheet), found))
         progress("searching", number, len(paths))
-    write_json(Path(out) / SEARCH_JSON, [item.to_dict() for item in results])
+    write_json(out / SEARCH_JSON, [item.to_dict() for item in results])
     return results
+
+
+def _require_free(sheets: Sequence[Path], paths: Sequence[Path], out: Path) -> None:
+    """Refuse to draw a sheet over a photo: of earlier sheets the folder keeps a list."""
+    photos = {path.resolve() for path in paths}
+    has_sheets = (out / SEARCH_JSON).is_file()
+    for sheet in sheets:
+        if sheet.resolve() in photos or (sheet.exists() and not has_sheets):
+            raise MezoroiError(
+                f"{sheet} is no sheet of an earlier search, and would be overwritten: "
+                "give another folder with -o"
+            )
 
 
 def _wording(where: Mapping[str, Any]) -> str:

@@ -114,7 +114,7 @@ class GradingStandard:
             raise MezoroiError("a standard is a mapping with `grades`: see docs/standard.md")
         unknown = set(content) - {"grades", "precedence", "ordered", "title"}
         if unknown:
-            raise MezoroiError(f"unknown key `{sorted(unknown)[0]}` in the standard: remove it")
+            raise MezoroiError(f"unknown key `{min(map(str, unknown))}` in the standard: remove it")
         if not isinstance(content.get("ordered", True), bool):
             raise MezoroiError("`ordered` must be true or false")
         title, precedence = content.get("title"), content.get("precedence")
@@ -236,7 +236,7 @@ def _description(name: str, entry: Any) -> GradeDescription:
         raise MezoroiError(f"grade `{name}` must be a mapping with title, description and view")
     unknown = set(entry) - {"title", "description", "view", "features"}
     if unknown:
-        raise MezoroiError(f"unknown key `{sorted(unknown)[0]}` in grade `{name}`: remove it")
+        raise MezoroiError(f"unknown key `{min(map(str, unknown))}` in grade `{name}`: remove it")
     view = entry.get("view", "surface")
     if view not in VIEWS:
         raise MezoroiError(f"view of grade `{name}` is `{view}`: use surface or outline")

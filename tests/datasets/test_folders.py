@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,74 @@ def test_masks_are_picked_up(tmp_path: Path) -> None:
         "A/0.png": 192, "A/1.png": 64, "A/2.png": None,
         "B/0.png": 16, "B/1.png": None, "B/2.png": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("A/0.png", {"A/0.png": 16, "B/0.png": None}),  # not of the other 0.png
+        ("export/A/1.png", {"A/1.png": 16, "A/0.png": None}),
+        ("0.png", "annotations.json lists 0.png, which may be FOLDER/A/0.png or FOLDER/B/0.png: "),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_a_coco_file_means_one_image(
+    folder: str, listed: str, expected: dict[str, int | None] | str, tmp_path: Path
+) -> None:
+    photos(tmp_path, *[f"{folder}{name}.png" for name in ("A/0", "A/1", "B/0", "B/2")])
+    coco = {
+        "images": [{"id": 1, "file_name": listed, "height": 12, "width": 16}],
+        "categories": [{"id": 1, "name": "A"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+        ],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    if isinstance(expected, str):
+        with pytest.raises(DatasetError, match=re.escape(expected.replace("FOLDER/", folder))):
+            load_dataset(tmp_path)
+        return
+    dataset = load_dataset(tmp_path)
+    found = {o.id.removeprefix(folder): dataset.mask_of(o, "A") for o in dataset}
+    for name, area in expected.items():
+        assert (None if found[name] is None else found[name].sum()) == area
+
+
+def test_regions_that_cannot_be_read_are_listed_with_all_else(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{grade}/{grade}{number}.png" for grade in "AB" for number in range(6)])
+    shapes = [
+        {"label": "A", "points": [[5, 5]], "shape_type": "point"},
+        {"label": "A", "points": [[5, 5], [8, 5]]},
+        {"label": "A", "points": [[5, 5], [float("nan"), 5]], "shape_type": "circle"},
+        {"label": "stem", "points": [[5, 5]], "shape_type": "point"},  # no grade
+    ]
+    for number, shape in enumerate(shapes):
+        good = {"label": "B", "points": [[0, 0], [8, 8]], "shape_type": "rectangle"}
+        (tmp_path / f"A/A{number}.json").write_text(json.dumps({"shapes": [good, shape]}))
+    segmentations = [[], {"size": [12, 16], "counts": [100]}, [[1, 2, 3, 4]], [[1, 2] * 4]]
+    coco = {
+        "images": [{"id": n, "file_name": f"B/B{n}.png"} for n in range(5)],
+        "categories": [{"id": 1, "name": "B"}],
+        "annotations": [
+            {"image_id": number, "category_id": 1, "segmentation": segmentation}
+            for number, segmentation in enumerate(segmentations)
+        ],
+    }
+    coco["images"].append({"id": 5, "file_name": "B/B5.png", "height": float("inf"), "width": 16})
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    found = [problem.replace(str(tmp_path), "") for problem in problems_of(tmp_path)]
+    expected = {
+        "A/A0.png": "/A/A0.json: shape `point` marks no region",
+        "A/A1.png": "/A/A1.json: a polygon has fewer than 3 corners",
+        "A/A2.png": "/A/A2.json: a circle is not a centre and a point of its edge",
+        "B/B0.png": "/annotations.json: an annotation has a box and no region",
+        "B/B1.png": "/annotations.json: run lengths do not add up",
+        "B/B2.png": "/annotations.json: a polygon has fewer than 3 corners",
+        "B/B5.png": "/annotations.json is not as COCO or labelme describe it",
+    }
+    assert len(found) == len(expected)
+    for problem, (image, words) in zip(found, expected.items(), strict=True):
+        assert problem.startswith(f"{image}: {words}")
 
 
 @pytest.mark.parametrize(

@@ -474,3 +474,20 @@ def test_dates_of_excel_and_of_parquet_are_read(root: Path) -> None:
     )
     table.to_parquet(root / "manifest.parquet")
     assert len(load_dataset(root)) == 4
+
+
+@pytest.mark.parametrize("listed", ["captures/{}", "captures/{}/surface.png"])
+@pytest.mark.parametrize("graded", ["captures/{}", "captures/{}/surface.png"])
+def test_a_capture_folder_is_its_surface_image(tmp_path: Path, listed: str, graded: str) -> None:
+    names = [f"{grade}{number}" for grade in "AB" for number in range(2)]
+    for name in names:
+        photo(tmp_path / "captures" / name / "surface.png", seed=names.index(name))
+    rows = [listed.format(name) for name in names]
+    write_manifest(tmp_path, *rows, header="image")
+    labels = [f"{graded.format(name)},sato,{name[0]}" for name in names]
+    (tmp_path / "graders.csv").write_text("\n".join(["image,grader,grade", *labels]))
+    assert [o.grade for o in load_dataset(tmp_path)] == ["A", "A", "B", "B"]
+
+    write_manifest(tmp_path, *rows, graded.format("A0"), header="image")
+    (note,) = [note for note in load_dataset(tmp_path).notes if "listed" in note]
+    assert "manifest.csv row 2 and manifest.csv row 6" in note and "counted once" in note

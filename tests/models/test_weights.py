@@ -63,6 +63,35 @@ def test_the_encoder_holds_them(packaged: dict[str, torch.Tensor]) -> None:
     assert torch.equal(stem.weight, packaged["conv_stem.weight"])
 
 
+@pytest.mark.parametrize(
+    ("renamed", "kept"), [("module.{}", 1000), ("model.backbone.{}", 1000), ("{}", 50)]
+)
+def test_a_checkpoint_fills_the_encoder_or_is_refused(
+    packaged: dict[str, torch.Tensor],
+    renamed: str,
+    kept: int,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "checkpoint.pth"
+    torch.save({renamed.format(name): packaged[name] for name in list(packaged)[:kept]}, file)
+    if renamed.startswith("module"):  # of DataParallel, which timm knows
+        filled = Encoder("efficientnet_lite0", 16, str(file)).state_dict()
+        expected = Encoder("efficientnet_lite0", 16).state_dict()
+        assert all(torch.equal(filled[name], value) for name, value in expected.items())
+        assert not caplog.records
+        return
+    with pytest.raises(MezoroiError, match=r"checkpoint\.pth hold \d+ of \d+ tensors"):
+        Encoder("efficientnet_lite0", 16, str(file))
+
+
+def test_a_checkpoint_whose_names_timm_translates_is_taken(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    file = tmp_path / "checkpoint.pth"
+    torch.save(timm.create_model("convnext_atto").state_dict(), file)
+    Encoder("convnext_atto", 32, str(file))
+
+
 def test_a_damaged_file_is_refused_by_its_checksum(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,27 @@ def test_search_draws_a_sheet(grader: mz.Grader, photos: Path, tmp_path: Path) -
             search_to_folder(grader, [photos / "n1.png"], tmp_path, where=where)
         remedy = "`mezoroi references RUN list` shows what there is"
         assert str(caught.value) == f"no reference fruit has {words}: {remedy}"
+
+
+def test_a_search_draws_over_no_photo(grader: mz.Grader, photos: Path, tmp_path: Path) -> None:
+    before = (photos / "n1.png").read_bytes()
+    with pytest.raises(mz.MezoroiError, match=r"n1\.png is no sheet of an earlier search"):
+        search_to_folder(grader, [photos / "n1.png"], photos)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/n1.png").write_bytes(before)  # another's, of the same name
+    with pytest.raises(mz.MezoroiError, match="give another folder with -o"):
+        search_to_folder(grader, [photos / "n1.png"], tmp_path / "out")
+    assert {(photos / "n1.png").read_bytes(), (tmp_path / "out/n1.png").read_bytes()} == {before}
+    assert not (photos / "search.json").exists()
+
+    def stop(_: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    for stopped in (True, False):  # sheets of a search that was stopped are drawn again
+        with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+            options = {"progress": stop} if stopped else {}
+            search_to_folder(grader, [photos / "n1.png"], tmp_path / "sheets", k=1, **options)
+        assert (tmp_path / "sheets/n1.png").is_file()
 
 
 def test_the_command_line(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
+from mezoroi.errors import MezoroiError
 
 _GRADING_NAME = "grading.json"
 
@@ -48,3 +49,25 @@ def is_capture(folder: Path) -> bool:
 def is_grading(folder: Path) -> bool:
     """Whether a grading was written to a folder: its pictures are charts."""
     return (folder / _GRADING_NAME).is_file()
+
+
+def require_apart(folders: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write charts among the frames of a fruit: they would be taken for more of them.
+
+    Parameters
+    ----------
+    folders : what is to be written to
+    sources : the fruits
+
+    Raises
+    ------
+    MezoroiError
+        Naming the first such folder. Among what a capture holds, charts do no harm.
+    """
+    fruits = {path.resolve() for path in sources if not is_capture(path)}
+    for folder in folders:
+        if folder.resolve() in fruits:
+            raise MezoroiError(
+                f"{folder} holds the frames of a fruit, and nothing is written among them: "
+                "give another folder with -o"
+            )

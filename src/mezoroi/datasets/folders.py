@@ -14,10 +14,12 @@ from pathlib import Path
 from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
 from mezoroi.datasets.dataset import SPLITS
+from mezoroi.datasets.manifest import MANIFEST_NAMES
+from mezoroi.datasets.masks import IMAGES_FOLDER
 from mezoroi.datasets.rows import Row, Rows
+from mezoroi.errors import MezoroiError
 
 MASKS_FOLDER = "masks"
-IMAGES_FOLDER = "images"
 
 _UNREAD_SUFFIXES = (".avif", ".gif", ".jp2", ".cr2", ".cr3", ".nef", ".dng")
 
@@ -27,7 +29,7 @@ def folder_rows(root: Path) -> Rows:
     rows: list[Row] = []
     problems: list[str] = []
     grades: set[str] = set()
-    top = root / IMAGES_FOLDER if (root / IMAGES_FOLDER).is_dir() else root
+    top = _top(root)
     children = [folder for folder in _folders(top) if folder.name != MASKS_FOLDER]
     has_splits = any(folder.name in SPLITS for folder in children)
     for base in [root, top] if top != root else [root]:
@@ -51,6 +53,33 @@ def folder_rows(root: Path) -> Rows:
     if not grades and not problems:
         problems.append("it holds no photos: make one folder per grade, or a manifest.csv")
     return Rows(root, str(root), tuple(rows), frozenset(grades), tuple(problems))
+
+
+def require_outside(out: Path, data: Path) -> None:
+    """Refuse to write to a folder that would from then on be a grade of a dataset.
+
+    Parameters
+    ----------
+    data : a folder of grades; nothing else is refused, a manifest says itself what belongs to it
+
+    Raises
+    ------
+    MezoroiError
+        Naming both.
+    """
+    if not data.is_dir() or any((data / name).is_file() for name in MANIFEST_NAMES):
+        return
+    top, place = _top(data).resolve(), out.resolve()
+    inside = [path for path in (place, *place.parents) if path.parent == top]
+    if any(_is_visible(path) and path.name != MASKS_FOLDER for path in inside):
+        raise MezoroiError(
+            f"{out} lies in {data}, where it would be taken for a grade: give another folder with "
+            "-o, outside of it"
+        )
+
+
+def _top(root: Path) -> Path:
+    return root / IMAGES_FOLDER if (root / IMAGES_FOLDER).is_dir() else root
 
 
 def _grade_rows(grade: Path, root: Path, split: str, problems: list[str]) -> Iterator[Row]:

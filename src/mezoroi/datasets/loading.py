@@ -18,7 +18,8 @@ from mezoroi.capture.unrolling import is_of_one_view
 from mezoroi.cells import as_day
 from mezoroi.datasets import masks
 from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
-from mezoroi.datasets.folders import IMAGES_FOLDER, MASKS_FOLDER, folder_rows
+from mezoroi.datasets.finding_masks import find_mask, images_alike_in_coco
+from mezoroi.datasets.folders import folder_rows
 from mezoroi.datasets.graders import consensus
 from mezoroi.datasets.manifest import (
     MANIFEST_NAMES,
@@ -102,6 +103,7 @@ def load_dataset(
         if observation is not None:
             observations.append(observation)
     problems += _separated_specimens(found.rows)
+    problems += images_alike_in_coco(observations)
     if trainable:
         problems += _scarce_grades(found, observations, standard)
     if problems:
@@ -235,7 +237,7 @@ def _observation(
     outline = None
     try:
         if mask is None:
-            mask = _find_mask(image, name, root, coco)
+            mask = find_mask(image, name, root, coco)
         if mask is not None and size is not None:
             masks.check_mask(mask, standard, size, name)
     except MezoroiError as error:
@@ -282,19 +284,6 @@ def _grade(row: Row, standard: GradingStandard, problems: list[str]) -> str | No
 
 def _located(row: Row, error: MezoroiError) -> str:
     return str(error) if row.where in str(error) else f"{row.where}: {error}"
-
-
-def _find_mask(image: Path, name: str, root: Path, coco: Path | None) -> Path | None:
-    below = name.removeprefix(f"{IMAGES_FOLDER}/")
-    png = (root / MASKS_FOLDER / below).with_suffix(".png")
-    sidecar = image.with_suffix(".json")
-    if png.is_file() and png != image:
-        return png
-    if image.name == SURFACE_NAME and image.with_name("mask.png").is_file():
-        return image.with_name("mask.png")
-    if sidecar.is_file() and masks.is_labelme(sidecar):
-        return sidecar
-    return coco if coco is not None and masks.covers(coco, name) else None
 
 
 def _coco_file(root: Path) -> Path | None:

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from mezoroi.capture.images import read_size
-from mezoroi.datasets.shapes import coco_region, labelme_region
+from mezoroi.datasets.shapes import check_coco, check_labelme, coco_region, labelme_region
 from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path
 from mezoroi.standard import GradingStandard
@@ -32,7 +32,9 @@ from mezoroi.standard import GradingStandard
 GRADES_CHUNK = "mezoroi-grades"
 """Key of the PNG text chunk that names the bits."""
 
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+IMAGES_FOLDER = "images"
+"""Folder of a dataset that its images may lie in, beside `masks`."""
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 def read_mask(
@@ -77,7 +79,7 @@ def read_mask(
         entry = _coco_entry(path, image_name)
         if entry is None:
             return None
-        return coco_region(content, entry["id"], grade, image_size)
+        return coco_region(content, _annotations_of(path, entry), grade, image_size)
     except _MALFORMED as error:
         raise _malformed(path, error) from error
 
@@ -121,7 +123,7 @@ def write_mask(path: str | Path, masks: Mapping[str, np.ndarray]) -> None:
 def check_mask(
     path: Path, standard: GradingStandard, image_size: tuple[int, int], image_name: str
 ) -> None:
-    """Raise MezoroiError where `read_mask` would fail for sure; pixels are not decoded."""
+    """Raise MezoroiError where `read_mask` would fail; the pixels of a PNG are not decoded."""
     _check_mask_size(path, image_size, image_name)
     named = _named_grades(path)
     if named and not set(named) & set(standard.grades):
@@ -129,6 +131,17 @@ def check_mask(
             f"{path} marks {', '.join(sorted(named)[:5])}, none of which is a grade: "
             f"the standard has {', '.join(standard.grades)}"
         )
+    if not _is_json(path):
+        return
+    content = _load_json(path)
+    try:
+        if "shapes" in content:
+            check_labelme(content, standard.grades)
+        elif (entry := _coco_entry(path, image_name)) is not None:
+            annotations = _annotations_of(path, entry)
+            check_coco(content, annotations, standard.grades, image_size)
+    except _MALFORMED as error:
+        raise _malformed(path, error) from error
 
 
 def is_labelme(path: Path) -> bool:
@@ -141,10 +154,11 @@ def is_coco(path: Path) -> bool:
     return _holds(path, "annotations") and _holds(path, "images")
 
 
-def covers(path: Path, image_name: str) -> bool:
-    """True where the COCO file `path` lists the image."""
+def name_in_coco(path: Path, image_name: str) -> str | None:
+    """How the COCO file `path` names an image; None where it does not list it."""
     try:
-        return _coco_entry(path, image_name) is not None
+        entry = _coco_entry(path, image_name)
+        return None if entry is None else str(entry["file_name"])
     except _MALFORMED as error:
         raise _malformed(path, error) from error
 
@@ -253,26 +267,60 @@ def _parse_json(path: Path, _modified: int, _size: int) -> dict[str, Any]:
 
 
 def _coco_entry(path: Path, image_name: str | None) -> dict[str, Any] | None:
-    """The COCO entry of an image: by its path, else by its file name where that is unique."""
+    """The COCO entry of an image: by its path, else by its file name where that is unique.
+
+    An entry whose path leads to an image of the dataset is of that one, whatever else is called
+    the same.
+    """
     if image_name is None:
         raise MezoroiError(f"{path} covers many images: say which one with image_name")
     stamp = path.stat()
-    index = _coco_index(path, stamp.st_mtime_ns, stamp.st_size)
+    by_path, by_file_name = _coco_index(path, stamp.st_mtime_ns, stamp.st_size)
     name = image_name.replace("\\", "/")
-    entries = index.get(name) or index.get(name.rsplit("/", 1)[-1]) or []
+    entries = by_path.get(name) or by_path.get(name.removeprefix(f"{IMAGES_FOLDER}/")) or []
+    if not entries:
+        entries = by_file_name.get(name.rpartition("/")[2], [])
+        entries = [entry for entry in entries if not _leads_to_image(path.parent, entry)]
     if len(entries) > 1:
         raise MezoroiError(f"{path} lists several images called {name}: name them by their paths")
     return entries[0] if entries else None
 
 
+def _leads_to_image(root: Path, entry: dict[str, Any]) -> bool:
+    name = _slashed(entry)
+    return any((folder / name).is_file() for folder in (root, root / IMAGES_FOLDER))
+
+
+def _slashed(entry: dict[str, Any]) -> str:
+    return str(entry["file_name"]).replace("\\", "/")
+
+
+_Entries = dict[str, list[dict[str, Any]]]
+
+
 @lru_cache(maxsize=8)
-def _coco_index(path: Path, modified: int, size: int) -> dict[str, list[dict[str, Any]]]:
-    index: dict[str, list[dict[str, Any]]] = {}
+def _coco_index(path: Path, modified: int, size: int) -> tuple[_Entries, _Entries]:
+    """The entries by their paths, and by their file names alone."""
+    by_path: _Entries = {}
+    by_file_name: _Entries = {}
     for entry in _parse_json(path, modified, size)["images"]:
-        name = str(entry["file_name"]).replace("\\", "/")
-        for key in {name, name.rsplit("/", 1)[-1]}:
-            index.setdefault(key, []).append(entry)
-    return index
+        by_path.setdefault(_slashed(entry), []).append(entry)
+        by_file_name.setdefault(_slashed(entry).rpartition("/")[2], []).append(entry)
+    return by_path, by_file_name
+
+
+def _annotations_of(path: Path, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    stamp = path.stat()
+    return _coco_annotations(path, stamp.st_mtime_ns, stamp.st_size).get(entry["id"], [])
+
+
+@lru_cache(maxsize=8)
+def _coco_annotations(path: Path, modified: int, size: int) -> dict[Any, list[dict[str, Any]]]:
+    """The annotations by the id of their image."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for annotation in _parse_json(path, modified, size)["annotations"]:
+        found.setdefault(annotation["image_id"], []).append(annotation)
+    return found
 
 
 def _malformed(path: Path, error: Exception) -> MezoroiError:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mezoroi.capture.images import SURFACE_NAME
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,8 +52,12 @@ class Rows:
 
 
 def observation_id(image: Path, root: Path) -> str:
-    """Path of `image` relative to `root` in POSIX form, in composed Unicode (NFC)."""
-    relative = os.path.relpath(image, root)
+    """Path of `image` relative to `root` in POSIX form, in composed Unicode (NFC).
+
+    A capture folder is its surface image, however a table names it.
+    """
+    surface = image / SURFACE_NAME
+    relative = os.path.relpath(surface if surface.is_file() else image, root)
     return unicodedata.normalize("NFC", Path(relative).as_posix())
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -145,18 +148,7 @@ def _feature_network(backbone: str, stride: int, weights: str) -> tuple[Any, int
         return timm.create_model(backbone, **options), last
     if weights == "package":
         return _with_packaged_weights(backbone, options), last
-    if not Path(weights).is_file():
-        raise MezoroiError(f"weights {weights} do not exist: give the path of a timm checkpoint")
-    try:
-        overlay = {"file": weights}
-        return timm.create_model(
-            backbone, pretrained=True, pretrained_cfg_overlay=overlay, **options
-        ), last
-    except Exception as error:  # timm raises many kinds for a foreign checkpoint
-        raise MezoroiError(
-            f"weights {weights} do not fit `{backbone}` ({first_line(error)}): "
-            "give a timm checkpoint of it"
-        ) from error
+    return _with_weights_of_file(backbone, options, weights), last
 
 
 def first_line(error: Exception) -> str:
@@ -175,6 +167,50 @@ def _with_packaged_weights(backbone: str, options: dict[str, Any]) -> Any:
     available = packaged_weights()
     network.load_state_dict({name: available[name] for name in wanted})
     return network
+
+
+def _with_weights_of_file(backbone: str, options: dict[str, Any], weights: str) -> Any:
+    if not Path(weights).is_file():
+        raise MezoroiError(f"weights {weights} do not exist: give the path of a timm checkpoint")
+    start = torch.get_rng_state()
+    try:
+        with _quiet_timm():
+            network = timm.create_model(
+                backbone, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
+            )
+    except Exception as error:  # timm raises many kinds for a foreign checkpoint
+        raise MezoroiError(
+            f"weights {weights} do not fit `{backbone}` ({first_line(error)}): "
+            "give a timm checkpoint of it"
+        ) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(start)
+        blank = dict(timm.create_model(backbone, **options).named_parameters())
+    drawn = {name: value for name, value in blank.items() if value.min() < value.max()}
+    # timm leaves at random, and does not say, what a checkpoint has no tensor for.
+    left = [
+        name
+        for name, value in network.named_parameters()
+        if name in drawn and torch.equal(value, drawn[name])
+    ]
+    if left:
+        raise MezoroiError(
+            f"weights {weights} hold {len(drawn) - len(left)} of {len(drawn)} tensors of "
+            f"`{backbone}`, and no {left[0]}: give a timm checkpoint of it"
+        )
+    return network
+
+
+@contextmanager
+def _quiet_timm() -> Iterator[None]:
+    """Without timm's remark on the classifier, which a checkpoint holds and no encoder needs."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _cut_into_stages(network: nn.Module) -> list[nn.Module]:
