@@ -56,6 +56,7 @@ TABLET = (3000, 4000)
 _RENDERED = (768, 1024)
 _GIVE_UP_SECONDS = 900.0
 _GRADE = ".badge.huge"
+_BROWSERS = ("chromium", "chromium-browser", "chromium-headless-shell")
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
@@ -221,7 +222,7 @@ def grade_in_chromium(app: TriedApp, photos: list[bytes], folder: Path) -> list[
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise MezoroiError("playwright is not installed: pip install 'mezoroi[dev]'") from error
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if program is None:
         raise MezoroiError("Chromium is not installed: apt-get install chromium")
     found = []
