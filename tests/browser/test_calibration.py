@@ -336,7 +336,7 @@ def test_a_grade_that_waits_is_not_given_by_another_who_logs_in(
     other = replace(tablet, page=page.context.new_page())
     other.log_in(names[1])
     page.unroute("**/fruits/*")
-    expect(status).to_contain_text("ログインが切れました", timeout=15_000)
+    expect(status).to_contain_text("ログインの期限が切れました", timeout=15_000)
     page.context.clear_cookies()
     other.log_in(names[0])
     wait_until_sent(page)
