@@ -86,9 +86,10 @@ def test_a_checkpoint_fills_the_encoder_or_is_refused(
 
 
 def test_a_checkpoint_whose_names_timm_translates_is_taken(tmp_path: Path) -> None:
-    torch.manual_seed(5)
     file = tmp_path / "checkpoint.pth"
-    torch.save(timm.create_model("convnext_atto").state_dict(), file)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        torch.save(timm.create_model("convnext_atto").state_dict(), file)
     Encoder("convnext_atto", 32, str(file))
 
 
