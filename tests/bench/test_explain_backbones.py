@@ -84,6 +84,8 @@ def test_cells_of_a_backbone(tmp_path: Path, base: Config) -> None:
     assert set(trivial["whole image"]["localization_error"]) <= {0, 1}
     page = backbones_section(ledger, base, 8)
     assert MISSING not in page and "trained from scratch" in page and "1 of 1" in page
+    assert "explain nothing: none of those run" not in page  # of an epoch on a few melons
+    assert f"{SCRATCH}, {ARCFACE.name}, by its {SIMILAR}" in page.rpartition("explain nothing")[2]
     assert len(list(tmp_path.glob("explain-runs/*"))) == 2  # CAM and Dist-CAM share a network
 
 

@@ -90,6 +90,11 @@ def backbones_section(
         rows += [_row(backbone, one, list(scores[one].values())) for one in ARRANGEMENTS]
         rows += _trivial_rows(backbone, list(found[TRIVIAL].values()))
         differences += [_difference(backbone, one, scores[one], scores[CAM]) for one in COMPARED]
+        by_chance += [
+            f"{backbone}, {one.arm}, by its {one.rule}"
+            for one in (CAM, SAME, METRIC)
+            if scores[one] and not _beats_chance(list(scores[one].values()))
+        ]
     recipes = "; ".join(f"{name} {_recipe(own)}" for name, own in BACKBONES.items())
     held_out = min(TEST_PER_GRADE, max(1, per_grade // 4))
     return "\n".join(
@@ -111,7 +116,7 @@ def backbones_section(
             "Dist-CAM minus CAM on the same melons (errors: below 0 is better; mIoU and pointing: "
             "above 0 is better), bold where the interval does not hold zero:\n",
             table(["backbone", "map", "network", "seeds", *_SCORES.values()], differences),
-            "Networks that grade no better than chance, whose maps explain nothing: "
+            "Networks that are not shown to grade better than chance, whose maps explain nothing: "
             f"{'; '.join(by_chance) or 'none of those run'}.\n",
         ]
     )
