@@ -21,6 +21,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import atomic_path, read_json, write_json
 from mezoroi.losses import make_head
 from mezoroi.models import Encoder, GradingModel, InputSize, SecondReader
+from mezoroi.models.alike import AlikeCells
 from mezoroi.models.encoder import first_line
 from mezoroi.models.plain import PlainSurface
 from mezoroi.standard import GradingStandard
@@ -199,6 +200,8 @@ def read_bundle(run_dir: str | Path) -> Bundle:
     tensors = _read_tensors(folder / WEIGHTS)
     try:
         weights = _part(tensors, "network.")
+        if any(name.startswith("alike.") for name in weights):
+            network.alike = AlikeCells()
         if any(name.startswith("plain.") for name in weights):
             network.plain = PlainSurface.blank(network.encoder.grid)
         network.load_state_dict(weights)

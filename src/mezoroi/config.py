@@ -67,6 +67,10 @@ class ModelConfig(_Section):
         description="similarity with a grade is the mean cosine with this many training fruits of "
         "it, those most alike; 0: the cosine with its prototype, as published",
     )
+    average_alike: bool = Field(
+        True,
+        description="activation maps of unrolled surface average nearby cells that look alike",
+    )
     silence_plain: bool = Field(
         True,
         description="activation maps say nothing where unrolled surface shows next to nothing, if "
@@ -98,6 +102,12 @@ class LossConfig(_Section):
         ge=0,
         description="weight of: no position shows a grade that takes precedence over the fruit's "
         "own; for ordered grades",
+    )
+    runner_up_weight: float = Field(
+        0.5,
+        ge=0,
+        description="weight of: the grade in second place is one that may show beside the first; "
+        "for ordered grades, some of them judged on the outline, beside class channels",
     )
     mask_weight: float = Field(
         0.0,

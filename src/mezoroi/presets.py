@@ -24,11 +24,13 @@ PRESETS: dict[str, dict[str, Any]] = {
             "backbone": "resnet50",
             "weights": "none",
             "stride": 32,
+            "average_alike": False,
             "silence_plain": False,
         },
         "loss": {
             "diversity_weight": 1.0,
             "precedence_weight": 0.0,
+            "runner_up_weight": 0.0,
             "sparsity_weight": 0.0,
             "swap_tile": 0,
         },

@@ -27,6 +27,7 @@ from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
 from mezoroi.models import FruitMasks, InputSize, SecondReader
+from mezoroi.models.alike import AlikeCells
 from mezoroi.models.probing import check_feature_map
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
@@ -101,6 +102,8 @@ def train(
 
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
+    if config.model.average_alike and network.wrap_margin and network.channels_per_grade:
+        network.alike = AlikeCells()
     if config.model.silence_plain:
         network.plain = find_plain(data.train_images, network, standard, progress)
     if network.channels_per_grade:

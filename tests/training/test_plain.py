@@ -253,9 +253,11 @@ def test_a_saved_grader_knows_its_plain_surface(
 def test_grades_are_what_they_would_be_without(
     trained: tuple[mz.Grader, Path], fruits: Fruits, tiny: Make, tmp_path: Path
 ) -> None:
-    config = tiny("train.epochs=6", "train.lr=0.003", "model.silence_plain=false")
+    off = ("model.silence_plain=false", "model.average_alike=false")
+    config = tiny("train.epochs=6", "train.lr=0.003", *off)
     without = mz.train(fruits[0], config, tmp_path / "run")
-    assert without.network.plain is None
+    assert without.network.plain is None and without.network.alike is None
+    assert trained[0].network.plain is not None and trained[0].network.alike is not None
     expected, found = (one.predict(fruits[0]) for one in (without, trained[0]))
     np.testing.assert_array_equal(expected.embeddings, found.embeddings)
     np.testing.assert_array_equal(expected.similarity, found.similarity)

@@ -4,7 +4,7 @@ from mezoroi.losses.heads import SoftmaxHead, make_head
 from mezoroi.losses.masks import mask_loss
 from mezoroi.losses.mutual_channel import MutualChannelLoss
 from mezoroi.losses.pairwise import AdaptivePairwiseMarginLoss, dissimilarity
-from mezoroi.losses.precedence import precedence_loss
+from mezoroi.losses.precedence import precedence_loss, runner_up_loss
 
 __all__ = [
     "AdaptivePairwiseMarginLoss",
@@ -14,4 +14,5 @@ __all__ = [
     "make_head",
     "mask_loss",
     "precedence_loss",
+    "runner_up_loss",
 ]

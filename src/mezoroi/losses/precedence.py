@@ -27,3 +27,26 @@ def precedence_loss(evidence: Tensor, possible: Tensor, weights: Tensor | None =
     impossible = ~possible.to(evidence.device)[:, :, None, None]
     costs = -log_probability.masked_fill(impossible, -torch.inf).logsumexp(dim=1)
     return costs.mean() if weights is None else (costs * weights).sum() / weights.sum()
+
+
+def runner_up_loss(logits: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Mean over fruits of -log P(a grade that may come next is in second place).
+
+    The second term of the Plackett-Luce model of a ranking.
+
+    Parameters
+    ----------
+    logits : (N, G) scores of the grades
+    first : (N,) int64, the grade in first place
+    second : (N, G) bool, the grades that may come next; fruits without any do not count
+
+    Returns
+    -------
+    scalar, >= 0; 0 where no fruit counts
+    """
+    counts = second.any(dim=1)
+    if not bool(counts.any()):
+        return logits.sum() * 0.0
+    logits, first, second = logits[counts], first[counts], second[counts]
+    others = logits.scatter(1, first[:, None], -torch.inf).log_softmax(dim=1)
+    return -others.masked_fill(~second, -torch.inf).logsumexp(dim=1).mean()

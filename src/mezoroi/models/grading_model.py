@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mezoroi.maps import grade_evidence
+from mezoroi.models.alike import AlikeCells
 from mezoroi.models.encoder import Encoder, denormalise, normalise
 from mezoroi.models.plain import PlainSurface
 
@@ -25,7 +26,8 @@ class ModelOutput:
     ----------
     feature_map : (N, K, H, W) the encoder's feature map
     class_channels : (N, S * channels_per_grade, H, W), non-negative; S surface grades, in the
-        order of the standard, silent on plain surface; no channels for a model without them
+        order of the standard, averaged over cells that look alike and silent on plain surface,
+        where the model has such; no channels for a model without them
     embedding : (N, D) surface embedding followed by the outline embedding
     early : (N, M) means of what each stage up to the feature map sees, then the standardised
         outline if the model has outlines; None where it was not asked for
@@ -87,6 +89,7 @@ class GradingModel(nn.Module):
 
     Attributes
     ----------
+    alike : over which cells class channels are averaged; None while training, and for photos
     plain : where surface shows too little for any grade; None while training, and unless such
         surface was found behind it
     """
@@ -126,6 +129,7 @@ class GradingModel(nn.Module):
         self.outline_encoder = (
             OutlineEncoder(outline_features, outline_dim) if outline_features else None
         )
+        self.alike: AlikeCells | None = None
         self.plain: PlainSurface | None = None
 
     def forward(self, images: Tensor, outlines: Tensor | None = None) -> ModelOutput:
@@ -191,7 +195,9 @@ class GradingModel(nn.Module):
             if outlines is None:
                 raise ValueError("this model was trained with outlines: pass `outlines` (N, F)")
             embedding = torch.cat([embedding, self.outline_encoder(outlines)], dim=1)
-        return ModelOutput(feature_map, self._silenced(channels, plain), embedding)
+        return ModelOutput(
+            feature_map, self._silenced(self._averaged(channels, feature_map), plain), embedding
+        )
 
     def scale_channels(self, factor: float) -> None:
         """Multiply the class channels; embeddings stay as they are, up to rounding."""
@@ -205,8 +211,17 @@ class GradingModel(nn.Module):
 
     def channels_of(self, feature_map: Tensor, plain: Tensor | None) -> Tensor:
         """Class channels of a feature map without margins, as in `ModelOutput`."""
+        return self._silenced(self.averaged_channels(feature_map), plain)
+
+    def averaged_channels(self, feature_map: Tensor) -> Tensor:
+        """Class channels of a feature map without margins, whatever surface is plain."""
         assert self.class_channels is not None
-        return self._silenced(self.class_channels(feature_map), plain)
+        return self._averaged(self.class_channels(feature_map), feature_map)
+
+    def _averaged(self, channels: Tensor, feature_map: Tensor) -> Tensor:
+        if self.alike is None or not channels.shape[1]:
+            return channels
+        return self.alike(channels, feature_map)
 
     def _silenced(self, channels: Tensor, plain: Tensor | None) -> Tensor:
         if self.plain is None or plain is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mezoroi.augment import ChannelGrouping, grouping_loss
 from mezoroi.config import Config
-from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss
+from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss, runner_up_loss
 from mezoroi.losses.heads import head_logits, head_loss
 from mezoroi.maps import grade_evidence
 from mezoroi.models import InputSize
@@ -31,6 +31,7 @@ from mezoroi.training.mixing import (
     mixed_with_parts,
     pairwise_loss,
 )
+from mezoroi.training.rankings import Rankings
 from mezoroi.training.tiles import checkerboard, swap_tiles, with_margin
 
 
@@ -95,6 +96,9 @@ class GradingModule(pl.LightningModule):
             if model.channels_per_grade and model.surface_grades > 1
             else None
         )
+        judges_both = model.outline_encoder is not None and bool(standard.outline_grades)
+        asks = standard.ordered and self.mutual_channel is not None and loss.runner_up_weight > 0
+        self.rankings = Rankings.of(standard) if judges_both and asks else None
         self.frozen = frozen_stages(model.encoder, config)
         for stage in [*model.encoder.stages, *model.encoder.deep_stages][: self.frozen]:
             stage.requires_grad_(False)
@@ -150,12 +154,33 @@ class GradingModule(pl.LightningModule):
         output = self.run(batch, self._draw_board(batch_index))
         labels = batch["labels"]
         loss = head_loss(self.head, output.embedding, labels)
+        if self.rankings is not None:
+            cost = self._runner_up_loss(output.embedding, labels, self.rankings)
+            loss = loss + self.config.loss.runner_up_weight * cost
         if self.mutual_channel is not None:
             loss = loss + self._mutual_channel_loss(output, labels, batch.get("known"))
             if "masks" in batch:
                 weight = self.config.loss.mask_weight
                 loss = loss + weight * self._mask_loss(output, batch["masks"], batch["known"])
         return loss
+
+    def _runner_up_loss(self, embedding: Tensor, labels: Tensor, rankings: Rankings) -> Tensor:
+        """What second places cost, of fruits and of those made of two, and the grades of these."""
+        rankings = rankings.to(embedding.device)
+        logits = head_logits(self.head, embedding)
+        loss = runner_up_loss(logits, labels, rankings.weaker[labels])
+        # The outline is that of the fruit before it in the batch, whose order is drawn anew.
+        lenders = labels.roll(1)
+        usable = rankings.known[labels, lenders]
+        if not bool(usable.any()):
+            return loss
+        dim = self.model.surface_dim
+        lent_outlines = embedding[:, dim:].roll(1, dims=0)
+        composed = torch.cat([embedding[:, :dim], lent_outlines], dim=1)[usable]
+        own, lent = labels[usable], lenders[usable]
+        first, second = rankings.first[own, lent], rankings.second[own, lent]
+        loss = loss + head_loss(self.head, composed, first)
+        return loss + runner_up_loss(head_logits(self.head, composed), first, second)
 
     def mixed_losses(self, mixed: MixedBatch, batch_index: int) -> Tensor:
         """All losses, weighted, of whole and mixed images, as a scalar.

@@ -73,11 +73,10 @@ def fit_temperature(
 def _evidence(module: GradingModule, images: Tensor) -> tuple[Tensor, Tensor]:
     """Evidence (N, S, h, w) of images, and how surely each position (N, h, w) is not plain."""
     model = module.model
-    assert model.class_channels is not None
     with torch.inference_mode():
         prepared = model.prepare(images.to(module.possible.device))
         feature_map = model.without_margin(model.encoder(prepared))
-        evidence = grade_evidence(model.class_channels(feature_map), model.channels_per_grade)
+        evidence = grade_evidence(model.averaged_channels(feature_map), model.channels_per_grade)
         plain = model.plain_share(prepared)
         weights = torch.ones_like(evidence[:, 0]) if plain is None else 1 - plain
     return evidence.float().cpu(), weights.float().cpu()
