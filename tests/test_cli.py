@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi.capture.sources import find_sources
 from mezoroi.datasets.folders import require_outside
 from mezoroi.presets import PRESETS
 from mezoroi.training import GradingModule
@@ -337,16 +338,23 @@ def test_nothing_is_written_among_the_frames_of_a_fruit(
     assert [path.name for path in tmp_path.iterdir()] == ["fruit"]
 
 
-def test_what_was_graded_is_not_graded_again(
+def test_charts_are_not_taken_for_fruit(
     run: Run, run_dir: Path, melons: Path, tmp_path: Path
 ) -> None:
-    shutil.copy(melons / "captures/melon-0001/surface.png", tmp_path / "photo.png")
-    for _ in range(2):  # the second time the folder also holds the charts of the first
-        status, out, _ = run("grade", run_dir, tmp_path, "-o", tmp_path / "out", "--json")
-        assert status == 0
-        assert [item["source"] for item in json.loads(out)["results"]] == [
-            str(tmp_path / "photo.png")
-        ]
+    """Of what was written below, or by a search beside, the photos."""
+    photo = tmp_path / "photo.png"
+    shutil.copy(melons / "captures/melon-0001/surface.png", photo)
+    assert run("grade", run_dir, tmp_path, "-o", tmp_path / "out")[0] == 0
+    methods = ("--method", "activation-map")
+    assert run("explain", run_dir, photo, "-o", tmp_path / "why", *methods)[0] == 0
+    assert run("search", run_dir, photo, "-o", tmp_path / "alike")[0] == 0
+    assert run("search", run_dir, photo.rename(tmp_path / "x.png"), "-o", tmp_path)[0] == 2
+    other = shutil.copy(tmp_path / "x.png", tmp_path / "alike/other.png")
+    assert len(list(tmp_path.rglob("*.png"))) > 7
+    assert find_sources([tmp_path], "surface") == [Path(other), tmp_path / "x.png"]
+    # A list of another program's says nothing.
+    (tmp_path / "search.json").write_text('{"sheet": "x.png"}', encoding="utf-8")
+    assert tmp_path / "x.png" in find_sources([tmp_path], "surface")
 
 
 def test_evaluate(run: Run, run_dir: Path, melons: Path, tmp_path: Path) -> None:

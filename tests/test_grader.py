@@ -61,6 +61,14 @@ def test_a_photo_and_the_array_it_holds_are_graded_alike(
     assert grader.grade(photo).outline is None
 
 
+def test_gradings_are_compared_and_kept_in_sets_by_identity(
+    grader: mz.Grader, captures: list[Path]
+) -> None:
+    first, second = grader.grade(captures[0]), grader.grade(captures[0])
+    assert first == first and first != second
+    assert first in [second, first] and len({first, second, first}) == 2
+
+
 def test_similarity_is_the_cosine_with_the_prototypes(
     grader: mz.Grader, dataset: mz.Dataset
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mezoroi.capture.folders import is_capture, is_grading, photos_among, videos_among, visible
+from mezoroi.capture.folders import holds_charts, is_capture, photos_among, videos_among, visible
 from mezoroi.capture.images import OUTLINE_NAME, SURFACE_NAME
 from mezoroi.capture.unrolling import CAPTURE_VERSION, SURFACE_HEIGHT, Capture, unroll
 from mezoroi.capture_folders import (
@@ -246,7 +246,7 @@ def _turns_below(folder: Path, seen: set[Path], left_out: dict[Path, str]) -> li
     try:
         if not folder.is_dir():
             return [folder]
-        if is_grading(folder):
+        if holds_charts(folder):
             return []
         inside = visible(folder, seen)
         photos, found = photos_among(inside), videos_among(inside)

@@ -26,7 +26,7 @@ from mezoroi.standard import GradingStandard
 GRADING_JSON = "grading.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class Grading:
     """Result of grading one capture.
 

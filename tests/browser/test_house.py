@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -154,6 +155,15 @@ def test_strokes_are_not_lost_with_the_page(visit: Visits, melons: Path) -> None
     expect(page.locator("[data-save-mask]")).to_be_enabled()
     page.wait_for_timeout(500)
     assert asked == ["beforeunload"] and page.url == painting
+    page.context.clear_cookies()  # the login ends
+    tablet.forgiven.append("401")
+    page.tap("[data-save-mask]")
+    expect(page.locator("[data-problem]")).to_contain_text("ログインの期限が切れた")
+    tablet.look("painted-without-login")
+    with page.context.expect_page() as opened:
+        page.locator("[data-problem] a").tap()
+    opened.value.wait_for_load_state()
+    replace(tablet, page=opened.value).log_in("expert")
     page.tap("[data-save-mask]")
     page.wait_for_selector(".result")
     assert asked == ["beforeunload"], "what is saved can be left"

@@ -8,12 +8,17 @@ from pathlib import Path
 from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
 from mezoroi.errors import MezoroiError
+from mezoroi.files import read_json
 
-_GRADING_NAME = "grading.json"
+# What says that the pictures beside it are our own: of a grading, and of explanations.
+_OWN = ({"grading.json"}, {"methods.png", "maps.npz"})
+_SEARCH_NAME = "search.json"
 
 
 def visible(folder: Path, seen: set[Path]) -> list[Path]:
-    """What a folder holds, sorted, hidden files left out; nothing of a folder seen before.
+    """What a folder holds, sorted, without hidden files and sheets of searches.
+
+    Nothing of a folder that was seen before.
 
     Parameters
     ----------
@@ -28,7 +33,12 @@ def visible(folder: Path, seen: set[Path]) -> list[Path]:
     if real in seen:
         return []
     seen.add(real)
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    sheets = _sheets(folder)
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name not in sheets
+    )
 
 
 def photos_among(paths: Iterable[Path]) -> list[Path]:
@@ -46,9 +56,20 @@ def is_capture(folder: Path) -> bool:
     return (folder / SURFACE_NAME).is_file()
 
 
-def is_grading(folder: Path) -> bool:
-    """Whether a grading was written to a folder: its pictures are charts."""
-    return (folder / _GRADING_NAME).is_file()
+def holds_charts(folder: Path) -> bool:
+    """Whether a grading or explanations were written to a folder: its pictures are charts."""
+    return any(all((folder / name).is_file() for name in names) for names in _OWN)
+
+
+def _sheets(folder: Path) -> set[str]:
+    """Names of the sheets that searches wrote to a folder, maybe beside photos."""
+    if not (folder / _SEARCH_NAME).is_file():
+        return set()
+    try:
+        found = read_json(folder / _SEARCH_NAME, "search again")
+        return {Path(item["sheet"]).name for item in found if "sheet" in item}
+    except (MezoroiError, TypeError):  # another program's: what lies beside it is no sheet
+        return set()
 
 
 def require_apart(folders: Iterable[Path], sources: Iterable[Path]) -> None:

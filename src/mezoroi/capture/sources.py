@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mezoroi.capture.folders import is_capture, is_grading, photos_among, videos_among, visible
+from mezoroi.capture.folders import holds_charts, is_capture, photos_among, videos_among, visible
 from mezoroi.capture.frames import is_video
 from mezoroi.capture.images import (
     OUTLINE_NAME,
@@ -163,7 +163,7 @@ def _one_side(photo: Path) -> FruitInput:
 def _below(folder: Path, kind: InputKind, seen: set[Path]) -> list[Path]:
     if is_capture(folder):
         return [folder]
-    if is_grading(folder):
+    if holds_charts(folder):
         return []
     inside = visible(folder, seen)
     photos = photos_among(inside)

@@ -45,7 +45,7 @@ _STILL = 6.0  # degrees under which a fruit counts as not turning
 _LEAST, _ENOUGH = 0.5, 0.9  # of the surface
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class Capture:
     """One fruit's surface and outline, and how it turned.
 

@@ -155,6 +155,11 @@ export function startPaint(form) {
     redraw();
   });
   window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+  const fail = (why) => {
+    problem.replaceChildren(form.querySelector(`[data-text-${why}]`).content.cloneNode(true));
+    problem.hidden = false;
+    save.disabled = false;
+  };
   save.addEventListener("click", async () => {
     save.disabled = true;
     const masks = Object.fromEntries([...layers].map(([grade, layer]) => [grade, runsOf(layer)]));
@@ -166,13 +171,14 @@ export function startPaint(form) {
     };
     try {
       const answer = await fetch(form.dataset.action, { method: "POST", headers, body });
-      if (!answer.ok) throw new Error();
-      unsaved = false;
-      window.location.assign((await answer.json()).location);
+      if (answer.ok) {
+        unsaved = false;
+        window.location.assign((await answer.json()).location);
+        return;
+      }
+      fail([401, 403].includes(answer.status) ? "login" : "failed");
     } catch {
-      problem.textContent = form.querySelector("[data-text-failed]").innerHTML.trim();
-      problem.hidden = false;
-      save.disabled = false;
+      fail("failed");
     }
   });
   redraw();
