@@ -26,8 +26,8 @@ from mezoroi.datasets.held_out import held_out_fruits
 from mezoroi.errors import MezoroiError
 from mezoroi.files import content_hash
 from mezoroi.grader import Grader, Predictions
-from mezoroi.models import FruitMasks, InputSize, SecondReader
-from mezoroi.models.alike import AlikeCells
+from mezoroi.models import FruitMasks, GradingModel, InputSize, SecondReader
+from mezoroi.models.alike import MOST_CELLS, AlikeCells
 from mezoroi.models.probing import check_feature_map
 from mezoroi.progress import Progress, silent
 from mezoroi.references import fill_references
@@ -102,8 +102,7 @@ def train(
 
     network.eval().requires_grad_(False)
     head.eval().requires_grad_(False)
-    if config.model.average_alike and network.wrap_margin and network.channels_per_grade:
-        network.alike = AlikeCells()
+    network.alike = _alike_cells(network, size, config)
     if config.model.silence_plain:
         network.plain = find_plain(data.train_images, network, standard, progress)
     if network.channels_per_grade:
@@ -142,6 +141,14 @@ def train(
     reliability = fit_in_training(grader, dataset, run_dir, progress)
     write_bundle(bundle, run_dir)
     return Grader(bundle, gallery=gallery, reliability=reliability)
+
+
+def _alike_cells(network: GradingModel, size: InputSize, config: Config) -> AlikeCells | None:
+    """Over which cells class channels are averaged; None for photos and very fine maps."""
+    cells = (size.height // network.encoder.stride) * (size.width // network.encoder.stride)
+    if not (config.model.average_alike and network.wrap_margin and network.channels_per_grade):
+        return None
+    return AlikeCells() if cells <= MOST_CELLS else None
 
 
 def _teaching_masks(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import mezoroi as mz
-from mezoroi.bundle import WEIGHTS, read_bundle
+from mezoroi.bundle import WEIGHTS, build_network, read_bundle
+from mezoroi.config import Config
+from mezoroi.models import InputSize
 from mezoroi.models.alike import AlikeCells
+from mezoroi.workflow import _alike_cells
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -91,3 +96,22 @@ def test_a_run_of_an_earlier_version_says_what_it_said(
     save_file(kept, earlier / WEIGHTS)
     again = mz.Grader(read_bundle(earlier)).predict(dataset)
     np.testing.assert_array_equal(again.maps, without.maps)
+
+
+@pytest.mark.parametrize(
+    ("size", "setting", "averages"),
+    [
+        (InputSize(64, 128, True), "model.average_alike=true", True),
+        (InputSize(64, 128, True), "model.average_alike=false", False),
+        (InputSize(64, 128, True), "model.channels_per_grade=0", False),
+        (InputSize(64, 128, False), "model.average_alike=true", False),
+        (InputSize(1024, 2048, True), "model.average_alike=true", True),
+        (InputSize(1056, 2112, True), "model.average_alike=true", False),
+    ],
+)
+def test_panoramas_are_averaged(
+    tiny: Callable[..., Config], size: InputSize, setting: str, averages: bool
+) -> None:
+    config = tiny(setting)
+    network, _ = build_network(mz.GradingStandard.melon(), config, 0, size.wraps, "none")
+    assert (_alike_cells(network, size, config) is not None) == averages

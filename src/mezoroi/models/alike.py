@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MOST_CELLS = 8192
+"""Every cell is compared with every other: of more of them that would take too much memory."""
+
 
 class AlikeCells(nn.Module):
     """Averages class channels of panoramas over nearby cells that look alike.
@@ -45,10 +48,11 @@ class AlikeCells(nn.Module):
 
     def _nearness(self, height: int, width: int) -> Tensor:
         """Log nearness of every two of the h * w cells."""
-        device = self.reach.device
-        rows = torch.arange(height, device=device).repeat_interleave(width)
-        columns = torch.arange(width, device=device).repeat(height)
-        down = rows[:, None] - rows
+        rows, columns = (
+            torch.arange(n, device=self.reach.device, dtype=torch.float32) for n in (height, width)
+        )
+        down = (rows[:, None] - rows).square()
         across = (columns[:, None] - columns).abs()
-        across = torch.minimum(across, width - across)
-        return -(down.square() + across.square()) / (2 * self.reach.square())
+        across = torch.minimum(across, width - across).square()
+        distance = down[:, None, :, None] + across[None, :, None, :]
+        return -distance.reshape(height * width, -1) / (2 * self.reach.square())
