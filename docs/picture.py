@@ -1,6 +1,6 @@
 """Draw the README's picture: one graded fruit, with where the evidence lies and its similarities.
 
-python docs/picture.py demo/run demo/melons/captures/melon-0008
+python docs/picture.py demo/run demo/melons/captures/melon-0028
 """
 
 from __future__ import annotations
