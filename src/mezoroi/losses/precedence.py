@@ -32,7 +32,7 @@ def precedence_loss(evidence: Tensor, possible: Tensor, weights: Tensor | None =
 def runner_up_loss(logits: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Mean over fruits of -log P(a grade that may come next is in second place).
 
-    The second term of the Plackett-Luce model of a ranking.
+    The second term of the Plackett-Luce model of a ranking (Luce 1959; Plackett 1975).
 
     Parameters
     ----------
