@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import settings
 
 import mezoroi as mz
 from mezoroi import cli
+from mezoroi.capture.images import read_image
 from mezoroi.config import Config
 from mezoroi.datasets.melons import write_melons
 from mezoroi.presets import make_config
@@ -24,6 +26,7 @@ torch.set_num_threads(1)  # the processes of the suite share the cores
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
+SMALL_BACKBONE = "test_efficientnet"
 RngState = tuple[object, ...]
 
 
@@ -41,11 +44,38 @@ def dataset(melons: Path) -> mz.Dataset:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Callable[..., Config]:
-    """Settings for seconds of training; overrides as on the command line."""
+def small_backbone(dataset: mz.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Overrides for a backbone of 80,000 weights: random filters with the melons' statistics."""
+    melons = torch.stack([torch.from_numpy(read_image(item.image)) for item in dataset])
+
+    def make(folder: Path) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            network = timm.create_model(SMALL_BACKBONE)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the statistics of all that is seen
+        with torch.inference_mode():
+            network.train()(melons.permute(0, 3, 1, 2) / 127.5 - 1)
+        folder.mkdir()
+        torch.save(network.state_dict(), folder / "weights.pth")
+
+    weights = made_once(tmp_path_factory, "backbone", make) / "weights.pth"
+    return f"model.backbone={SMALL_BACKBONE}", f"model.weights={weights}"
+
+
+@pytest.fixture(scope="session")
+def pretrained() -> Callable[..., Config]:
+    """As `tiny`, with the default backbone and its packaged weights, for what has to be learned."""
+    return lambda *overrides: make_config("tiny", overrides=list(overrides))
+
+
+@pytest.fixture(scope="session")
+def tiny(small_backbone: tuple[str, str]) -> Callable[..., Config]:
+    """Settings for a second of training; overrides as on the command line."""
 
     def make(*overrides: str) -> Config:
-        return make_config("tiny", overrides=list(overrides))
+        return make_config("tiny", overrides=[*small_backbone, *overrides])
 
     return make
 

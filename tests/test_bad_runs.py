@@ -124,11 +124,14 @@ def test_a_folder_that_is_no_run(run: Run, tmp_path: Path, photo: Path) -> None:
     assert_refused(run("grade", photo, photo, "-o", tmp_path / "out"), "is no run folder")
 
 
-def test_a_damaged_checkpoint_to_resume(run: Run, copied: Path, melons: Path) -> None:
+def test_a_damaged_checkpoint_to_resume(
+    run: Run, copied: Path, melons: Path, small_backbone: tuple[str, str]
+) -> None:
     (copied / "grader.json").unlink()  # a finished training reads none
     checkpoint = copied / "checkpoints/last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    outcome = run("train", melons, "-o", copied, "--preset", "tiny", "--resume")
+    same = [word for override in small_backbone for word in ("--set", override)]
+    outcome = run("train", melons, "-o", copied, "--preset", "tiny", *same, "--resume")
     assert_refused(outcome, "last.ckpt is damaged")
 
 

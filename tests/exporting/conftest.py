@@ -83,6 +83,7 @@ def case_of(
     dataset: mz.Dataset,
     photos: mz.Dataset,
     tiny: Callable[..., Config],
+    pretrained: Callable[..., Config],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], Case]:
     """Each case, made when it is first asked for."""
@@ -100,6 +101,8 @@ def case_of(
         elif name == "exemplars and plain surface":
             grader = with_plain_surface(mz.Grader.load(run_dir, device="cpu"))
             grader = with_exemplars(grader, dataset)
+        elif name == "photos":
+            grader = mz.train(fruits, pretrained(*SHORT), place / "run")
         else:
             settings = ("model.channels_per_grade=0",) if name == "no class channels" else ()
             grader = mz.train(fruits, tiny(*SHORT, *settings), place / "run")

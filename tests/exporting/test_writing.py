@@ -137,7 +137,7 @@ def test_a_backbone_that_cannot_be_exported(
     with pytest.raises(mz.MezoroiError) as error:
         export_grader(grader, tmp_path / "out")
     message = str(error.value)
-    start = "backbone `efficientnet_lite0` cannot be exported (Could not guard on data-dependent"
+    start = "backbone `test_efficientnet` cannot be exported (Could not guard on data-dependent"
     assert message.startswith(start)
     assert message.endswith("): train with another one, such as efficientnet_lite0")
     assert "\n" not in message and not (tmp_path / "out").exists()
@@ -188,7 +188,7 @@ def test_folders_that_cannot_be_used(
 def test_the_verb(run: Run, run_dir: Path, tmp_path: Path) -> None:
     status, out, err = run("export", run_dir, "-o", tmp_path / "out")
     assert (status, err) == (0, "")
-    line = rf"{tmp_path}/out/grader.onnx: 11\.\d MB, on made-up images at most \d+e-\d+ from the "
+    line = rf"{tmp_path}/out/grader.onnx: \d+\.\d MB, on made-up images at most \d+e-\d+ from the "
     assert re.fullmatch(line + rf"grader; described in {tmp_path}/out/grader.json\n", out)
 
 

@@ -43,7 +43,7 @@ def assembled(
     splits = complete_splits(dataset, 0)
     size = InputSize(64, 128 if wraps else 64, wraps)
     names = dataset.outline_names
-    network, head = build_network(dataset.standard, config, len(names), wraps, "package")
+    network, head = build_network(dataset.standard, config, len(names), wraps, config.model.weights)
     module = GradingModule(network, head, dataset.standard, config, size)
     data = GradingData(splits.select("train"), splits.select("val"), network, size, config)
     data.setup("fit")

@@ -197,12 +197,14 @@ def test_evaluation_finds_masks_where_photos_lie(
     assert scores["overall"]["whole image"] == pytest.approx(share, abs=0.01)
 
 
-def test_masks_teach_where_a_grade_shows(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
+def test_masks_teach_where_a_grade_shows(
+    dataset: mz.Dataset, pretrained: Make, tmp_path: Path
+) -> None:
     """On the fruits that it learned from, a network taught by masks shows more of them."""
     # Of 28 fruits the loss of second places moves maps by chance, as much as masks do.
     options = ("train.epochs=6", "train.lr=0.005", "loss.runner_up_weight=0")
-    untaught = mz.train(dataset, tiny(*options), tmp_path / "untaught")
-    taught = mz.train(dataset, tiny(*options, "loss.mask_weight=3"), tmp_path / "taught")
+    untaught = mz.train(dataset, pretrained(*options), tmp_path / "untaught")
+    taught = mz.train(dataset, pretrained(*options, "loss.mask_weight=3"), tmp_path / "taught")
     found = []
     for grader in (untaught, taught):
         scores = score_maps(grader, dataset, grader.predict(dataset), n_resamples=10)

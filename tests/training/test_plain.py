@@ -180,7 +180,7 @@ def assembled(
     dataset: mz.Dataset, config: Config, wraps: bool = True
 ) -> tuple[GradingModule, GradingData]:
     size = InputSize(64, 128, wraps)
-    network, head = build_network(dataset.standard, config, 0, wraps, "package")
+    network, head = build_network(dataset.standard, config, 0, wraps, config.model.weights)
     module = GradingModule(network, head, dataset.standard, config, size)
     splits = complete_splits(dataset, 0)
     data = GradingData(splits.select("train"), splits.select("val"), network, size, config)

@@ -50,7 +50,8 @@ def test_a_channel_that_was_silent_says_nothing_later(photos: Path, tiny: Make) 
     module, data = assembled(mz.load_dataset(photos), tiny(*REFINED), wraps=False)
     fit_locator(module, data)
     assert module.grouping is not None
-    features = torch.rand(4, 112, 4, 4, generator=seeded(0))
+    channels = module.model.encoder.channels
+    features = torch.rand(4, channels, 4, 4, generator=seeded(0))
     features[:, 5] = 0
     module.grouping.scale_to(*channel_scale(features))
     with torch.no_grad():

@@ -37,7 +37,7 @@ def images(dataset: mz.Dataset) -> FruitImages:
 def untrained(config: Config, gain: float = 1.0) -> GradingModule:
     """A module in evaluation mode, `gain` times as sure, that shows A in most places."""
     standard = mz.GradingStandard.melon()
-    network, head = build_network(standard, config, 0, True, "package")
+    network, head = build_network(standard, config, 0, True, config.model.weights)
     module = GradingModule(network, head, standard, config, SIZE).eval()
     if network.class_channels is not None:
         norm = network.class_channels[1]
@@ -70,11 +70,11 @@ def slope(evidence: np.ndarray, sharpness: float) -> float:
     return float(np.mean(total))
 
 
-def test_it_is_the_one_with_the_least_loss(images: FruitImages, tiny: Make) -> None:
+def test_it_is_the_one_with_the_least_loss(images: FruitImages, pretrained: Make) -> None:
     """Where its derivative, taken by hand in float64, is zero; whatever the channels' scale."""
     found = []
     for gain in (1.0, 2.0):
-        module = untrained(tiny("train.seed=1"), gain)
+        module = untrained(pretrained("train.seed=1"), gain)
         evidence = evidence_of(module, images)
         wanted = 1 / brentq(lambda s, seen=evidence: slope(seen, s), 1 / FLATTEST, 1 / SHARPEST)
         found.append(fit_temperature(module, images))
@@ -83,8 +83,8 @@ def test_it_is_the_one_with_the_least_loss(images: FruitImages, tiny: Make) -> N
     assert SHARPEST < found[0] < found[1] < FLATTEST
 
 
-def test_plain_surface_does_not_count(images: FruitImages, tiny: Make) -> None:
-    module = untrained(tiny("train.seed=1"))
+def test_plain_surface_does_not_count(images: FruitImages, pretrained: Make) -> None:
+    module = untrained(pretrained("train.seed=1"))
     everywhere = fit_temperature(module, images)
     plain = PlainSurface(
         module.model.encoder.grid,
@@ -124,39 +124,39 @@ def test_weights_count_positions() -> None:
     torch.testing.assert_close(same, precedence_loss(evidence, possible))
 
 
-def test_it_stays_where_nothing_tells_it(images: FruitImages, tiny: Make) -> None:
-    assert fit_temperature(untrained(tiny("loss.precedence_weight=0")), images) == 1
-    assert fit_temperature(untrained(tiny("model.channels_per_grade=0")), images) == 1
+def test_it_stays_where_nothing_tells_it(images: FruitImages, pretrained: Make) -> None:
+    assert fit_temperature(untrained(pretrained("loss.precedence_weight=0")), images) == 1
+    assert fit_temperature(untrained(pretrained("model.channels_per_grade=0")), images) == 1
     few = images.dataset.subset([number < MIN_FRUITS - 1 for number in range(len(images))])
-    assert fit_temperature(untrained(tiny()), FruitImages(few, 64, 128, 100)) == 1
+    assert fit_temperature(untrained(pretrained()), FruitImages(few, 64, 128, 100)) == 1
     enough = images.dataset.subset([number < MIN_FRUITS for number in range(len(images))])
-    assert fit_temperature(untrained(tiny()), FruitImages(enough, 64, 128, 100)) != 1
+    assert fit_temperature(untrained(pretrained()), FruitImages(enough, 64, 128, 100)) != 1
     one = replace(
         images.dataset,
         observations=tuple(replace(item, specimen="one") for item in images.dataset),
     )
-    assert fit_temperature(untrained(tiny()), FruitImages(one, 64, 128, 100)) == 1
-    unordered = untrained(tiny())
+    assert fit_temperature(untrained(pretrained()), FruitImages(one, 64, 128, 100)) == 1
+    unordered = untrained(pretrained())
     unordered.possible.fill_(True)
     assert fit_temperature(unordered, images) == 1
 
 
-def test_grades_of_the_outline_do_not_count(images: FruitImages, tiny: Make) -> None:
+def test_grades_of_the_outline_do_not_count(images: FruitImages, pretrained: Make) -> None:
     """Whatever grade is listed last on the surface: here A is the strongest and D the weakest."""
-    module = untrained(tiny("train.seed=1"))
+    module = untrained(pretrained("train.seed=1"))
     module.possible.copy_(module.possible.flip(0, 1))
     on_surface = images.dataset.subset([item.grade != "C" for item in images.dataset])
     found = fit_temperature(module, images)
     assert found == fit_temperature(module, FruitImages(on_surface, 64, 128, 100)) != 1
 
 
-def test_it_stays_within_its_limits(images: FruitImages, tiny: Make) -> None:
-    assert fit_temperature(untrained(tiny(), 1e-3), images) == pytest.approx(SHARPEST, rel=1e-3)
-    assert fit_temperature(untrained(tiny(), 1e3), images) == pytest.approx(FLATTEST, rel=1e-3)
+def test_it_stays_within_its_limits(images: FruitImages, pretrained: Make) -> None:
+    assert fit_temperature(untrained(pretrained(), 1e-3), images) == pytest.approx(SHARPEST, rel=1e-3)
+    assert fit_temperature(untrained(pretrained(), 1e3), images) == pytest.approx(FLATTEST, rel=1e-3)
 
 
-def test_scaled_channels_leave_embeddings_alone(images: FruitImages, tiny: Make) -> None:
-    module = untrained(tiny("train.seed=1"))
+def test_scaled_channels_leave_embeddings_alone(images: FruitImages, pretrained: Make) -> None:
+    module = untrained(pretrained("train.seed=1"))
     with torch.inference_mode():
         shown = module.model.prepare(images.images([0, 8, 20]))
         before = module.model(shown)
@@ -169,12 +169,12 @@ def test_scaled_channels_leave_embeddings_alone(images: FruitImages, tiny: Make)
     )
 
 
-def test_training_divides_by_it(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
+def test_training_divides_by_it(dataset: mz.Dataset, pretrained: Make, tmp_path: Path) -> None:
     """The maps of a training that fits it, on three of seven fruits of each grade, and without."""
     held_out = dataset.with_splits(
         {item.id: "val" if number % 7 < 4 else "train" for number, item in enumerate(dataset)}
     )
-    config = tiny("train.epochs=4", "train.seed=1")
+    config = pretrained("train.epochs=4", "train.seed=1")
     found = {}
     for name in ("fitted", "left"):
         with pytest.MonkeyPatch.context() as patch:
@@ -194,13 +194,13 @@ def test_training_divides_by_it(dataset: mz.Dataset, tiny: Make, tmp_path: Path)
     np.testing.assert_allclose(one.maps, wanted.numpy(), atol=1e-4)
 
 
-def test_masks_that_teach_say_it_themselves(images: FruitImages, tiny: Make) -> None:
+def test_masks_that_teach_say_it_themselves(images: FruitImages, pretrained: Make) -> None:
     """As in training, precedence is asked only of fruits without a mask."""
     fruits = images.dataset
     assert all(item.mask is not None for item in fruits.observations[:14])
     bare = tuple(replace(item, mask=None) for item in fruits)
     unmasked = FruitImages(replace(fruits, observations=bare), 64, 128, 100)
-    wanted = fit_temperature(untrained(tiny("train.seed=1")), images)
-    taught = untrained(tiny("train.seed=1", "loss.mask_weight=1"))
+    wanted = fit_temperature(untrained(pretrained("train.seed=1")), images)
+    taught = untrained(pretrained("train.seed=1", "loss.mask_weight=1"))
     assert fit_temperature(taught, images) == 1 != wanted
     assert fit_temperature(taught, unmasked) == wanted

@@ -38,8 +38,9 @@ FROZEN = ("network.encoder.stages.0.", "network.encoder.stages.1.", "network.enc
 def untrained(grader: mz.Grader) -> dict[str, torch.Tensor]:
     """The tensors that the training of `run_dir` started from."""
     bundle = grader.bundle
+    weights, outlines = bundle.config.model.weights, len(bundle.outline_names)
     network, head = build_network(
-        bundle.standard, bundle.config, len(bundle.outline_names), bundle.size.wraps, "package"
+        bundle.standard, bundle.config, outlines, bundle.size.wraps, weights
     )
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     return tensors | {f"head.{name}": value for name, value in head.state_dict().items()}
@@ -76,7 +77,7 @@ def test_frozen_stages_keep_their_weights_and_the_backbone_its_batch_statistics(
 ) -> None:
     statistics = [n for n in trained if n.startswith("network.encoder.") and n.endswith(STATISTICS)]
     names = [name for name in trained if name.startswith(FROZEN)] + statistics
-    assert len(statistics) > 50 and any(not name.startswith(FROZEN) for name in statistics)
+    assert len(statistics) > 30 and any(not name.startswith(FROZEN) for name in statistics)
     changed = [name for name in names if not torch.equal(trained[name], untrained[name])]
     assert changed == []
 
@@ -238,6 +239,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     melons: Path,
     dataset: mz.Dataset,
     tiny: Make,
+    small_backbone: tuple[str, str],
     straight: Callable[[int], Path],
     tmp_path: Path,
 ) -> None:
@@ -254,7 +256,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
             if len(saved) == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
         AtomicCheckpointIO.save_checkpoint = killing
-        config = mz.make_config("tiny", overrides={settings!r})
+        config = mz.make_config("tiny", overrides={[*small_backbone, *settings]!r})
         mz.train(mz.load_dataset({str(melons)!r}), config, {str(tmp_path / "run")!r})
         """
     )
@@ -366,8 +368,9 @@ def test_losses_of_the_embedding_are_float32_under_autocast(head: str, tiny: Mak
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_it_learns(dataset: mz.Dataset, tiny: Make, tmp_path: Path) -> None:
-    grader = mz.train(dataset, tiny("train.epochs=12", "train.cached_views=2"), tmp_path / "run")
+def test_it_learns(dataset: mz.Dataset, pretrained: Make, tmp_path: Path) -> None:
+    config = pretrained("train.epochs=12", "train.cached_views=2")
+    grader = mz.train(dataset, config, tmp_path / "run")
     learned = [item for item in dataset if grader.bundle.data["splits"][item.id] == "train"]
     found = [grading.grade for grading in grader.grade_many([item.image for item in learned])]
     right = sum(grade == item.grade for grade, item in zip(found, learned, strict=True))
