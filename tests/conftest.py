@@ -44,7 +44,9 @@ def dataset(melons: Path) -> mz.Dataset:
 
 
 @pytest.fixture(scope="session")
-def small_backbone(dataset: mz.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def small_backbone(
+    dataset: mz.Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str]:
     """Overrides for a backbone of 80,000 weights: random filters with the melons' statistics."""
     melons = torch.stack([torch.from_numpy(read_image(item.image)) for item in dataset])
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import mezoroi as mz
 from mezoroi.bench import explain_backbones
@@ -21,6 +22,7 @@ from mezoroi.bench.explain_backbones import (
     NEAREST,
     OTHER,
     SIMILAR,
+    STEEL,
     TRIVIAL,
     backbones_settings,
     behind_relu,
@@ -29,6 +31,8 @@ from mezoroi.bench.explain_backbones import (
     network_config,
     reasons,
     run_backbones,
+    run_steel,
+    steel_settings,
 )
 from mezoroi.bench.explain_backbones_page import (
     ARRANGEMENTS,
@@ -64,9 +68,31 @@ def _one_small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"mezoroi.bench.{module}.REPEATS", (0,))
 
 
+@pytest.fixture
+def steel(tmp_path: Path) -> Path:
+    """A folder of data with photos like those of steel: a defect of three kinds on plain ground."""
+    folder, rng = tmp_path / "data" / STEEL, np.random.default_rng(0)
+    lines = ["id,class,suggested_split"]
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(24):
+        kind = ("inclusion", "patches", "scratches")[number % 3]
+        mask = np.zeros((64, 64), bool)
+        top, left = rng.integers(8, 24, 2)
+        height, width = ((24, 6), (20, 20), (6, 24))[number % 3]
+        mask[top : top + height, left : left + width] = True
+        photo = rng.normal(140, 8, (64, 64, 3)) - 90 * mask[..., None]
+        Image.fromarray(photo.clip(0, 255).astype(np.uint8)).save(folder / f"images/{number}.jpg")
+        Image.fromarray(mask).save(folder / f"masks/{number}.png")
+        lines.append(f"{number},{kind},{'test' if number >= 18 else 'train'}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path / "data"
+
+
 def test_cells_of_a_backbone(tmp_path: Path, base: Config) -> None:
     ledger = Ledger(tmp_path / "backbones.jsonl")
-    assert backbones_section(ledger, base, 8).count(MISSING) == len(ARRANGEMENTS) + len(COMPARED)
+    missing = len(ARRANGEMENTS) + len(COMPARED)
+    assert backbones_section(ledger, base, 8).count(MISSING) == 2 * missing
     run_backbones(tmp_path, ledger, config=base, per_grade=8)
     softmax, arcface, trivial = (
         ledger.find(backbones_settings(SCRATCH, row, 0, base, 8))
@@ -82,11 +108,30 @@ def test_cells_of_a_backbone(tmp_path: Path, base: Config) -> None:
     assert softmax["rows"]["cam"]["ids"] == softmax["rows"]["dist-cam"]["ids"]
     assert {*softmax["right"]} == {CLASSIFIER, NEAREST, SIMILAR}
     assert set(trivial["whole image"]["localization_error"]) <= {0, 1}
-    page = backbones_section(ledger, base, 8)
+    page, _, of_steel = backbones_section(ledger, base, 8).partition("### Steel")
     assert MISSING not in page and "trained from scratch" in page and "1 of 1" in page
+    assert of_steel.count(MISSING) == missing
     assert "explain nothing: none of those run" not in page  # of an epoch on a few melons
     assert f"{SCRATCH}, {ARCFACE.name}, by its {SIMILAR}" in page.rpartition("explain nothing")[2]
     assert len(list(tmp_path.glob("explain-runs/*"))) == 2  # CAM and Dist-CAM share a network
+
+
+def test_cells_of_steel(
+    tmp_path: Path, base: Config, monkeypatch: pytest.MonkeyPatch, steel: Path
+) -> None:
+    longer = {SCRATCH: {"model": {"weights": "none"}, "train": {"epochs": 9, "batch_size": 4}}}
+    monkeypatch.setattr(explain_backbones, "BACKBONES", longer)
+    ledger = Ledger(tmp_path / "backbones.jsonl")
+    run_steel(steel, tmp_path, ledger, config=base)
+    settings = steel_settings(SCRATCH, SOFTMAX.name, 0, base)
+    assert (settings["config"]["train"]["epochs"], settings["config"]["train"]["batch_size"]) == (
+        base.train.epochs,
+        4,
+    )
+    cell = ledger.find(settings)
+    assert cell is not None and len(cell["right"][CLASSIFIER]) == len(cell["rows"]["cam"]["ids"])
+    of_melons, _, page = backbones_section(ledger, base, 8, base).partition("### Steel")
+    assert MISSING in of_melons and MISSING not in page
 
 
 def test_both_methods_read_the_layer_that_the_classifier_reads(

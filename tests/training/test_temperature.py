@@ -151,8 +151,12 @@ def test_grades_of_the_outline_do_not_count(images: FruitImages, pretrained: Mak
 
 
 def test_it_stays_within_its_limits(images: FruitImages, pretrained: Make) -> None:
-    assert fit_temperature(untrained(pretrained(), 1e-3), images) == pytest.approx(SHARPEST, rel=1e-3)
-    assert fit_temperature(untrained(pretrained(), 1e3), images) == pytest.approx(FLATTEST, rel=1e-3)
+    assert fit_temperature(untrained(pretrained(), 1e-3), images) == pytest.approx(
+        SHARPEST, rel=1e-3
+    )
+    assert fit_temperature(untrained(pretrained(), 1e3), images) == pytest.approx(
+        FLATTEST, rel=1e-3
+    )
 
 
 def test_scaled_channels_leave_embeddings_alone(images: FruitImages, pretrained: Make) -> None:

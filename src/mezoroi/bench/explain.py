@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mezoroi.bench.explain_backbones import run_backbones
+from mezoroi.bench.explain_backbones import run_backbones, run_steel
 from mezoroi.bench.explain_ceiling import run_ceiling
 from mezoroi.bench.explain_lift import run_lift
 from mezoroi.bench.explain_masks import run_masks
@@ -42,6 +42,7 @@ def run_explain_bench(
         run_masks(work, ledgers["masks"], progress)
     if part in ("all", "backbones"):
         run_backbones(work, ledgers["backbones"], progress)
+        run_steel(shared, work, ledgers["backbones"], progress)
     if part in ("all", "real"):
         run_real(shared, work, ledgers["real"], progress)
     if part in ("all", "lift"):

@@ -1,8 +1,8 @@
-"""Dist-CAM's table 1 on made-up melons: CAM and Dist-CAM of the last layer of the same networks."""
+"""Dist-CAM's table 1 on made-up melons and on steel: CAM and Dist-CAM of the same networks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mezoroi.bench.cells import ARCFACE, SOFTMAX, Arm, surface_only
 from mezoroi.bench.explain_melons import made_melons, split_melons
+from mezoroi.bench.explain_real import load_defects
 from mezoroi.bench.explain_score import (
     Marked,
     Planes,
@@ -26,7 +27,7 @@ from mezoroi.bench.explain_score import (
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.melons import REPEATS, TRAIN_SEED
 from mezoroi.config import Config
-from mezoroi.datasets import Dataset
+from mezoroi.datasets import Dataset, complete_splits
 from mezoroi.datasets.melons import GENERATOR_VERSION
 from mezoroi.explainers import make_explainers
 from mezoroi.grader import Grader, Predictions
@@ -52,13 +53,18 @@ BEHIND_RELU, OTHER, MEAN = "dist-cam behind a ReLU", "dist-cam of another grade"
 """Maps that tell what makes Dist-CAM: the sign of the layer, the grade, the weights at all."""
 # Stride 32 is the last stage, which the papers' CAM and Dist-CAM read.
 BUDGET = ("input.height=128", "model.stride=32", "train.epochs=20")
+STEEL_BUDGET = ("input.height=128", "model.stride=32", "train.epochs=10")
 PER_GRADE = 60
+STEEL = "sd_saliency_900"
+"""Photos of three defects, each one object on a plain ground, which random weights can learn."""
 TRIVIAL = "trivial"
+Settings = Callable[[str, str, int], dict[str, Any]]
+"""Backbone, row and repeat to what identifies a cell."""
 
 
-def backbones_config() -> Config:
-    """Settings of the graders of this table, less those of backbone and head."""
-    return make_config(overrides=list(BUDGET))
+def backbones_config(budget: tuple[str, ...] = BUDGET) -> Config:
+    """Settings of the graders of a table, less those of backbone and head."""
+    return make_config(overrides=list(budget))
 
 
 def network_config(backbone: str, arm: Arm, repeat: int, base: Config) -> Config:
@@ -67,6 +73,13 @@ def network_config(backbone: str, arm: Arm, repeat: int, base: Config) -> Config
     named = {**own, "model": {**own["model"], "backbone": backbone}}
     config = arm.config(Arm(backbone, named).config(base))
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": repeat})})
+
+
+def steel_config(backbone: str, arm: Arm, repeat: int, base: Config) -> Config:
+    """As `network_config`; there are pictures enough for random weights to need no more epochs."""
+    config = network_config(backbone, arm, repeat, base)
+    train = config.train.model_copy(update={"epochs": base.train.epochs})
+    return config.model_copy(update={"train": train})
 
 
 def backbones_settings(
@@ -85,6 +98,18 @@ def backbones_settings(
     }
 
 
+def steel_settings(backbone: str, row: str, repeat: int, base: Config) -> dict[str, Any]:
+    """As `backbones_settings`, for the photos of steel, which have a published split."""
+    arm = ARMS.get(row, SOFTMAX)
+    return {
+        "bench": "explain backbones",
+        "data": STEEL,
+        "row": row,
+        "repeat": repeat,
+        "config": steel_config(backbone, arm, repeat, base).model_dump(mode="json"),
+    }
+
+
 def run_backbones(
     work: Path,
     ledger: Ledger,
@@ -92,7 +117,7 @@ def run_backbones(
     config: Config | None = None,
     per_grade: int = PER_GRADE,
 ) -> None:
-    """Every cell that the ledger does not have yet, the first seed of all first.
+    """Every cell of melons that the ledger does not have yet, the first seed of all first.
 
     Parameters
     ----------
@@ -100,34 +125,51 @@ def run_backbones(
     """
     config = config or backbones_config()
     melons = surface_only(made_melons(work, per_grade, progress))
-    plan = [
+    plan = _plan()
+    for number, (repeat, backbone, row) in enumerate(plan):
+        settings = backbones_settings(backbone, row, repeat, config, per_grade)
+        split = split_melons(melons, per_grade, repeat)
+        own = network_config(backbone, ARMS.get(row, SOFTMAX), repeat, config)
+        cell = partial(_cell, row, own, split, work, progress)
+        ledger.compute(settings, cell)
+        progress("networks explained by CAM and Dist-CAM", number + 1, len(plan))
+
+
+def run_steel(
+    shared: Path,
+    work: Path,
+    ledger: Ledger,
+    progress: Progress = silent,
+    config: Config | None = None,
+) -> None:
+    """Every cell of steel that the ledger does not have yet, the first seed of all first."""
+    config = config or backbones_config(STEEL_BUDGET)
+    photos = complete_splits(load_defects(shared / STEEL))
+    plan = _plan()
+    for number, (repeat, backbone, row) in enumerate(plan):
+        settings = steel_settings(backbone, row, repeat, config)
+        own = steel_config(backbone, ARMS.get(row, SOFTMAX), repeat, config)
+        cell = partial(_cell, row, own, photos, work, progress)
+        ledger.compute(settings, cell)
+        progress("networks of steel explained by CAM and Dist-CAM", number + 1, len(plan))
+
+
+def _plan() -> list[tuple[int, str, str]]:
+    """(repeat, backbone, row) of every cell, in the order in which they are run."""
+    return [
         (repeat, backbone, row)
         for repeat in REPEATS
         for backbone in reversed(BACKBONES)
         for row in (*ARMS, TRIVIAL)
     ]
-    for number, (repeat, backbone, row) in enumerate(plan):
-        settings = backbones_settings(backbone, row, repeat, config, per_grade)
-        split = split_melons(melons, per_grade, repeat)
-        cell = partial(_cell, backbone, row, repeat, split, config, work, progress)
-        ledger.compute(settings, cell)
-        progress("networks explained by CAM and Dist-CAM", number + 1, len(plan))
 
 
 def _cell(
-    backbone: str,
-    row: str,
-    repeat: int,
-    melons: Dataset,
-    base: Config,
-    work: Path,
-    progress: Progress,
+    row: str, config: Config, fruits: Dataset, work: Path, progress: Progress
 ) -> dict[str, Any]:
-    arm = ARMS.get(row, SOFTMAX)
-    config = network_config(backbone, arm, repeat, base)
-    label = {"melons": melons.fingerprint, "config": config.model_dump(mode="json")}
-    grader = trained(melons, config, work, label, progress)
-    items, val_items = (marked(grader, melons.select(split)) for split in ("test", "val"))
+    label = {"fruits": fruits.fingerprint, "config": config.model_dump(mode="json")}
+    grader = trained(fruits, config, work, label, progress)
+    items, val_items = (marked(grader, fruits.select(split)) for split in ("test", "val"))
     if row == TRIVIAL:
         return score_trivial(items, val_items, right=True)
     explainers = make_explainers(grader, METHODS[row])
@@ -135,13 +177,13 @@ def _cell(
         name: [maps_of(grader, name, one, chosen, progress)[0] for chosen in (items, val_items)]
         for name, one in explainers.items()
     }
-    references = behind_relu(grader, marked(grader, melons.select("train")))
+    references = behind_relu(grader, marked(grader, fruits.select("train")))
     both = [reasons(grader, chosen, references) for chosen in (items, val_items)]
     maps |= {name: [one[name] for one in both] for name in both[0]}
     # With the class given, so that no method's share of the maximum hangs on who says it.
     known = ([True] * len(items), [True] * len(val_items))
     return {
-        "right": _right(grader, melons.select("test"), items),
+        "right": _right(grader, fruits.select("test"), items),
         "rows": {
             name: score_method(name, planes, items, val_planes, val_items, known)
             for name, (planes, val_planes) in maps.items()

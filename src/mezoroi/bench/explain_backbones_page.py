@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,13 @@ from mezoroi.bench.explain_backbones import (
     OTHER,
     PER_GRADE,
     SIMILAR,
+    STEEL,
+    STEEL_BUDGET,
     TRIVIAL,
+    Settings,
     backbones_config,
     backbones_settings,
+    steel_settings,
 )
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.melons import REPEATS, TEST_PER_GRADE
@@ -62,24 +67,81 @@ ARRANGEMENTS = (CAM, *COMPARED, replace(SAME, method=OTHER), replace(SAME, metho
 Scores = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What a ledger holds of one set of pictures.
+
+    Attributes
+    ----------
+    rows, differences : of the two tables
+    by_chance : networks that are not shown to grade better than chance
+    """
+
+    rows: list[list[str]]
+    differences: list[list[str]]
+    by_chance: list[str]
+
+    def text(self) -> str:
+        """Both tables, and what to make of them."""
+        return "\n".join(
+            [
+                table(_HEAD, self.rows),
+                "Dist-CAM minus CAM on the same pictures (errors: below 0 is better; mIoU and "
+                "pointing: above 0 is better), bold where the interval does not hold zero:\n",
+                table(["backbone", "map", "network", "seeds", *_SCORES.values()], self.differences),
+                "Networks that are not shown to grade better than chance, whose maps explain "
+                f"nothing: {'; '.join(self.by_chance) or 'none of those run'}.\n",
+            ]
+        )
+
+
 def backbones_section(
-    ledger: Ledger, config: Config | None = None, per_grade: int = PER_GRADE
+    ledger: Ledger,
+    config: Config | None = None,
+    per_grade: int = PER_GRADE,
+    steel_config: Config | None = None,
 ) -> str:
     """Tables of each backbone and the paired differences; missing cells are marked so."""
     config = config or backbones_config()
-    rows: list[list[str]] = []
-    differences: list[list[str]] = []
-    by_chance: list[str] = []
+    steel_config = steel_config or backbones_config(STEEL_BUDGET)
+    melons = _tables(ledger, partial(backbones_settings, base=config, per_grade=per_grade))
+    steel = _tables(ledger, partial(steel_settings, base=steel_config))
+    recipes = "; ".join(f"{name} {_recipe(own)}" for name, own in BACKBONES.items())
+    held_out = min(TEST_PER_GRADE, max(1, per_grade // 4))
+    return "\n".join(
+        [
+            "## CAM and Dist-CAM of the same network\n",
+            "CAM and Dist-CAM read the same layer, the last one, which the embedding pools, of "
+            "networks without class channels. *Class by*: the softmax head; the prototype nearest "
+            "to the pooled layer, as in the paper, once the head is dropped; the prototype most "
+            "similar to the ArcFace embedding. *Box error*: box of the map of the true grade with "
+            "IoU below 0.5, at the share of the maximum chosen for it on validation; *top-1 "
+            "error*: that, or the wrong class. Some rows tell what Dist-CAM's weights do: *behind "
+            "a ReLU*, as the paper's layers are, and that of ResNet is anyway; the weights of "
+            "*another grade* than the true one; equal weights, the *mean* of the layer behind a "
+            "ReLU. The paper, on ImageNet: ResNet-18 CAM 59.5 %, Dist-CAM of a network trained by "
+            "metric learning 56.7 %; ResNet-50 56.2 and 54.7 %.\n",
+            "### Made-up melons, Dist-CAM\n",
+            f"The three grades judged on the surface, {per_grade} of each, of which {held_out} "
+            f"test; settings {', '.join(BUDGET)}. {recipes}.\n",
+            melons.text(),
+            "### Steel, Dist-CAM\n",
+            f"`{STEEL}`, its published split, three defects with masks; settings "
+            f"{', '.join(STEEL_BUDGET)}, and as above but for the number of epochs.\n",
+            steel.text(),
+        ]
+    )
+
+
+def _tables(ledger: Ledger, settings: Settings) -> Tables:
+    """The rows of every backbone, from what the ledger has."""
+    tables = Tables([], [], [])
     for backbone in BACKBONES:
         found = {
             row: {
                 repeat: cell
                 for repeat in REPEATS
-                if (
-                    cell := ledger.find(
-                        backbones_settings(backbone, row, repeat, config, per_grade)
-                    )
-                )
+                if (cell := ledger.find(settings(backbone, row, repeat)))
             }
             for row in (SOFTMAX.name, ARCFACE.name, TRIVIAL)
         }
@@ -87,39 +149,17 @@ def backbones_section(
             one: {repeat: _scores(cell, one) for repeat, cell in found[one.arm].items()}
             for one in ARRANGEMENTS
         }
-        rows += [_row(backbone, one, list(scores[one].values())) for one in ARRANGEMENTS]
-        rows += _trivial_rows(backbone, list(found[TRIVIAL].values()))
-        differences += [_difference(backbone, one, scores[one], scores[CAM]) for one in COMPARED]
-        by_chance += [
+        tables.rows.extend(_row(backbone, one, list(scores[one].values())) for one in ARRANGEMENTS)
+        tables.rows.extend(_trivial_rows(backbone, list(found[TRIVIAL].values())))
+        tables.differences.extend(
+            _difference(backbone, one, scores[one], scores[CAM]) for one in COMPARED
+        )
+        tables.by_chance.extend(
             f"{backbone}, {one.arm}, by its {one.rule}"
             for one in (CAM, SAME, METRIC)
             if scores[one] and not _beats_chance(list(scores[one].values()))
-        ]
-    recipes = "; ".join(f"{name} {_recipe(own)}" for name, own in BACKBONES.items())
-    held_out = min(TEST_PER_GRADE, max(1, per_grade // 4))
-    return "\n".join(
-        [
-            "## CAM and Dist-CAM of the same network\n",
-            f"Made-up melons of the three grades judged on the surface, {per_grade} of each, of "
-            f"which {held_out} test; settings {', '.join(BUDGET)}, without class channels. CAM and "
-            "Dist-CAM read the same layer, the last one, which the embedding pools. "
-            f"{recipes}. *Class by*: the softmax head; the prototype nearest to the pooled layer, "
-            "as in the paper, once the head is dropped; the prototype most similar to the "
-            "ArcFace embedding. *Box error*: box of the map of the true grade with IoU below 0.5, "
-            "at the share of the maximum chosen for it on validation; *top-1 error*: that, or the "
-            "wrong class. Some rows tell what Dist-CAM's weights do: *behind a ReLU*, as the "
-            "paper's layers are, and that of ResNet is anyway; the weights of *another grade* than "
-            "the true one; equal weights, the *mean* of the layer behind a ReLU. The paper, on "
-            "ImageNet: ResNet-18 CAM 59.5 %, Dist-CAM of a network trained by metric learning "
-            "56.7 %; ResNet-50 56.2 and 54.7 %.\n",
-            table(_HEAD, rows),
-            "Dist-CAM minus CAM on the same melons (errors: below 0 is better; mIoU and pointing: "
-            "above 0 is better), bold where the interval does not hold zero:\n",
-            table(["backbone", "map", "network", "seeds", *_SCORES.values()], differences),
-            "Networks that are not shown to grade better than chance, whose maps explain nothing: "
-            f"{'; '.join(by_chance) or 'none of those run'}.\n",
-        ]
-    )
+        )
+    return tables
 
 
 def _recipe(own: Mapping[str, Mapping[str, Any]]) -> str:
