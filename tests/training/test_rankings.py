@@ -19,7 +19,7 @@ from mezoroi.losses.heads import head_logits, head_loss
 from mezoroi.models import InputSize
 from mezoroi.standard import GradeDescription, GradingStandard
 from mezoroi.training import GradingModule
-from mezoroi.training.rankings import Rankings
+from mezoroi.training.rankings import Rankings, ranking_loss
 
 Make = Callable[..., Config]
 
@@ -115,7 +115,7 @@ def test_the_loss_of_a_batch_against_a_loop(tiny: Make) -> None:
     expected = sum(own) / len(own) + sum(others) / len(others)
     expected += float(head_loss(module.head, torch.stack(rows), firsts).detach())
     assert module.rankings is not None
-    found = module._runner_up_loss(embedding, labels, module.rankings)
+    found = ranking_loss(module.head, embedding, labels, module.rankings, dim)
     assert float(found.detach()) == pytest.approx(expected, rel=1e-5)
 
 
@@ -136,7 +136,8 @@ def test_it_is_part_of_all_losses(tiny: Make) -> None:
     with_it = total()
     embedding = module.run(batch).embedding
     assert module.rankings is not None
-    cost = module._runner_up_loss(embedding, batch["labels"], module.rankings)
+    dim = module.model.surface_dim
+    cost = ranking_loss(module.head, embedding, batch["labels"], module.rankings, dim)
     module.rankings = None
     assert with_it - total() == pytest.approx(2 * float(cost.detach()), rel=1e-4)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mezoroi.augment import ChannelGrouping, grouping_loss
 from mezoroi.config import Config
-from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss, runner_up_loss
+from mezoroi.losses import MutualChannelLoss, mask_loss, precedence_loss
 from mezoroi.losses.heads import head_logits, head_loss
 from mezoroi.maps import grade_evidence
 from mezoroi.models import InputSize
@@ -31,7 +31,8 @@ from mezoroi.training.mixing import (
     mixed_with_parts,
     pairwise_loss,
 )
-from mezoroi.training.rankings import Rankings
+from mezoroi.training.optimizing import make_optimizer, one_cycle
+from mezoroi.training.rankings import Rankings, ranking_loss
 from mezoroi.training.tiles import checkerboard, swap_tiles, with_margin
 
 
@@ -155,7 +156,8 @@ class GradingModule(pl.LightningModule):
         labels = batch["labels"]
         loss = head_loss(self.head, output.embedding, labels)
         if self.rankings is not None:
-            cost = self._runner_up_loss(output.embedding, labels, self.rankings)
+            dim = self.model.surface_dim
+            cost = ranking_loss(self.head, output.embedding, labels, self.rankings, dim)
             loss = loss + self.config.loss.runner_up_weight * cost
         if self.mutual_channel is not None:
             loss = loss + self._mutual_channel_loss(output, labels, batch.get("known"))
@@ -163,24 +165,6 @@ class GradingModule(pl.LightningModule):
                 weight = self.config.loss.mask_weight
                 loss = loss + weight * self._mask_loss(output, batch["masks"], batch["known"])
         return loss
-
-    def _runner_up_loss(self, embedding: Tensor, labels: Tensor, rankings: Rankings) -> Tensor:
-        """What second places cost, of fruits and of those made of two, and the grades of these."""
-        rankings = rankings.to(embedding.device)
-        logits = head_logits(self.head, embedding)
-        loss = runner_up_loss(logits, labels, rankings.weaker[labels])
-        # The outline is that of the fruit before it in the batch, whose order is drawn anew.
-        lenders = labels.roll(1)
-        usable = rankings.known[labels, lenders]
-        if not bool(usable.any()):
-            return loss
-        dim = self.model.surface_dim
-        lent_outlines = embedding[:, dim:].roll(1, dims=0)
-        composed = torch.cat([embedding[:, :dim], lent_outlines], dim=1)[usable]
-        own, lent = labels[usable], lenders[usable]
-        first, second = rankings.first[own, lent], rankings.second[own, lent]
-        loss = loss + head_loss(self.head, composed, first)
-        return loss + runner_up_loss(head_logits(self.head, composed), first, second)
 
     def mixed_losses(self, mixed: MixedBatch, batch_index: int) -> Tensor:
         """All losses, weighted, of whole and mixed images, as a scalar.
@@ -301,31 +285,15 @@ class GradingModule(pl.LightningModule):
         return with_margin(board, self.model.wrap_margin // stride)
 
     def configure_optimizers(self) -> Any:
-        settings = self.config.train
         encoder, channels = self.model.encoder, self.model.class_channels
         slow = list(encoder.parameters())
         fast = [] if channels is None else list(channels.parameters())
         apart = {id(p) for p in (*slow, *fast)}
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.parameters() if id(p) not in apart], "lr": settings.lr},
-            {"params": slow, "lr": settings.lr * settings.backbone_lr_factor},
-            {"params": fast, "lr": settings.lr * settings.channel_lr_factor},
-        ]
-        for group in groups:
-            group["params"] = [p for p in group["params"] if p.requires_grad]
-        groups = [group for group in groups if group["params"]]
-        optimizer: torch.optim.Optimizer
-        if settings.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=settings.weight_decay)
-        else:
-            optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        if settings.schedule == "constant":
+        others = [p for p in self.parameters() if id(p) not in apart]
+        optimizer = make_optimizer(others, slow, fast, self.config.train)
+        if self.config.train.schedule == "constant":
             return optimizer
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        peaks = [group["lr"] for group in groups]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=peaks, total_steps=steps, pct_start=0.15, cycle_momentum=False
-        )
+        schedule = one_cycle(optimizer, max(1, int(self.trainer.estimated_stepping_batches)))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mezoroi.losses import runner_up_loss
+from mezoroi.losses.heads import head_logits, head_loss
 from mezoroi.standard import GradingStandard
 
 
@@ -67,3 +69,29 @@ class Rankings:
     def to(self, device: torch.device) -> Rankings:
         """The same on a device."""
         return Rankings(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def ranking_loss(
+    head: nn.Module, embedding: Tensor, labels: Tensor, rankings: Rankings, surface_dim: int
+) -> Tensor:
+    """What second places cost, of fruits and of those made of two, and the grades of these.
+
+    Parameters
+    ----------
+    head : from `make_head`
+    embedding : (N, D), of which the first `surface_dim` are of the surface, the rest of the outline
+    labels : (N,) numbers of the grades, in an order drawn at random: a fruit lends its outline to
+        the next one
+    """
+    rankings = rankings.to(embedding.device)
+    loss = runner_up_loss(head_logits(head, embedding), labels, rankings.weaker[labels])
+    lenders = labels.roll(1)
+    usable = rankings.known[labels, lenders]
+    if not bool(usable.any()):
+        return loss
+    lent_outlines = embedding[:, surface_dim:].roll(1, dims=0)
+    composed = torch.cat([embedding[:, :surface_dim], lent_outlines], dim=1)[usable]
+    own, lent = labels[usable], lenders[usable]
+    first, second = rankings.first[own, lent], rankings.second[own, lent]
+    loss = loss + head_loss(head, composed, first)
+    return loss + runner_up_loss(head_logits(head, composed), first, second)
