@@ -11,7 +11,7 @@ import alembic.command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -22,6 +22,14 @@ BUSY_SECONDS = 15
 ONE_STATE = "REPEATABLE READ"
 """Of PostgreSQL: all that a transaction reads is of one moment. SQLite does so by itself."""
 _WRITES = "mezoroi_writes"
+_SERVES = 0x4D657A6F
+"""The advisory lock of PostgreSQL that a server holds; "Mezo"."""
+_SOON_MISSED = {
+    "tcp_keepalives_idle": 20,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+}
+"""By default PostgreSQL notices after two hours that the machine of its client is gone."""
 
 
 class Database:
@@ -93,6 +101,38 @@ def plain_errors(database: Database) -> Iterator[None]:
             f"{database.engine.url} cannot be used ({reason}): "
             "check that it is the app's, runs and can be written"
         ) from error
+
+
+@contextmanager
+def served_by_one(url: str) -> Iterator[None]:
+    """Hold the database against other servers; one in SQLite is that of its data folder.
+
+    Raises
+    ------
+    MezoroiError
+        If another server, maybe with another data folder or on another machine, works with it, or
+        it cannot be reached.
+    """
+    database = Database(url)
+    if database.engine.dialect.name != "postgresql":
+        yield
+        return
+    with plain_errors(database):
+        connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with plain_errors(database):
+            for setting, value in _SOON_MISSED.items():
+                connection.execute(text(f"set {setting} = {value}"))
+            is_free = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": _SERVES})
+        if not is_free:
+            raise MezoroiError(
+                f"another server works with {database.engine.url}: stop it, or wait a minute "
+                "where its machine failed, or give another --database"
+            )
+        yield
+    finally:
+        connection.close()
+        database.close()  # what closes a session gives its lock back
 
 
 def migrations() -> ScriptDirectory:

@@ -13,6 +13,7 @@ import uvicorn
 
 from mezoroi.app.assets import STATIC
 from mezoroi.app.backup import active_folder
+from mezoroi.app.database import served_by_one
 from mezoroi.app.logs import set_up_logs
 from mezoroi.app.server import create_app
 from mezoroi.app.settings import Settings, check_run
@@ -38,7 +39,7 @@ def serve_forever(
         If the run, the folder, the database or the port cannot be used.
     """
     check_run(settings.run)
-    with _alone(settings.data):
+    with _alone(settings.data), served_by_one(settings.url):
         app = create_app(settings)
         listener = _listen(host, port)
         port = listener.getsockname()[1]
