@@ -102,8 +102,9 @@ def search_to_folder(
                 )
             views = _views(grader, seen, found)
             photo = shown_part(seen.fitted[0])
-            if not (out / SEARCH_JSON).exists():  # the sheets are a search's, also if it is stopped
-                write_json(out / SEARCH_JSON, [])
+            if not any(isinstance(item, Found) for item in results):
+                # What is drawn is a sheet, not a fruit, also if the search is stopped.
+                write_json(out / SEARCH_JSON, [{"sheet": str(one)} for one in sheets])
             write_bytes(sheet, neighbours_png(path.name, grading.grade, photo, views, language))
             results.append(Found(str(path), grading.grade, str(sheet), found))
         progress("searching", number, len(paths))

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import mezoroi as mz
+from mezoroi.capture.sources import find_sources
 from mezoroi.references import (
     gallery_of,
 )
@@ -183,6 +184,8 @@ def test_a_search_draws_over_no_photo(grader: mz.Grader, photos: Path, tmp_path:
             options = {"progress": stop} if stopped else {}
             search_to_folder(grader, [photos / "n1.png"], tmp_path / "sheets", k=1, **options)
         assert (tmp_path / "sheets/n1.png").is_file()
+        with pytest.raises(mz.MezoroiError, match="holds no photo and no capture"):  # but a sheet
+            find_sources([tmp_path / "sheets"])
 
 
 def test_the_command_line(
