@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from mezoroi.app import practice_settings
+from mezoroi.app.database import Database, migrate
 from mezoroi.app.roles import Role
 from mezoroi.app.server import create_app
 from mezoroi.app.services import Services
@@ -49,13 +50,33 @@ class App:
         return client
 
 
+@pytest.fixture(scope="session")
+def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of SQLite as migrations leave it, which take longer than a copy."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        _make_tables(f"sqlite:///{folder / 'mezoroi.sqlite'}")
+
+    return made_once(tmp_path_factory, "tables", make) / "mezoroi.sqlite"
+
+
+def _make_tables(url: str) -> None:
+    database = Database(url)
+    migrate(database)
+    database.close()
+
+
 @pytest.fixture
-def make_app(run_dir: Path, tmp_path: Path) -> Iterator[Callable[..., App]]:
+def make_app(run_dir: Path, tmp_path: Path, empty_tables: Path) -> Iterator[Callable[..., App]]:
     """Makes apps whose worker does not run; one user of every role, named after it."""
     made: list[App] = []
 
     def make(run: Path = run_dir, **changes: object) -> App:
         settings = Settings(run, tmp_path / f"data-{len(made)}", **changes)  # type: ignore[arg-type]
+        if settings.database_url is None and not settings.data.exists():
+            settings.data.mkdir()
+            shutil.copy(empty_tables, settings.data)
         app = create_app(settings)
         services: Services = app.state.services
         with services.database.write() as session:
@@ -103,24 +124,36 @@ def postgresql() -> Iterator[str]:
 
 
 @pytest.fixture
-def new_postgresql(postgresql: str) -> Iterator[Callable[[], str]]:
-    """Makes empty databases; returns their URLs."""
+def new_postgresql(postgresql: str) -> Iterator[Callable[..., str]]:
+    """Makes databases, empty or as a template is; returns their URLs."""
     import psycopg
 
     made: list[str] = []
-    plain = postgresql.replace("postgresql+psycopg", "postgresql")
 
-    def make() -> str:
+    def make(template: str = "template1") -> str:
         name = f"test_{secrets.token_hex(6)}"
-        with psycopg.connect(plain, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
         made.append(name)
-        return postgresql.replace("/postgres?", f"/{name}?")
+        return _new_database(postgresql, name, template)
 
     yield make
-    with psycopg.connect(plain, autocommit=True) as connection:
+    with psycopg.connect(postgresql, autocommit=True) as connection:
         for name in made:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def postgresql_tables(postgresql: str) -> str:
+    """Name of a database of PostgreSQL as migrations leave it, a template for `new_postgresql`."""
+    _make_tables(_new_database(postgresql, "tables", "template1"))
+    return "tables"
+
+
+def _new_database(postgresql: str, name: str, template: str) -> str:
+    import psycopg
+
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return postgresql.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -128,7 +161,8 @@ def either(request: pytest.FixtureRequest, make_app: Callable[..., App]) -> App:
     """An app with either database."""
     if request.param == "sqlite":
         return make_app()
-    return make_app(database_url=request.getfixturevalue("new_postgresql")())
+    tables = request.getfixturevalue("postgresql_tables")
+    return make_app(database_url=request.getfixturevalue("new_postgresql")(tables))
 
 
 def _postgresql_programs() -> Path | None:

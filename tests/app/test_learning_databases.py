@@ -24,7 +24,8 @@ def either(request: pytest.FixtureRequest, make_app: Callable[..., App]) -> App:
     if request.param == "sqlite":
         app = make_app()
     else:
-        app = make_app(database_url=request.getfixturevalue("new_postgresql")())
+        tables = request.getfixturevalue("postgresql_tables")
+        app = make_app(database_url=request.getfixturevalue("new_postgresql")(tables))
     prepare(app)
     with app.services.database.write() as session:
         settings = practice_settings.PracticeSettings(questions=4, test_fruits=1)
