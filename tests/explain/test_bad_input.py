@@ -225,3 +225,15 @@ def test_a_transformer_is_refused_by_methods_of_maps() -> None:
     model = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=32)
     with refused("use occlusion or lime"):
         create("grad-cam", model)(images(1, size=32), [0])
+
+
+def test_maps_at_another_size_than_the_images() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    explainer = create("grad-cam", model)
+    maps = explainer(torch.rand(1, 3, 12, 16), [0])
+    assert explainer.to_pixels(maps, 12, 16).shape == (1, 12, 16)
+    for height, width in ((16, 12), (24, 32)):  # their cells would be drawn elsewhere
+        with refused(rf"maps .1, 6, 8. are not of images of {height} x {width}.* {height // 2} x"):
+            explainer.to_pixels(maps, height, width)
