@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mezoroi.errors import MezoroiError
-from mezoroi.explain import create
+from mezoroi.explain import Similarity, create
 from tests.explain.nets import Pooled, images
 
 
@@ -186,6 +186,13 @@ def test_what_would_answer_silently() -> None:
     for shape in ((1, 2), (1, 3, 12, 12)):
         with refused("the reference holds NaN"):
             create("dist-cam", Pooled(), reference=torch.full(shape, torch.nan))
+    with refused("the reference holds NaN"):
+        Similarity(torch.tensor([0.0, torch.nan]))
+    with refused("nearest is 0"):
+        Similarity(torch.ones(2), nearest=0)
+    for reference in ("photos", [[1, 2], [3]], [images(1)[0], images(1)[0]]):
+        with refused("give reference= as one tensor or array"):
+            create("dist-cam", Pooled(), reference=reference)
     with refused("seed is -1: give a whole number of at least 0"):
         create("lime", Pooled(), seed=-1)
     for none in (0, torch.tensor(0), lambda scores: scores[0], iter([0])):

@@ -205,6 +205,11 @@ def test_targets_and_references_may_be_numpys() -> None:
     expected = create("dist-cam", Pooled(), reference=torch.ones(2, 2))(pixels, [0, 1])
     explainer = create("dist-cam", Pooled(), reference=np.ones((2, 2), np.float32))
     assert torch.equal(explainer(pixels, np.array([0, 1])), expected)
+    found = [
+        create("grad-cam", Pooled())(pixels, [Similarity(one)] * 2)
+        for one in (torch.arange(3.0), np.arange(3.0))
+    ]
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("baseline", [float("nan"), float("inf")])
