@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mezoroi.errors import MezoroiError
-from mezoroi.explain import create
+from mezoroi.explain import Similarity, create
 from tests.explain.nets import Pooled, images
 
 
@@ -186,6 +186,13 @@ def test_what_would_answer_silently() -> None:
     for shape in ((1, 2), (1, 3, 12, 12)):
         with refused("the reference holds NaN"):
             create("dist-cam", Pooled(), reference=torch.full(shape, torch.nan))
+    with refused("the reference holds NaN"):
+        Similarity(torch.tensor([0.0, torch.nan]))
+    with refused("nearest is 0"):
+        Similarity(torch.ones(2), nearest=0)
+    for reference in ("photos", [[1, 2], [3]], [images(1)[0], images(1)[0]]):
+        with refused("give reference= as one tensor or array"):
+            create("dist-cam", Pooled(), reference=reference)
     with refused("seed is -1: give a whole number of at least 0"):
         create("lime", Pooled(), seed=-1)
     for none in (0, torch.tensor(0), lambda scores: scores[0], iter([0])):
@@ -225,3 +232,15 @@ def test_a_transformer_is_refused_by_methods_of_maps() -> None:
     model = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=32)
     with refused("use occlusion or lime"):
         create("grad-cam", model)(images(1, size=32), [0])
+
+
+def test_maps_at_another_size_than_the_images() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    explainer = create("grad-cam", model)
+    maps = explainer(torch.rand(1, 3, 12, 16), [0])
+    assert explainer.to_pixels(maps, 12, 16).shape == (1, 12, 16)
+    for height, width in ((16, 12), (24, 32)):  # their cells would be drawn elsewhere
+        with refused(rf"maps .1, 6, 8. are not of images of {height} x {width}.* {height // 2} x"):
+            explainer.to_pixels(maps, height, width)

@@ -58,6 +58,18 @@ class Named(Pooled):
         return self.fc(input=self.act(self.conv(pixels)).mean(dim=(2, 3)))
 
 
+class Normalising(Pooled):
+    """Normalises its images, in place or not."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        normalised = pixels.sub_(0.5).div_(0.25) if self.in_place else (pixels - 0.5) / 0.25
+        return super().forward(normalised)
+
+
 def test_without_a_layer_the_last_one_that_runs_once_is_taken() -> None:
     network = Tutorial()
     pixels = images(2, 32)
@@ -158,6 +170,30 @@ def test_images_do_not_meet_where_norms_keep_no_statistics(name: str) -> None:
     assert torch.equal(together, alone)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cam", {}),
+        ("grad-cam", {}),
+        ("dist-cam", {"reference": images(3, seed=1)}),
+        ("occlusion", {"patch": 4, "stride": 4}),
+    ],
+)
+def test_a_model_may_normalise_its_images_in_place(name: str, options: dict[str, Any]) -> None:
+    maps = [
+        create(name, Normalising(in_place), **options)(images(), [0, 1])
+        for in_place in (False, True)
+    ]
+    torch.testing.assert_close(maps[1], maps[0])
+
+
+def test_a_bank_of_a_model_that_normalises_its_images_in_place() -> None:
+    explainers = [create("adapting-grad-cam", Normalising(one)) for one in (False, True)]
+    banks = [one.fit(images(6), torch.tensor([0, 0, 0, 1, 1, 1])) for one in explainers]  # type: ignore[attr-defined]
+    torch.testing.assert_close(banks[1].features, banks[0].features)
+    torch.testing.assert_close(banks[1].weights, banks[0].weights)
+
+
 @pytest.mark.parametrize("targets", [None, np.int64(1), 3.5, [torch.tensor(1.5), 0], [None, 0]])
 def test_targets_that_are_none(targets: Any) -> None:
     with pytest.raises(MezoroiError, match=r"no target|one target per image"):
@@ -169,6 +205,11 @@ def test_targets_and_references_may_be_numpys() -> None:
     expected = create("dist-cam", Pooled(), reference=torch.ones(2, 2))(pixels, [0, 1])
     explainer = create("dist-cam", Pooled(), reference=np.ones((2, 2), np.float32))
     assert torch.equal(explainer(pixels, np.array([0, 1])), expected)
+    found = [
+        create("grad-cam", Pooled())(pixels, [Similarity(one)] * 2)
+        for one in (torch.arange(3.0), np.arange(3.0))
+    ]
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("baseline", [float("nan"), float("inf")])

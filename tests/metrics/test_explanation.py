@@ -52,6 +52,20 @@ def test_a_score_that_does_not_fall_is_undefined() -> None:
         deletion_auc(first_half, IMAGE, GOOD[:1], 0.0)
 
 
+@pytest.mark.parametrize(
+    ("score", "baseline", "match"),
+    [
+        (lambda images: images.mean(axis=(2, 3)), 0, r"of 21 images is of shape \(21, 1\)"),
+        (lambda images: images.mean(), 0, r"one number per image"),
+        (first_half, np.zeros((5, 5)), r"a baseline \(5, 5\) does not fit"),
+    ],
+)
+def test_scores_and_baselines_that_do_not_fit(score, baseline, match) -> None:
+    for area in (deletion_auc, insertion_auc):
+        with pytest.raises(MezoroiError, match=match):
+            area(score, IMAGE, GOOD, baseline)
+
+
 def test_a_detour_that_is_larger_than_the_fall_is_undefined() -> None:
     """The score rises by `detour` half-way, and ends `fall` below the image's."""
 

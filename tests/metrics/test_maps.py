@@ -112,6 +112,19 @@ def test_bad_maps(score):
         score(good[0], good[0])
     with pytest.raises(MezoroiError, match="NaN"):
         score(np.full((1, 3, 3), np.nan), good)
+    with pytest.raises(MezoroiError, match="differs in size"):
+        score([np.zeros((2, 3)), np.zeros((3, 2))], [np.ones((2, 3)), np.ones((3, 2))])
+
+
+def test_maps_may_be_a_list_of_tensors():
+    one = torch.linspace(0, 1, 16).reshape(4, 4).requires_grad_()
+    mask = one > 0.5
+    assert mean_iou([one, one], [mask, mask]) == mean_iou(one[None], mask[None]) == 1
+
+
+def test_a_tolerance_that_is_no_number_is_no_miss():
+    with pytest.raises(MezoroiError, match="tolerance is nan"):
+        pointing_game(np.ones((1, 3, 3)), np.ones((1, 3, 3)), float("nan"))
 
 
 def test_pointing_game_by_hand():

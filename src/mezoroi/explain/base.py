@@ -49,7 +49,13 @@ class Explainer(ABC):
         return self._explain(moved, [own] * len(moved)).to(images.device)
 
     def to_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
-        """(N, h, w) maps of this explainer at the size (N, height, width) of the images."""
+        """(N, h, w) maps of this explainer at the size (N, height, width) of the images.
+
+        Raises
+        ------
+        MezoroiError
+            If images of this size have maps of another one.
+        """
         return upsample_maps(maps[:, None], height, width)[:, 0]
 
     @abstractmethod
@@ -73,19 +79,29 @@ class PassExplainer(Explainer):
         super().__init__(model)
         self._layer = layer_name(self.subject, layer)
         self._channels = 3
-        self._grids: dict[tuple[int, int], Grid] = {}
+        self._grids: dict[tuple[int, int], tuple[Grid, tuple[int, int]]] = {}
 
     def to_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
         own = self.subject.grading_model
         wraps = own is not None and own.wrap_margin > 0
-        grid = self._grids.get((height, width))
-        if grid is None:
-            image = self.subject.moved(torch.zeros(1, self._channels, height, width))
-            with self.subject.untouched():
-                module = self.subject.model.get_submodule(self.layer(image))
-                grid = self.subject.grid_of(module, image)
-            self._grids[height, width] = grid
+        if (height, width) not in self._grids:
+            self._grids[height, width] = self._grid_and_cells(height, width)
+        grid, cells = self._grids[height, width]
+        if maps.shape[1:] != cells:
+            raise MezoroiError(
+                f"maps {tuple(maps.shape)} are not of images of {height} x {width}, which have "
+                f"{cells[0]} x {cells[1]} cells: give the images' size, height before width"
+            )
         return upsample_maps(maps[:, None], height, width, wraps, grid)[:, 0]
+
+    def _grid_and_cells(self, height: int, width: int) -> tuple[Grid, tuple[int, int]]:
+        """Where cells lie on images of this size, and how many rows and columns there are."""
+        image = self.subject.moved(torch.zeros(1, self._channels, height, width))
+        with self.subject.untouched():
+            name = self.layer(image)
+            grid = self.subject.grid_of(self.subject.model.get_submodule(name), image)
+            rows, columns = look(self.subject, image, {name}).features[name].shape[2:]
+        return grid, (rows, columns)
 
     def layer(self, images: Tensor) -> str:
         """Dotted name of the layer; looked for with the first image if it was not given."""

@@ -135,11 +135,14 @@ class DistCAM(PassExplainer):
         reference: ArrayLike | Tensor | None = None,
     ) -> None:
         super().__init__(model, layer)
-        reference = None if reference is None else torch.as_tensor(reference)
-        if reference is None or reference.ndim not in (2, 4) or reference.numel() == 0:
+        try:
+            reference = torch.as_tensor(() if reference is None else reference)
+        except (TypeError, ValueError):
+            reference = torch.empty(0)
+        if reference.ndim not in (2, 4) or reference.numel() == 0:
             raise MezoroiError(
-                "dist-cam compares with a reference: give reference= as mean feature vectors "
-                "(R, K) or images (R, 3, H, W)"
+                "dist-cam compares with a reference: give reference= as one tensor or array, of "
+                "mean feature vectors (R, K) or images (R, 3, H, W)"
             )
         if not bool(torch.isfinite(reference).all()):
             raise MezoroiError("the reference holds NaN or infinity: correct or leave it out")

@@ -236,7 +236,10 @@ class Subject:
         """
         own = self.grading_model
         with _taking(images):
-            return _plain(self.model(images)) if own is None else _graded(own, images)
+            if own is not None:
+                return _graded(own, images)
+            # A copy, since a model may normalise what it is given in place.
+            return _plain(self.model(images.clone()))
 
     @contextmanager
     def untouched(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mezoroi.errors import MezoroiError
@@ -39,23 +40,35 @@ class Similarity:
 
     Attributes
     ----------
-    reference : (D,), or (R, D), such as the exemplars of a grade
+    reference : (D,), or (R, D), such as the exemplars of a grade; finite
     index : the class that the reference stands for, which lets methods whose maps belong to a
         class, such as the activation map, take the same target
     nearest : how many of several references count, the most similar ones, by their mean cosine
+
+    Raises
+    ------
+    MezoroiError
+        If the reference holds NaN or infinity, or `nearest` is below 1.
     """
 
-    reference: Tensor
+    reference: ArrayLike | Tensor
     index: int | None = None
     nearest: int = 1
 
+    def __post_init__(self) -> None:
+        if not bool(torch.isfinite(torch.as_tensor(self.reference)).all()):
+            raise MezoroiError("the reference holds NaN or infinity: correct or leave it out")
+        if self.nearest < 1:
+            raise MezoroiError(f"nearest is {self.nearest}: give a whole number of at least 1")
+
     def __call__(self, output: Tensor) -> Tensor:
-        if output.shape[-1:] != self.reference.shape[-1:]:
+        reference = torch.as_tensor(self.reference)
+        if output.shape[-1:] != reference.shape[-1:]:
             raise MezoroiError(
                 f"the model answers with {output.shape[-1]} numbers, the reference has "
-                f"{tuple(self.reference.shape)}: give a reference of the same model"
+                f"{tuple(reference.shape)}: give a reference of the same model"
             )
-        references = self.reference.to(output).reshape(-1, output.shape[-1])
+        references = reference.to(output).reshape(-1, output.shape[-1])
         cosines = F.cosine_similarity(output[..., None, :], references, dim=-1)
         return cosines.topk(min(self.nearest, len(references)), dim=-1).values.mean(dim=-1)
 

@@ -140,7 +140,14 @@ def _area(
         )
     if not np.isfinite(ranks).all() or np.ptp(ranks) == 0:
         return math.nan
-    nothing = np.broadcast_to(as_array(baseline).astype(np.float32), whole.shape)
+    nothing = as_array(baseline).astype(np.float32)
+    try:
+        nothing = np.broadcast_to(nothing, whole.shape)
+    except ValueError as error:
+        raise MezoroiError(
+            f"a baseline {nothing.shape} does not fit an image {whole.shape}: give one number, or "
+            "(C, 1, 1), or an image"
+        ) from error
     # Most salient first; pixels of equal value keep their order.
     order = np.empty(ranks.size, np.int64)
     order[np.argsort(-ranks.ravel(), kind="stable")] = np.arange(ranks.size)
@@ -149,6 +156,11 @@ def _area(
     first, second = (nothing, whole) if deletes else (whole, nothing)
     images = np.where(chosen[:, None], first, second)
     values = as_array(score(images)).astype(np.float64)
+    if values.shape != (len(images),):
+        raise MezoroiError(
+            f"the score of {len(images)} images is of shape {values.shape}: return one number per "
+            "image, such as that of one class"
+        )
     start, end = (values[0], values[-1]) if deletes else (values[-1], values[0])
     fall = start - end
     # Said so that scores that are no numbers are undefined, too.

@@ -81,7 +81,7 @@ def pointing_game(maps: ArrayLike, masks: ArrayLike, tolerance: float = 15) -> f
 def pointing_per_map(maps: ArrayLike, masks: ArrayLike, tolerance: float = 15) -> Floats:
     """The (N,) terms of `pointing_game`; NaN where the mask is empty."""
     values, inside = _checked(maps, masks)
-    if tolerance < 0:
+    if not tolerance >= 0:
         raise MezoroiError(f"tolerance is {tolerance}: give a distance of 0 pixels or more")
     hits = np.full(len(values), np.nan)
     for row, (one_map, mask) in enumerate(zip(values, inside, strict=True)):
