@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,94 @@ def test_a_coco_file_means_one_image(
     found = {o.id.removeprefix(folder): dataset.mask_of(o, "A") for o in dataset}
     for name, area in expected.items():
         assert (None if found[name] is None else found[name].sum()) == area
+
+
+def one_region(grade: str, **rest: object) -> dict:
+    points = [[0, 0], [4, 4]]
+    return {"shapes": [{"label": grade, "points": points, "shape_type": "rectangle"}], **rest}
+
+
+def coco_of(*names: str) -> str:
+    """COCO text with one region of 16 pixels of grade A on each image."""
+    region = {"category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+    return json.dumps(
+        {
+            "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+            "categories": [{"id": 1, "name": "A"}],
+            "annotations": [{"image_id": n, **region} for n in range(len(names))],
+        }
+    )
+
+
+def test_a_mask_is_of_one_image(tmp_path: Path) -> None:
+    photos(
+        tmp_path,
+        *[f"{grade}/{n}.{kind}" for grade in "AB" for n in "12" for kind in ("jpg", "png")],
+    )
+    write_mask(tmp_path / "masks/A/1.png", {"A": np.ones((12, 16), bool)})
+    (tmp_path / "A/2.json").write_text(json.dumps(one_region("A")))
+    (tmp_path / "B/1.json").write_text(json.dumps(one_region("B", imagePath="..\\B\\1.png")))
+    assert [problem.replace(f"{tmp_path}/", "") for problem in problems_of(tmp_path)] == [
+        "masks/A/1.png may mark A/1.jpg or A/1.png: give all but one of them another name",
+        "A/2.json may mark A/2.jpg or A/2.png: give all but one of them another name",
+    ]
+    (tmp_path / "A/1.jpg").rename(tmp_path / "A/3.jpg")
+    (tmp_path / "A/2.jpg").rename(tmp_path / "A/4.jpg")
+    marked = [o.id for o in load_dataset(tmp_path) if o.mask is not None]
+    assert marked == ["A/1.png", "A/2.png", "B/1.png"]
+
+
+def test_one_mask_may_be_named_for_two_images(tmp_path: Path) -> None:
+    photos(tmp_path, "A/1.jpg", "A/1.png", "B/1.png", "B/2.png")
+    write_mask(tmp_path / "masks/A/1.png", {"A": np.ones((12, 16), bool)})
+    rows = ["A/1.jpg,A,masks/A/1.png", "A/1.png,A,masks/A/1.png", "B/1.png,B,", "B/2.png,B,"]
+    (tmp_path / "manifest.csv").write_text("\n".join(["image,grade,mask", *rows]))
+    assert [o.mask is not None for o in load_dataset(tmp_path)] == [True, True, False, False]
+
+
+def test_masks_of_no_image_are_noted(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{grade}/{n}.png" for grade in "AB" for n in "12"])
+    photos(tmp_path, "masks/A/1.png", "masks/A/2.PNG", "masks/A/1_mask.png", "masks/B/.1.png")
+    (tmp_path / "annotations.json").write_text(coco_of("B/1.png", "B/2.jpg", "B/3.jpg"))
+    dataset = load_dataset(tmp_path)
+    assert [o.id for o in dataset if o.mask is not None] == ["A/1.png", "B/1.png"]
+    assert dataset.notes[-2:] == (
+        "masks/ holds masks of no image here (2, the first masks/A/1_mask.png): "
+        "call a mask as its image, with the suffix .png",
+        "annotations.json marks images that are not here (2, the first B/2.jpg): "
+        "name images by their paths in the folder",
+    )
+
+
+def test_every_coco_file_counts(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{grade}/{n}.png" for grade in "AB" for n in "12"])
+    (tmp_path / "a.coco.json").write_text(coco_of("A/1.png", "B/1.png"))
+    (tmp_path / "b.coco.json").write_text(coco_of("A/2.png"))
+    dataset = load_dataset(tmp_path)
+    areas = [0 if (mask := dataset.mask_of(o, "A")) is None else mask.sum() for o in dataset]
+    assert areas == [16, 16, 16, 0]
+    (tmp_path / "b.coco.json").write_text(coco_of("A/1.png"))
+    assert problems_of(tmp_path) == (
+        "A/1.png is listed in a.coco.json and b.coco.json: keep it in one of them",
+    )
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_masks_of_decomposed_names(tmp_path: Path, form: str) -> None:
+    # As an archive from a Mac has them: が in two characters.
+    photos(tmp_path, *[unicodedata.normalize(form, name) for name in ("優/が.png", "優/ぎ.png")])
+    photos(tmp_path, "秀/1.png", "秀/2.png", unicodedata.normalize("NFD", "masks/優/が.png"))
+    content = coco_of(unicodedata.normalize("NFD", "優/ぎ.png")).replace('"A"', '"優"')
+    (tmp_path / "annotations.json").write_text(content)
+    dataset = load_dataset(tmp_path)
+    assert [o.id for o in dataset if o.mask is not None] == ["優/が.png", "優/ぎ.png"]
+    assert dataset.mask_of(next(o for o in dataset if "ぎ" in o.id)).sum() == 16
+
+
+def test_a_list_beside_a_photo_is_no_mask(tmp_path: Path) -> None:
+    photos(tmp_path, *[f"{grade}/{n}.png" for grade in "AB" for n in "12"])
+    (tmp_path / "A/1.json").write_text('[{"SourceFile": "1.png"}]')  # as exiftool writes it
+    assert all(o.mask is None for o in load_dataset(tmp_path))
 
 
 def test_regions_that_cannot_be_read_are_listed_with_all_else(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from mezoroi.capture.frames import VIDEO_SUFFIXES
 from mezoroi.capture.images import IMAGE_SUFFIXES, SURFACE_NAME
 from mezoroi.datasets.dataset import SPLITS
 from mezoroi.datasets.manifest import MANIFEST_NAMES
-from mezoroi.datasets.masks import IMAGES_FOLDER
-from mezoroi.datasets.rows import Row, Rows
+from mezoroi.datasets.rows import IMAGES_FOLDER, Row, Rows
 from mezoroi.errors import MezoroiError
 
 MASKS_FOLDER = "masks"

@@ -18,7 +18,13 @@ from mezoroi.capture.unrolling import is_of_one_view
 from mezoroi.cells import as_day
 from mezoroi.datasets import masks
 from mezoroi.datasets.dataset import SPLITS, Dataset, DatasetError, Observation
-from mezoroi.datasets.finding_masks import find_mask, images_alike_in_coco
+from mezoroi.datasets.finding_masks import (
+    coco_files,
+    find_mask,
+    images_alike_in_coco,
+    images_sharing_a_mask,
+    notes_on_unused_masks,
+)
 from mezoroi.datasets.folders import folder_rows
 from mezoroi.datasets.graders import consensus
 from mezoroi.datasets.manifest import (
@@ -35,7 +41,6 @@ from mezoroi.errors import MezoroiError
 from mezoroi.standard import GradingStandard
 
 STANDARD_NAME = "standard.yaml"
-COCO_NAME = "annotations.json"
 
 
 def load_dataset(
@@ -66,7 +71,8 @@ def load_dataset(
         ``<image>.json`` or a COCO file (``annotations.json``, ``*.coco.json``) in the folder.
         A specimen that is not named is the image itself. An image listed twice is kept once, or
         left out where the grades differ; `Dataset.notes` says so, and names the same picture under
-        two specimens, and where it is `trainable` what only some images lack.
+        two specimens, masks of no image here, and where it is `trainable` what only some images
+        lack.
 
     Raises
     ------
@@ -96,19 +102,26 @@ def load_dataset(
         if trainable:
             notes = (note_on_order(standard.grades), *notes)
 
-    coco = _coco_file(found.root)
+    coco = _coco_files(found.root)
     observations: list[Observation] = []
+    named: set[str] = set()
     for row in found.rows:
         observation = _observation(row, found.root, standard, coco, verify, problems)
         if observation is not None:
             observations.append(observation)
+            named |= {observation.id} if row.mask is not None else set()
     problems += _separated_specimens(found.rows)
     problems += images_alike_in_coco(observations)
+    problems += images_sharing_a_mask(observations, named)
     if trainable:
         problems += _scarce_grades(found, observations, standard)
     if problems:
         raise DatasetError(found.name, problems)
     notes += notes_on_same_pictures(observations)
+    try:
+        notes += notes_on_unused_masks(found.root, observations, coco)
+    except MezoroiError as error:
+        raise _alone(error) from error
     if trainable:
         notes += notes_on_odd_images(observations)
     return Dataset(tuple(observations), standard, found.root, notes)
@@ -158,7 +171,7 @@ def load_usable(
     """
     path = Path(path)
     found, notes = settle_repeated_rows(_find_rows(path))
-    coco = _coco_file(found.root)
+    coco = _coco_files(found.root)
     unusable = [Unusable(path, line) for line in (*found.problems, *notes)]
     observations = []
     for row in found.rows:
@@ -211,7 +224,7 @@ def _observation(
     row: Row,
     root: Path,
     standard: GradingStandard,
-    coco: Path | None,
+    coco: Sequence[Path],
     verify: bool,
     problems: list[str],
 ) -> Observation | None:
@@ -286,11 +299,9 @@ def _located(row: Row, error: MezoroiError) -> str:
     return str(error) if row.where in str(error) else f"{row.where}: {error}"
 
 
-def _coco_file(root: Path) -> Path | None:
-    named = [root / COCO_NAME, *sorted(root.glob("*.coco.json"))]
-    existing = [path for path in named if path.is_file()]
+def _coco_files(root: Path) -> tuple[Path, ...]:
     try:
-        return next((path for path in existing if masks.is_coco(path)), None)
+        return coco_files(root)
     except MezoroiError as error:
         raise _alone(error) from error
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from mezoroi.capture.images import SURFACE_NAME
 
+IMAGES_FOLDER = "images"
+"""Folder of a dataset that its images may lie in, beside `masks`."""
+
 
 @dataclass(frozen=True)
 class Row:
