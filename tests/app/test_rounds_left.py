@@ -102,11 +102,12 @@ def asked_fruits(app: App) -> list[str]:
 def test_every_day_without_consent_has_its_own_fruits(ready: App) -> None:
     client = ready.client(Role.NEWCOMER)
     days = []
-    for _ in range(3):
+    for _ in range(5):
         play(ready, client)
         days.append(tuple(asked_fruits(ready)))
         forget(ready)
-    assert len(set(days)) == 3, "although SQLite gives the round the same number each day"
+    # Of few fruits of fitting difficulty two days may draw the same, but hardly all five.
+    assert len(set(days)) > 1, "although SQLite gives the round the same number each day"
 
 
 def test_an_answer_to_a_question_that_has_gone_is_none_to_the_next_of_its_number(

@@ -79,7 +79,8 @@ def test_a_checkpoint_fills_the_encoder_or_is_refused(
         filled = Encoder("efficientnet_lite0", 16, str(file)).state_dict()
         expected = Encoder("efficientnet_lite0", 16).state_dict()
         assert all(torch.equal(filled[name], value) for name, value in expected.items())
-        assert not caplog.records
+        # What a browser's loop left behind is told whenever it is collected.
+        assert not [record for record in caplog.records if record.name != "asyncio"]
         return
     with pytest.raises(MezoroiError, match=r"checkpoint\.pth hold \d+ of \d+ tensors"):
         Encoder("efficientnet_lite0", 16, str(file))
