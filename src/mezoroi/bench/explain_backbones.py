@@ -56,7 +56,7 @@ BUDGET = ("input.height=128", "model.stride=32", "train.epochs=20")
 STEEL_BUDGET = ("input.height=128", "model.stride=32", "train.epochs=10")
 PER_GRADE = 60
 STEEL = "sd_saliency_900"
-"""Photos of three defects, each one object on a plain ground, which random weights can learn."""
+"""Photos of three defects of steel, enough for a network that begins with random weights."""
 TRIVIAL = "trivial"
 Settings = Callable[[str, str, int], dict[str, Any]]
 """Backbone, row and repeat to what identifies a cell."""

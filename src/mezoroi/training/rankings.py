@@ -82,6 +82,11 @@ def ranking_loss(
     embedding : (N, D), of which the first `surface_dim` are of the surface, the rest of the outline
     labels : (N,) numbers of the grades, in an order drawn at random: a fruit lends its outline to
         the next one
+    surface_dim : below D
+
+    Returns
+    -------
+    a scalar; only the first term where no two neighbours make a fruit that is known
     """
     rankings = rankings.to(embedding.device)
     loss = runner_up_loss(head_logits(head, embedding), labels, rankings.weaker[labels])
