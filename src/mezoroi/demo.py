@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def run_demo(
         melons,
         per_grade,
         seed=7,
+        workers=os.cpu_count() or 1,
         progress=lambda done: progress("making melons", done, per_grade * len(GRADES)),
     )
     dataset = load_dataset(melons)
