@@ -10,6 +10,12 @@ import typer
 from mezoroi.cli_options import AsJson
 from mezoroi.console import Console
 
+Work = Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")]
+Tomatoes = Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")]
+Page = Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")]
+WORK = Path("bench-work")
+TOMATOES = Path("../shared/data/fgrade4/manifest.csv")
+
 bench_app = typer.Typer(
     help="Measure Mezoroi: the papers' tables and the speed tables.", no_args_is_help=True
 )
@@ -20,15 +26,9 @@ def bench_grading(
     part: Annotated[
         str, typer.Option(help="all, melons, tomatoes, remedies, speed or page.")
     ] = "all",
-    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
-        "bench-work"
-    ),
-    tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
-        "../shared/data/fgrade4/manifest.csv"
-    ),
-    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
-        "docs/results/grading.md"
-    ),
+    work: Work = WORK,
+    tomatoes: Tomatoes = TOMATOES,
+    page: Page = Path("docs/results/grading.md"),
     as_json: AsJson = False,
 ) -> None:
     """The melon paper's tables, real tomatoes, and speed; hours, resumable."""
@@ -45,15 +45,11 @@ def bench_capture(
     part: Annotated[
         str, typer.Option(help="all, fruit, maps, melons, grading, speed or page.")
     ] = "all",
-    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
-        "bench-work"
-    ),
+    work: Work = WORK,
     shared: Annotated[Path, typer.Option(help="Folder with fruit_rotation and fsmap_gt.")] = Path(
         "../shared/data"
     ),
-    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
-        "docs/results/capture.md"
-    ),
+    page: Page = Path("docs/results/capture.md"),
     as_json: AsJson = False,
 ) -> None:
     """Unrolling real fruit and made-up melons, grading from video, and speed; hours, resumable."""
@@ -83,15 +79,11 @@ def bench_explain(
             help="all, ceiling, speed, melons, masks, backbones, real, lift, exact or page."
         ),
     ] = "all",
-    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
-        "bench-work"
-    ),
+    work: Work = WORK,
     shared: Annotated[
         Path, typer.Option(help="Folder with magnetic_tile, sd_saliency_900 and soybean_rust.")
     ] = Path("../shared/data"),
-    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
-        "docs/results/explain.md"
-    ),
+    page: Page = Path("docs/results/explain.md"),
     as_json: AsJson = False,
 ) -> None:
     """Score explanations against experts' masks: of a run of your own, or the papers' tables.
@@ -137,9 +129,7 @@ def bench_retrieval(
         str,
         typer.Option(help="Of it: package (efficientnet_lite0), none, or a timm checkpoint."),
     ] = "package",
-    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
-        "docs/results/retrieval.md"
-    ),
+    page: Page = Path("docs/results/retrieval.md"),
     as_json: AsJson = False,
 ) -> None:
     """The Feature Tuning paper's tables, and the speed of references; hours, resumable."""
@@ -177,15 +167,9 @@ def bench_reliability(
     part: Annotated[
         str, typer.Option(help="all, clever-hans, melons, tomatoes, labels, speed or page.")
     ] = "all",
-    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
-        "bench-work"
-    ),
-    tomatoes: Annotated[Path, typer.Option(help="Manifest of the tomato photos (fgrade4).")] = Path(
-        "../shared/data/fgrade4/manifest.csv"
-    ),
-    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
-        "docs/results/reliability.md"
-    ),
+    work: Work = WORK,
+    tomatoes: Tomatoes = TOMATOES,
+    page: Page = Path("docs/results/reliability.md"),
     as_json: AsJson = False,
 ) -> None:
     """How far gradings can be trusted: adjustment, signals, sets, labels; hours, resumable."""
@@ -207,15 +191,11 @@ def bench_parts(
             "throughput or page."
         ),
     ] = "all",
-    work: Annotated[Path, typer.Option(help="Folder of made data; an earlier one resumes.")] = Path(
-        "bench-work"
-    ),
+    work: Work = WORK,
     tomatoes: Annotated[
         Path | None, typer.Option(help="Manifest of fgrade4; default beside the folder.")
     ] = None,
-    page: Annotated[Path, typer.Option(help="Page to write, from the ledgers beside it.")] = Path(
-        "docs/results/parts.md"
-    ),
+    page: Page = Path("docs/results/parts.md"),
     as_json: AsJson = False,
 ) -> None:
     """Part-aware CutMix and the adaptive pairwise margin; hours, resumable."""
