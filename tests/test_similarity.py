@@ -1,4 +1,4 @@
-"""Similarity with grades: to prototypes, and to the most similar training fruits."""
+"""Similarity with grades: to prototypes, to the most similar training fruits, and as read."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import mezoroi as mz
-from mezoroi.bundle import PROTOTYPES, Prototypes, no_limits, read_bundle
+from mezoroi.bundle import PROTOTYPES, SECOND_READER, Prototypes, no_limits, read_bundle
 from mezoroi.capture.images import read_image
 from mezoroi.config import Config
+from mezoroi.errors import MezoroiError
 from mezoroi.new_grade import add_grade
-from mezoroi.similarity import GradeSimilarity, surface_target
+from mezoroi.presets import make_config
+from mezoroi.similarity import GradeSimilarity, similarity_of_reading, surface_target
 
 CPU = torch.device("cpu")
 
@@ -140,3 +144,73 @@ def test_a_run_of_an_earlier_version_has_none(run_dir: Path, tmp_path: Path) -> 
     assert old.exemplars.shape == new.exemplars.shape == (0, new.embeddings.shape[1])
     assert old.exemplar_grades.shape == (0,)
     assert mz.Grader.load(copy, device="cpu").bundle.config.model.exemplars == 0
+
+
+@pytest.fixture(scope="module")
+def reading_run(
+    dataset: mz.Dataset, tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run whose second reader grades."""
+    folder = tmp_path_factory.mktemp("runs") / "reading"
+    mz.train(dataset, tiny("model.similarity=reading", "train.epochs=1"), folder)
+    return folder
+
+
+def test_a_reading_by_hand() -> None:
+    """Three grades: half A and half B; surely C; a little below 0 counts as nothing."""
+    reading = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [-0.2, 1.2, 0.0]])
+    ordered = torch.tensor([[0.5, 0.5, -0.5], [-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    torch.testing.assert_close(similarity_of_reading(reading, True), ordered)
+    kinds = torch.tensor([[0.0, 0.0, -1.0], [-1.0, -1.0, 1.0], [-1.0, 1.0, -1.0]])
+    torch.testing.assert_close(similarity_of_reading(reading, False), kinds)
+
+
+def test_what_cannot_be_judged_has_no_similarity() -> None:
+    """Of A and C, whose chances are 3 to 1; and where neither has any, both are as likely."""
+    nan = torch.nan
+    reading = torch.tensor([[0.6, nan, 0.2], [-0.1, nan, 0.0]])
+    expected = torch.tensor([[0.5, nan, -0.5], [0.0, nan, 0.0]])
+    found = similarity_of_reading(reading, True)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=7))
+def test_the_most_similar_grade_is_the_median_of_the_reading(chances: list[float]) -> None:
+    reading = torch.tensor([chances], dtype=torch.float64)
+    found = similarity_of_reading(reading, True)[0]
+    assert float(found.min()) >= -1 and float(found.max()) <= 1
+    best = int(found.argmax())
+    share = reading[0] / reading.sum()
+    assert float(share[: best + 1].sum()) >= 0.5 - 1e-9
+    assert float(share[best:].sum()) >= 0.5 - 1e-9
+    likeliest = similarity_of_reading(reading, False)[0]
+    assert float(share[int(likeliest.argmax())]) == pytest.approx(float(share.max()))
+
+
+def test_a_grader_grades_as_its_second_reader_reads(
+    reading_run: Path, dataset: mz.Dataset, tmp_path: Path
+) -> None:
+    grader = mz.Grader.load(reading_run, device="cpu")
+    seen = grader.predict(dataset)
+    expected = similarity_of_reading(torch.from_numpy(seen.reading), True).numpy()
+    np.testing.assert_allclose(seen.similarity, expected, atol=1e-6)
+    grading = grader.grade(dataset.observations[0].image)
+    assert list(grading.similarity.values()) == pytest.approx(expected[0].tolist(), abs=1e-4)
+    held_out = [item.id for item in dataset if grader.bundle.data["splits"][item.id] == "val"]
+    rows = [place for place, item in enumerate(dataset) if item.id in held_out]
+    limits = grader.bundle.prototypes.thresholds.numpy()
+    own = expected[rows, dataset.labels[rows]]
+    assert limits.min() >= own.min() - 1e-5, "fruits of a grade are compared as gradings are"
+    photo = grader.grade(read_image(dataset.observations[0].image))
+    assert np.isnan(photo.similarity["C"]) and photo.grade in "ABD"
+    copy = shutil.copytree(reading_run, tmp_path / "run")
+    with pytest.raises(MezoroiError, match="`E` cannot be added without training"):
+        add_grade(grader, copy, "E", [dataset.observations[0].image.parent])
+    (copy / SECOND_READER).unlink()
+    with pytest.raises(MezoroiError, match=r"second-reader\.safetensors is missing"):
+        mz.Grader.load(copy, device="cpu")
+
+
+def test_exemplars_and_a_reading_exclude_each_other() -> None:
+    with pytest.raises(MezoroiError, match="exemplars=3 compares embeddings"):
+        make_config(overrides=["model.similarity=reading", "model.exemplars=3"])

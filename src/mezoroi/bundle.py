@@ -209,6 +209,8 @@ def read_bundle(run_dir: str | Path) -> Bundle:
         prototypes = _read_prototypes(_read_tensors(folder / PROTOTYPES), len(standard.grades))
         _check_shapes(prototypes, len(standard.grades), network)
         reader = _read_reader(folder / SECOND_READER, len(trained.grades), network)
+        if reader is None and config.model.similarity == "reading":
+            raise MezoroiError(f"{folder / SECOND_READER} is missing: {_REMEDY}")
     except MezoroiError:
         raise
     except (RuntimeError, TypeError, ValueError, LookupError) as error:

@@ -24,7 +24,7 @@ bench_app = typer.Typer(
 @bench_app.command("grading", epilog="Example: mezoroi bench grading --part melons")
 def bench_grading(
     part: Annotated[
-        str, typer.Option(help="all, melons, tomatoes, remedies, speed or page.")
+        str, typer.Option(help="all, melons, tomatoes, remedies, reading, speed or page.")
     ] = "all",
     work: Work = WORK,
     tomatoes: Tomatoes = TOMATOES,

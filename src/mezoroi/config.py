@@ -60,6 +60,12 @@ class ModelConfig(_Section):
     )
     embedding_dim: int = Field(128, ge=2, le=4096, description="length of the surface embedding")
     outline_dim: int = Field(64, ge=2, le=512, description="length of the outline embedding")
+    similarity: Literal["embedding", "reading"] = Field(
+        "embedding",
+        description="what similarity with a grade is told from: the embedding; or the second "
+        "reader, which learns from the early stages, for few photos of grades that pass into one "
+        "another",
+    )
     exemplars: int = Field(
         0,
         ge=0,
@@ -292,6 +298,11 @@ class Config(_Section):
             raise ValueError(
                 f"loss.pairwise_margin is {margin}, but embeddings of length 1 are at most 2 "
                 "apart: set a smaller one, or loss.pairwise_distance=raw"
+            )
+        if self.model.exemplars and self.model.similarity == "reading":
+            raise ValueError(
+                f"model.exemplars={self.model.exemplars} compares embeddings: set "
+                "model.similarity=embedding, or no exemplars"
             )
         kept, channels = self.loss.kept_channels, self.model.channels_per_grade
         if kept is not None and channels and kept > channels:

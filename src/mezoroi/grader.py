@@ -266,7 +266,7 @@ class Grader:
             output = self._runner.run(images, outlines)
             assert output.early is not None
             columns = (
-                self._runner.similarity_of(output.embedding, with_outline),
+                self._runner.similarity_of(output, with_outline),
                 self._runner.logits(output),
                 output.embedding,
                 output.feature_map.mean(dim=(2, 3)),

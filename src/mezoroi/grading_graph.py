@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from mezoroi.bundle import Bundle
 from mezoroi.errors import MezoroiError
 from mezoroi.maps import grade_evidence
+from mezoroi.models import ModelOutput, SecondReader
 from mezoroi.models.encoder import first_line
 from mezoroi.models.folding import folded_model
-from mezoroi.similarity import GradeSimilarity
+from mezoroi.similarity import GradeSimilarity, similarity_of_reading
 
 OPSET = 18
 """The one that torch translates to without converting; runtimes know it since 2023."""
@@ -28,6 +29,31 @@ TOLERANCE = 1e-3
 _TRIAL_FRUITS = 3
 _REMEDY = "export again, or grade with Mezoroi"
 _TALKERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
+
+
+class ReaderGraph(nn.Module):
+    """`SecondReader.read` as a graph of tensors."""
+
+    mean: Tensor
+    scale: Tensor
+    fruits: Tensor
+    weights: Tensor
+    shares: Tensor
+
+    def __init__(self, reader: SecondReader) -> None:
+        super().__init__()
+        for name in ("mean", "scale", "fruits", "weights", "shares"):
+            values = torch.from_numpy(getattr(reader, name)).double()
+            self.register_buffer(name, values)
+        self._length = reader.length
+
+    def forward(self, early: Tensor) -> Tensor:
+        """(N, M) features -> (N, G) estimated chances, in double precision as in `read`."""
+        fruits = (early.double() - self.mean) * self.scale
+        squares = fruits.square().sum(dim=1, keepdim=True) + self.fruits.square().sum(dim=1)
+        apart = (squares - 2 * fruits @ self.fruits.T).clamp(min=0.0).sqrt()
+        chances: Tensor = self.shares + torch.exp(-apart / self._length) @ self.weights
+        return chances
 
 
 class GradingGraph(nn.Module):
@@ -57,6 +83,10 @@ class GradingGraph(nn.Module):
             GradeSimilarity(bundle.prototypes, nearest, dim, cpu)
             for dim in (network.embedding_dim, network.surface_dim)
         )
+        self._reader: ReaderGraph | None = None
+        if bundle.config.model.similarity == "reading" and bundle.reader is not None:
+            self._reader = ReaderGraph(bundle.reader)
+        self._is_ordered = bundle.standard.ordered
         by_outline = bundle.standard.outline_grades
         self._has_outline_grades = bool(by_outline)
         marks = [float("nan") if grade in by_outline else 0.0 for grade in bundle.standard.grades]
@@ -80,15 +110,34 @@ class GradingGraph(nn.Module):
         if outlines is not None and network.outline_encoder is not None:
             known = outlines.isnan().any(dim=1, keepdim=True).logical_not()
             outlines = torch.where(known, outlines, network.outline_encoder.mean)
-        output = network(network.prepare(images), outlines)
-        similarity = self._similarity(output.embedding)
-        if known is not None and self._has_outline_grades:
-            by_surface = self._surface_similarity(output.embedding) + self.unjudged
-            similarity = torch.where(known, similarity, by_surface)
+        similarity, output = self._judged(network.prepare(images), outlines, known)
         if not network.channels_per_grade:
             return similarity, output.embedding
         evidence = grade_evidence(output.class_channels, network.channels_per_grade)
         return similarity, evidence.softmax(dim=1), output.embedding
+
+    def _judged(
+        self, images: Tensor, outlines: Tensor | None, known: Tensor | None
+    ) -> tuple[Tensor, ModelOutput]:
+        """Similarities, and what the network sees of prepared images.
+
+        Parameters
+        ----------
+        known : (N, 1) whether a fruit's outline is
+        """
+        judged = known if self._has_outline_grades else None
+        if self._reader is not None:
+            output = self.network.forward_with_early(images, outlines)
+            reading = self._reader(output.early)
+            if judged is not None:
+                reading = torch.where(judged, reading, reading + self.unjudged)
+            return similarity_of_reading(reading, self._is_ordered).float(), output
+        output = self.network(images, outlines)
+        similarity = self._similarity(output.embedding)
+        if judged is not None:
+            by_surface = self._surface_similarity(output.embedding) + self.unjudged
+            similarity = torch.where(judged, similarity, by_surface)
+        return similarity, output
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`forward` of inputs by name; outputs by name."""

@@ -56,7 +56,7 @@ class GradingMaker:
     def __call__(self, seen: Seen) -> list[Grading]:
         """The gradings of fruits, in their order."""
         size, output = self._bundle.size, seen.output
-        similarity = self._runner.similarity_of(output.embedding, seen.with_outline)
+        similarity = self._runner.similarity_of(output, seen.with_outline)
         with torch.inference_mode():
             evidence = self._runner.evidence(output)
             maps = evidence.softmax(dim=1)

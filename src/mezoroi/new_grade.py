@@ -56,9 +56,15 @@ def add_grade(
     Raises
     ------
     MezoroiError
-        If the grade exists, there are not 1 to 5 examples, two have one name, another reference
-        has the id of one, one cannot be read, or another grade was added meanwhile.
+        If the grader's similarity is a reading, the grade exists, there are not 1 to 5 examples,
+        two have one name, another reference has the id of one, one cannot be read, or another grade
+        was added meanwhile.
     """
+    if grader.bundle.config.model.similarity == "reading":
+        raise MezoroiError(
+            f"`{grade}` cannot be added without training: this grader reads grades that it "
+            "learned (model.similarity=reading); train anew with the examples"
+        )
     grade = cell_text(grade)  # as tables give it: fruits of `E ` would be of another grade
     standard = _with_grade(grader.standard, grade)
     found = find_sources(sources, grader.bundle.input_kind)

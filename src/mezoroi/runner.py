@@ -18,7 +18,7 @@ from mezoroi.maps import grade_evidence
 from mezoroi.models import ModelOutput
 from mezoroi.models.folding import folded_model
 from mezoroi.models.preprocess import FittedImage, fit_image, to_tensor
-from mezoroi.similarity import GradeSimilarity
+from mezoroi.similarity import GradeSimilarity, similarity_of_reading
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,25 @@ class Runner:
         return found
 
     @torch.inference_mode()
-    def similarity_of(self, embeddings: Tensor, with_outline: Sequence[bool]) -> Tensor:
+    def similarity_of(self, output: ModelOutput, with_outline: Sequence[bool]) -> Tensor:
         """(N, G) similarities; without an outline by the surface alone, NaN for outline grades."""
+        if self.bundle.config.model.similarity == "reading":
+            return self._similarity_read(output, with_outline)
+        embeddings = output.embedding
         similarity = self.similarity(embeddings)
         for index, known in enumerate(with_outline):
             if not known and self._outline_grades:
                 similarity[index] = self._surface_similarity(embeddings[[index]])[0]
                 similarity[index, self._outline_grades] = float("nan")
         return similarity
+
+    def _similarity_read(self, output: ModelOutput, with_outline: Sequence[bool]) -> Tensor:
+        reading = self.second_reading(output)
+        for index, known in enumerate(with_outline):
+            if not known:
+                reading[index, self._outline_grades] = np.nan
+        similarity = similarity_of_reading(torch.from_numpy(reading), self.bundle.standard.ordered)
+        return similarity.to(output.embedding)
 
     def evidence(self, output: ModelOutput) -> Tensor:
         """(N, S, h, w) evidence for each surface grade; S = 0 without class channels."""

@@ -1,4 +1,7 @@
-"""How similar embeddings are to grades: to prototypes, or to the training fruits most like them."""
+"""How similar fruits are to grades.
+
+To prototypes, to the training fruits most like them, or as the second reader reads them.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,31 @@ class GradeSimilarity:
     def _mean_of_nearest(self, own: Tensor, members: Tensor) -> Tensor:
         cosines = own @ members.T
         return cosines.topk(min(self._nearest, len(members)), dim=1).values.mean(dim=1)
+
+
+def similarity_of_reading(reading: Tensor, is_ordered: bool) -> Tensor:
+    """Similarity (N, G) in [-1, 1] of fruits with grades, from their estimated chances.
+
+    1 - 2 E(d): d is how far the fruit's grade is from the one compared with, 1 from one end of
+    ordered grades to the other, or between any two grades without an order. Of ordered grades the
+    most similar one is thus the median of the reading, of others its likeliest.
+
+    Parameters
+    ----------
+    reading : (N, G) from `SecondReader.read`; NaN for grades that cannot be judged, which then have
+        no similarity
+    is_ordered : whether the grades are
+    """
+    known = reading.isnan().logical_not()
+    chances = torch.where(known, reading, 0.0).clamp(min=0.0)
+    total = chances.sum(dim=1, keepdim=True)
+    even = known.to(chances) / known.sum(dim=1, keepdim=True).clamp(min=1)
+    chances = torch.where(total > 0, chances / total.clamp(min=1e-12), even)
+    places = torch.arange(reading.shape[1], dtype=reading.dtype, device=reading.device)
+    apart = (places[:, None] - places).abs()
+    apart = apart / (len(places) - 1) if is_ordered else (apart > 0).to(apart)
+    similarity = 1 - 2 * chances @ apart
+    return torch.where(known, similarity, torch.nan)
 
 
 def surface_target(bundle: Bundle, grade: str) -> Similarity:

@@ -101,6 +101,8 @@ def case_of(
         elif name == "exemplars and plain surface":
             grader = with_plain_surface(mz.Grader.load(run_dir, device="cpu"))
             grader = with_exemplars(grader, dataset)
+        elif name == "reading":
+            grader = as_read(mz.Grader.load(run_dir, device="cpu"))
         elif name == "photos":
             grader = mz.train(fruits, pretrained(*SHORT), place / "run")
         else:
@@ -140,6 +142,13 @@ def with_exemplars(grader: mz.Grader, dataset: mz.Dataset) -> mz.Grader:
         update={"model": bundle.config.model.model_copy(update={"exemplars": 3})}
     )
     return mz.Grader(replace(bundle, prototypes=prototypes, config=config), device="cpu")
+
+
+def as_read(grader: mz.Grader) -> mz.Grader:
+    """The grader as if it had been trained with ``model.similarity=reading``."""
+    model = grader.bundle.config.model.model_copy(update={"similarity": "reading"})
+    config = grader.bundle.config.model_copy(update={"model": model})
+    return mz.Grader(replace(grader.bundle, config=config), device="cpu")
 
 
 def with_plain_surface(grader: mz.Grader) -> mz.Grader:

@@ -30,7 +30,14 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `dev` is not 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
-CASES = ("melons", "photos", "exemplars and plain surface", "no class channels", "added grade")
+CASES = (
+    "melons",
+    "photos",
+    "exemplars and plain surface",
+    "reading",
+    "no class channels",
+    "added grade",
+)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -71,6 +78,8 @@ def test_cases_are_what_they_are_called(case_of: Callable[[str], Case]) -> None:
     both = case_of("exemplars and plain surface")
     by_exemplars = both.grader.predict(both.dataset).similarity
     assert np.abs(by_prototype - by_exemplars).max() > 100 * TOLERANCE
+    by_reading = case_of("reading").grader.predict(case_of("reading").dataset).similarity
+    assert np.abs(by_prototype - by_reading).max() > 100 * TOLERANCE
     maps = [case.grader.predict(case.dataset).maps for case in (case_of("melons"), both)]
     assert np.abs(maps[0] - maps[1]).max() > 100 * TOLERANCE
     added = case_of("added grade").about
@@ -78,7 +87,7 @@ def test_cases_are_what_they_are_called(case_of: Callable[[str], Case]) -> None:
     assert added["surface_grades"] == ["A", "B", "D"]
 
 
-@pytest.mark.parametrize("name", ["melons", "exemplars and plain surface"])
+@pytest.mark.parametrize("name", ["melons", "exemplars and plain surface", "reading"])
 def test_a_fruit_without_an_outline_is_judged_by_its_surface(
     case_of: Callable[[str], Case], name: str
 ) -> None:

@@ -9,11 +9,11 @@ from mezoroi.bench.melons import run_melons
 from mezoroi.bench.page import grading_page
 from mezoroi.bench.pages import page_of, write_page
 from mezoroi.bench.speed import run_speed
-from mezoroi.bench.tomatoes import run_remedies, run_tomatoes
+from mezoroi.bench.tomatoes import run_reading, run_remedies, run_tomatoes
 from mezoroi.errors import MezoroiError
 from mezoroi.progress import Progress, silent
 
-PARTS = ("melons", "tomatoes", "remedies", "speed")
+PARTS = ("melons", "tomatoes", "remedies", "reading", "speed")
 
 
 def run_grading_bench(
@@ -36,6 +36,8 @@ def run_grading_bench(
         run_tomatoes(tomatoes, work, ledgers["tomatoes"], progress)
     if part in ("all", "remedies"):
         run_remedies(tomatoes, work, ledgers["remedies"], progress)
+    if part in ("all", "reading"):
+        run_reading(tomatoes, work, ledgers["reading"], progress)
     if part in ("all", "speed"):
         run_speed(work, ledgers["speed"])
     write_page(page, page_of(grading_page, ledgers))

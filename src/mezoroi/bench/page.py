@@ -36,6 +36,7 @@ def grading_page(ledgers: Mapping[str, Ledger]) -> str:
         _curve_section(ledgers["melons"]),
         _tomato_section(ledgers["tomatoes"]),
         _remedy_section(ledgers["remedies"]),
+        _reading_section(ledgers["reading"]),
         _speed_section(ledgers["speed"]),
         "## Settings\n\nThe defaults at the time of the run:\n\n```json\n"
         + Config().model_dump_json(indent=1)
@@ -170,13 +171,6 @@ def _curve_section(ledger: Ledger) -> str:
 
 
 def _tomato_section(ledger: Ledger) -> str:
-    def cells(arm: Arm, published: bool) -> list[Cell | None]:
-        if published:
-            keys = [(seed, tomatoes.PUBLISHED) for seed in tomatoes.SEEDS]
-        else:
-            keys = [(0, resplit) for resplit in tomatoes.RESPLITS]
-        return [ledger.find(tomatoes.tomato_settings(arm.name, *key)) for key in keys]
-
     text = [
         "## Real tomatoes\n",
         f"`fgrade4`, split by tomato; the same budget for every arm ({', '.join(tomatoes.BUDGET)}"
@@ -185,9 +179,23 @@ def _tomato_section(ledger: Ledger) -> str:
         "classifier, the others by their prototypes or, in the last row, by the 5 most similar "
         "training fruits of each grade (`model.exemplars`).\n",
     ]
-    for published, title in ((True, "published split"), (False, "resplits")):
+    return "\n".join([*text, *_tomato_tables(ledger, tomatoes.ARMS)])
+
+
+def _tomato_tables(ledger: Ledger, arms: Sequence[Arm]) -> list[str]:
+    """The published split and the resplits, and what each arm is better by than the first."""
+
+    def cells(arm: Arm, published: bool) -> list[Cell | None]:
+        if published:
+            keys = [(seed, tomatoes.PUBLISHED) for seed in tomatoes.SEEDS]
+        else:
+            keys = [(0, resplit) for resplit in tomatoes.RESPLITS]
+        return [ledger.find(tomatoes.tomato_settings(arm.name, *key)) for key in keys]
+
+    text = []
+    for published, title in ((True, "Published split"), (False, "Resplits")):
         rows = []
-        for arm in tomatoes.ARMS:
+        for arm in arms:
             found = cells(arm, published)
             rows.append(
                 [
@@ -197,19 +205,37 @@ def _tomato_section(ledger: Ledger) -> str:
                     _mean_metric(found, "test", "mean_absolute_grade_error"),
                 ]
             )
-        text.append(f"### {title.capitalize()}\n")
+        text.append(f"### {title}\n")
         text.append(table(["arm", "accuracy", "QWK", "mean absolute grade error"], rows))
-        for arm in tomatoes.ARMS[1:]:
-            difference = _difference(
-                cells(arm, published), cells(tomatoes.ARMS[0], published), "test"
-            )
-            text.append(f"{arm.name} minus {tomatoes.ARMS[0].name}: {difference}.\n")
+        for arm in arms[1:]:
+            difference = _difference(cells(arm, published), cells(arms[0], published), "test")
+            text.append(f"{arm.name} minus {arms[0].name}: {difference}.\n")
+    return text
+
+
+def _reading_section(ledger: Ledger) -> str:
+    text = [
+        "## Real tomatoes, as the second reader reads\n",
+        "The same photos and budget. The second reader (kernel ridge regression on what the early "
+        "stages see) grades instead of the prototypes, by the median of its reading "
+        "(`model.similarity=reading`). *Frozen*: the stages that it reads do not learn "
+        "(`train.frozen_stages=4`).\n",
+        *_tomato_tables(ledger, tomatoes.READ_ARMS),
+        "### Validation split (seed 0)\n",
+        _validation_table(ledger, (*tomatoes.READ_ARMS, tomatoes.READING)),
+    ]
     return "\n".join(text)
 
 
 def _remedy_section(ledger: Ledger) -> str:
+    arms = (*tomatoes.ARMS, *tomatoes.REMEDIES)
+    title = "### Remedies tried, on the validation split (seed 0)\n\n"
+    return title + _validation_table(ledger, arms)
+
+
+def _validation_table(ledger: Ledger, arms: Sequence[Arm]) -> str:
     rows = []
-    for arm in (*tomatoes.ARMS, *tomatoes.REMEDIES):
+    for arm in arms:
         found = [ledger.find(tomatoes.tomato_settings(arm.name, 0, tomatoes.PUBLISHED, "val"))]
         rows.append(
             [
@@ -218,9 +244,7 @@ def _remedy_section(ledger: Ledger) -> str:
                 _mean_metric(found, "val", "quadratic_weighted_kappa"),
             ]
         )
-    return "### Remedies tried, on the validation split (seed 0)\n\n" + table(
-        ["arm", "accuracy", "QWK"], rows
-    )
+    return table(["arm", "accuracy", "QWK"], rows)
 
 
 def _speed_section(ledger: Ledger) -> str:

@@ -24,6 +24,14 @@ SEEDS = (0, 1, 2)
 RESPLITS = (1, 2, 3, 4, 5)
 EXEMPLARS = Arm("MC-Loss + ArcFace, 5 exemplars per grade", {"model": {"exemplars": 5}})
 ARMS = (SOFTMAX, ARCFACE, MUTUAL_CHANNEL, EXEMPLARS)
+_READ = {"model": {"similarity": "reading"}}
+READING = Arm("MC-Loss + ArcFace, as the second reader reads", _READ)
+FROZEN_READING = Arm(
+    "MC-Loss + ArcFace, as the second reader reads, frozen",
+    {**_READ, "train": {"frozen_stages": 4}},
+)
+"""The stages that are read stay as they came: in training they would learn single fruits."""
+READ_ARMS = (SOFTMAX, FROZEN_READING)
 PUBLISHED = 0
 """The split that the dataset brings; resplits are numbered from 1."""
 # Ripeness is colour, so little of it is jittered.
@@ -68,6 +76,15 @@ def run_tomatoes(manifest: Path, work: Path, ledger: Ledger, progress: Progress 
     """Every cell of the tomato tables that the ledger does not have yet."""
     plan = [(arm, seed, PUBLISHED) for seed in SEEDS for arm in ARMS]
     plan += [(arm, 0, resplit) for resplit in RESPLITS for arm in ARMS]
+    _run(plan, "test", manifest, work, ledger, progress)
+
+
+def run_reading(manifest: Path, work: Path, ledger: Ledger, progress: Progress = silent) -> None:
+    """Every cell of the second reader's table: validation, the published split, resplits."""
+    on_val = [(arm, 0, PUBLISHED) for arm in (*READ_ARMS, READING)]
+    _run(on_val, "val", manifest, work, ledger, progress)
+    plan = [(arm, seed, PUBLISHED) for seed in SEEDS for arm in READ_ARMS]
+    plan += [(arm, 0, resplit) for resplit in RESPLITS for arm in READ_ARMS]
     _run(plan, "test", manifest, work, ledger, progress)
 
 
