@@ -14,6 +14,7 @@ from mezoroi.bench.grading import PARTS, run_grading_bench
 from mezoroi.bench.ledger import Ledger
 from mezoroi.bench.page import grading_page
 from mezoroi.bench.tables import MISSING
+from mezoroi.bench.tomatoes import FROZEN_READING
 from mezoroi.datasets import Dataset, complete_splits, load_dataset
 from mezoroi.datasets.melons import write_melons
 from mezoroi.errors import MezoroiError
@@ -45,7 +46,7 @@ def test_share_of_training_keeps_the_test_fruits(small_melons: Dataset) -> None:
     assert share_of_training(small_melons, 0.5, seed=0) == half
 
 
-@pytest.mark.parametrize("arm", [MUTUAL_CHANNEL, SOFTMAX], ids=lambda arm: arm.name)
+@pytest.mark.parametrize("arm", [MUTUAL_CHANNEL, SOFTMAX, FROZEN_READING], ids=lambda arm: arm.name)
 def test_a_cell_grades_every_test_fruit(arm, small_melons: Dataset, tmp_path: Path) -> None:
     base = make_config("tiny", overrides=["train.epochs=1"])
     test = small_melons.select("test")
