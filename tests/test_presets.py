@@ -50,7 +50,7 @@ def test_the_papers_recipe() -> None:
     assert paper.model.backbone == "resnet50" and paper.model.channels_per_grade == 5
     train = paper.train
     assert (train.optimizer, train.batch_size, train.lr, train.epochs) == ("sgd", 32, 1e-3, 250)
-    assert set(PRESETS) == {"quick", "paper", "tiny"}
+    assert set(PRESETS) == {"quick", "gradual", "paper", "tiny"}
 
 
 @pytest.mark.parametrize(
@@ -166,5 +166,7 @@ def test_a_missing_file_and_preset_are_named(tmp_path: Path) -> None:
         make_config(file=tmp_path / "none.yaml")
     with pytest.raises(MezoroiError, match="is a folder: give the path of a settings file"):
         make_config(file=tmp_path)
-    with pytest.raises(MezoroiError, match="unknown preset `fast`: use one of quick, paper, tiny"):
+    with pytest.raises(
+        MezoroiError, match="unknown preset `fast`: use one of quick, paper, gradual, tiny"
+    ):
         make_config("fast")

@@ -55,7 +55,7 @@ class Group(str, Enum):
 
 
 Data = Annotated[Path, typer.Argument(help="Folder of grades, or CSV or Parquet manifest.")]
-Preset = Annotated[str, typer.Option(help="Settings to start from: quick, paper or tiny.")]
+Preset = Annotated[str, typer.Option(help="Settings to start from: quick, gradual, paper or tiny.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, as section.name=value.")

@@ -47,6 +47,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             "cached_views": 0,
         },
     },
+    # Grades that pass into one another, such as ripeness, of few fruits.
+    "gradual": {"model": {"similarity": "reading"}, "train": {"frozen_stages": 4}},
     # Seconds: to see that everything runs, not to grade.
     "tiny": {
         "input": {"height": 64},
