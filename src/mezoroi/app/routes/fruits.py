@@ -1,4 +1,4 @@
-"""The history of fruits: found by what they are, taken along as a table, corrected."""
+"""The history of fruits: found by what they are, and taken along as a table or a file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
-from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 
 from mezoroi.app import exporting, intake
 from mezoroi.app.access import Admin, Expert, Newcomer, newcomer
 from mezoroi.app.answers import is_fragment
 from mezoroi.app.hiding import secret_fruits
-from mezoroi.app.i18n import catalogue
 from mezoroi.app.ids import Id
-from mezoroi.app.pages import fit_page, language_of
-from mezoroi.app.problems import BadNumber
-from mezoroi.app.routes.grade import details_of, hidden_ids, stage_of
+from mezoroi.app.pages import fit_page
+from mezoroi.app.routes.grade import hidden_ids, stage_of
 from mezoroi.app.services import Here, Services
 from mezoroi.app.store import audit, finding, fruits, jobs, lots, runs, verdicts
 from mezoroi.app.store.finding import RELIABILITIES, VERDICTS, Filter
@@ -30,8 +28,6 @@ from mezoroi.errors import MezoroiError
 
 router = APIRouter(include_in_schema=False)
 PAGE = 30
-Text = Annotated[str, Form(max_length=128)]
-Note = Annotated[str, Form(max_length=2000)]
 Short = Annotated[str, Query(max_length=64)]
 
 
@@ -236,86 +232,3 @@ def take_original(fruit_id: Id, user: Admin, here: Here) -> Response:
         audit.record(session, user, "original downloaded", str(fruit_id))
     name = f"fruit-{fruit_id}-original.{intake.SUFFIXES[fruit.media]}"
     return FileResponse(path, media_type="application/octet-stream", filename=name)
-
-
-def _shown(
-    shown_weight: Text = "",
-    shown_diameter: Text = "",
-    shown_brix: Text = "",
-    shown_orchard: Text = "",
-    shown_lot: Text = "",
-    shown_note: Note = "",
-) -> dict[str, str]:
-    """What the fields held when their page was opened."""
-    numbers = {"weight": shown_weight, "diameter": shown_diameter, "brix": shown_brix}
-    return numbers | {"orchard": shown_orchard, "lot": shown_lot, "note": shown_note}
-
-
-def is_changed(said: str, shown: str) -> bool:
-    """Whether a field says something else than its page showed; browsers drop its line breaks."""
-    return "".join(said.splitlines()).strip() != "".join(shown.splitlines()).strip()
-
-
-@router.post("/fruits/{fruit_id}/details")
-def correct(
-    request: Request,
-    fruit_id: Id,
-    user: Newcomer,
-    here: Here,
-    shown: Annotated[dict[str, str], Depends(_shown)],
-    weight: Text = "",
-    diameter: Text = "",
-    brix: Text = "",
-    orchard: Text = "",
-    lot: Text = "",
-    note: Note = "",
-) -> Response:
-    """Correct what is said about a fruit; the audit log keeps what stood there before.
-
-    Parameters
-    ----------
-    shown : what is still said in its field stays as it is by now: another may have corrected it
-    """
-    said = {"weight": weight, "diameter": diameter, "brix": brix}
-    said |= {"orchard": orchard, "lot": lot, "note": note}
-    try:
-        details = details_of(said)
-        intake.check_details(details)
-    except BadNumber as problem:
-        return _to_correct(request, here, fruit_id, said, shown, problem)
-    with here.database.write() as session:
-        fruit = fruits.get_fruit(session, fruit_id)
-        if fruit is None:
-            raise HTTPException(404)
-        own = {name: getattr(details, name) for name in said if is_changed(said[name], shown[name])}
-        changed = fruits.set_details(session, fruit, replace(fruits.get_details(fruit), **own))
-        if changed:
-            audit.record(session, user, "fruit corrected", str(fruit_id), before=changed)
-    return RedirectResponse(f"/fruits/{fruit_id}?saved=true", 303)
-
-
-def _to_correct(
-    request: Request,
-    here: Services,
-    fruit_id: int,
-    said: dict[str, str],
-    shown: dict[str, str],
-    problem: BadNumber,
-) -> Response:
-    """The form as it was filled in, and what is wrong with it."""
-    with here.database.read() as session:
-        fruit = fruits.get_fruit(session, fruit_id)
-        open_lots = lots.open_lots(session)
-    if fruit is None:
-        raise HTTPException(404)
-    return here.pages.render(
-        request,
-        "fruits/details.html",
-        problem.status,
-        fruit=fruit,
-        said=said,
-        shown=shown,
-        wrong=problem.field,
-        problem=problem.told(catalogue(language_of(request))),
-        lots=open_lots,
-    )

@@ -14,7 +14,8 @@ from mezoroi.app.access import Newcomer
 from mezoroi.app.hiding import secret_fruits
 from mezoroi.app.ids import Id
 from mezoroi.app.pages import fit_page
-from mezoroi.app.routes.fruits import as_day, as_id, is_changed
+from mezoroi.app.routes.details import is_changed
+from mezoroi.app.routes.fruits import as_day, as_id
 from mezoroi.app.services import Here
 from mezoroi.app.store import audit, lots, runs, tallies
 from mezoroi.app.store.finding import Filter
