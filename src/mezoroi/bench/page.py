@@ -219,7 +219,8 @@ def _reading_section(ledger: Ledger) -> str:
         "The same photos and budget. The second reader (kernel ridge regression on what the early "
         "stages see) grades instead of the prototypes, by the median of its reading "
         "(`model.similarity=reading`). *Frozen*: the stages that it reads do not learn "
-        "(`train.frozen_stages=4`).\n",
+        "(`train.frozen_stages=4`), so that every training reads alike, whatever its seed and its "
+        "losses.\n",
         *_tomato_tables(ledger, tomatoes.READ_ARMS),
         "### Validation split (seed 0)\n",
         _validation_table(ledger, (*tomatoes.READ_ARMS, tomatoes.READING)),
