@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +273,25 @@ def test_tensors_of_a_graph_and_whole_floats_are_taken(
     expected = vectors(features, labels)
     np.testing.assert_array_equal(vectors(tensor, torch.tensor(labels)), expected)
     np.testing.assert_array_equal(vectors(features.tolist(), labels.astype(float)), expected)
+
+
+@pytest.fixture
+def float64_default() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "cosface"])
+def test_learns_where_no_gradients_are_kept_and_float64_is_usual(
+    loss: Any, clouds: tuple[np.ndarray, np.ndarray], float64_default: None
+) -> None:
+    tuner = FeatureTuner(30, 6, dim=4, loss=loss, schedule="quick")
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            tuner.fit(torch.tensor(clouds[0]), torch.tensor(clouds[1]))
+        assert tuner.losses_[-1] < tuner.losses_[0]
+    assert tuner.transform(clouds[0]).dtype == np.float32
 
 
 def test_not_fitted() -> None:

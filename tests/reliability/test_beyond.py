@@ -87,6 +87,20 @@ def test_the_limit_is_the_corrected_quantile_solved_by_hand():
         ConformalSets.fit(chances, np.zeros(9, int), 1)
 
 
+@pytest.mark.parametrize(
+    ("labels", "method", "share", "line"),
+    [
+        ([0] * 5, "least", 0.5, "give \\(N, G\\) and \\(N,\\)"),
+        ([0] * 8 + [-1], "least", 0.5, "labels must be 0 to 1"),
+        ([0] * 9, "most", 0.5, "unknown method `most`"),
+        ([0] * 9, "least", np.nan, "NaN or infinite"),
+    ],
+)
+def test_sets_are_not_fitted_to_what_does_not_match(labels, method, share, line):
+    with pytest.raises(MezoroiError, match=line):
+        ConformalSets.fit(np.full((9, 2), share), labels, 0.8, method)
+
+
 @pytest.mark.parametrize("coverage", [0.3, 0.95])
 @given(seed=st.integers(0, 100))
 @settings(max_examples=10, deadline=None)

@@ -215,6 +215,16 @@ def test_identical_maps_are_one_cluster():
     assert fitted.reliability(np.ones((2, 5, 5))).tolist() == [0.5, 0.5]
 
 
+def test_maps_may_have_any_scale():
+    """Raw gradients may be small throughout: nothing was novel then, every map was a fitted one."""
+    maps, place = blobs(40)
+    strange = np.random.default_rng(1).random((3, 16, 16)) * 4
+    usual, small = (SaliencyClusters(4).fit(maps * size, place, place) for size in (1, 1e-12))
+    np.testing.assert_array_equal(small.labels_, usual.labels_)
+    assert small.novelty(strange * 1e-12) == pytest.approx(usual.novelty(strange), rel=1e-3)
+    assert small.fitted_as(strange * 1e-12).tolist() == [-1, -1, -1]
+
+
 @pytest.mark.parametrize("kinds", [1, 2, 3])
 def test_equal_maps_are_clustered_however_many_there_are(kinds):
     """LAPACK gave up on some numbers of equal eigenvalues, such as of 25 or 26 equal maps."""
@@ -247,6 +257,20 @@ def test_without_errors_nothing_is_adjusted():
 def test_bad_maps_are_refused_in_one_line(maps, truth, line):
     with pytest.raises(MezoroiError, match=line):
         SaliencyClusters().fit(maps, truth, truth)
+
+
+@pytest.mark.parametrize(
+    ("truth", "predictions", "groups", "line"),
+    [
+        (["A"] * 9, [0] * 9, None, "not both numbers, or both names"),
+        ([np.nan] * 9, [0] * 9, None, "or one is missing"),
+        ([None] * 9, ["A"] * 9, None, "or one is missing"),
+        ([0] * 9, [0] * 9, ["one", "two"], "groups of shape \\(2,\\): give one per map"),
+    ],
+)
+def test_classes_of_two_kinds_are_not_counted_as_errors(truth, predictions, groups, line):
+    with pytest.raises(MezoroiError, match=line):
+        SaliencyClusters().fit(np.ones((9, 4, 4)), truth, predictions, groups)
 
 
 def test_programming_errors_name_the_parameter():

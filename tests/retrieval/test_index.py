@@ -187,6 +187,7 @@ def test_opening_again(place: str, ids: list[str], vectors: np.ndarray) -> None:
         (["new"], np.full((1, DIM), np.nan), "NaN"),
         (["new"], np.full((1, DIM), np.inf), "infinite"),
         (["new"], np.zeros((1, DIM)), "zero"),
+        (["new"], np.full((1, DIM), 3e-23), "zero, or nearly so"),  # their squares have one digit
         (["new"], np.ones((1, DIM + 1)), "shape"),
         (["new"], np.ones(DIM), "shape"),
         (["new"], np.ones((2, DIM)), "2 vectors for 1 ids"),

@@ -149,22 +149,9 @@ class FeatureTuner:
             raise MezoroiError(
                 f"labels must be 0 to {self.num_classes - 1}, of at least 2 features"
             )
-        schedule = SCHEDULES[self.schedule]
-        generator = torch.Generator().manual_seed(int(self.seed))
-        scale = rows.square().mean().sqrt().clamp_min(1e-12)
-        network = self._network(generator)
-        head = classification_head(self.loss, self.dim, self.num_classes, generator)
-
-        def batches() -> Sequence[Tensor]:
-            order = torch.randperm(len(rows), generator=generator)
-            return torch.split(order, schedule.batch_size)
-
-        losses = follow(
-            schedule,
-            [*network.parameters(), *head.parameters()],
-            batches,
-            lambda chosen: head(network(rows[chosen] / scale), targets[chosen]),
-        )
+        # Also where the caller, who has just made features, keeps no gradients.
+        with torch.inference_mode(False), torch.enable_grad():
+            network, scale, losses = self._learned(rows.clone(), targets.clone())
         if not np.isfinite(losses[-1]):
             raise MezoroiError("the training diverged: give features without outliers")
         self.network_, self.scale_, self.losses_ = network.eval(), scale, losses
@@ -265,6 +252,26 @@ class FeatureTuner:
         if min(self.in_features, self.dim) < 1 or self.num_classes < 2:
             raise MezoroiError("in_features and dim are at least 1, num_classes at least 2")
 
+    def _learned(self, rows: Tensor, targets: Tensor) -> tuple[nn.Sequential, Tensor, list[float]]:
+        """The layers but the last, what features are divided by, and the loss of each epoch."""
+        schedule = SCHEDULES[self.schedule]
+        generator = torch.Generator().manual_seed(int(self.seed))
+        scale = rows.square().mean().sqrt().clamp_min(1e-12)
+        network = self._network(generator)
+        head = classification_head(self.loss, self.dim, self.num_classes, generator)
+
+        def batches() -> Sequence[Tensor]:
+            order = torch.randperm(len(rows), generator=generator)
+            return torch.split(order, schedule.batch_size)
+
+        losses = follow(
+            schedule,
+            [*network.parameters(), *head.parameters()],
+            batches,
+            lambda chosen: head(network(rows[chosen] / scale), targets[chosen]),
+        )
+        return network, scale, losses
+
     def _network(self, generator: torch.Generator) -> nn.Sequential:
         """Every layer but the last, each followed by ReLU."""
         widths = [self.in_features, *[_HIDDEN] * (self.layers - 2), self.dim]
@@ -325,7 +332,7 @@ def classification_head(loss: Loss, dim: int, num_classes: int, generator: torch
     if loss == "softmax":
         return _SoftmaxHead(_linear(dim, num_classes, generator))
     with torch.random.fork_rng(devices=[]):  # its own first weights, which are not used
-        head = CosFaceLoss(num_classes, dim, margin=COSFACE_MARGIN, scale=COSFACE_SCALE)
+        head = CosFaceLoss(num_classes, dim, margin=COSFACE_MARGIN, scale=COSFACE_SCALE).float()
     nn.init.normal_(head.W, generator=generator)
     return head
 
@@ -361,7 +368,7 @@ def _classes(labels: ArrayLike | Tensor) -> Tensor:
 
 def _linear(before: int, after: int, generator: torch.Generator) -> nn.Linear:
     """A layer whose first weights come from `generator` and keep the scale through ReLU."""
-    layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
+    layer = nn.Linear(before, after, device="meta", dtype=torch.float32).to_empty(device="cpu")
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

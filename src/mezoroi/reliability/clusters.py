@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any, Literal
 
 import cv2
@@ -102,7 +103,8 @@ class SaliencyClusters(BaseEstimator):
         Raises
         ------
         MezoroiError
-            If there are fewer maps than clusters, a map is not finite, or lengths differ.
+            If there are fewer maps than clusters, a map is not finite, lengths differ, or labels
+            and predictions are not of one kind.
         ValueError
             If a parameter of the constructor is out of its range.
         """
@@ -113,6 +115,15 @@ class SaliencyClusters(BaseEstimator):
             raise MezoroiError(
                 f"{len(vectors)} maps, labels of shape {truth.shape} and predictions of shape "
                 f"{given.shape}: give one of each per map"
+            )
+        if not _are_alike(truth, given):
+            raise MezoroiError(
+                "labels and predictions are not both numbers, or both names, or one is missing: "
+                "give the same classes as both"
+            )
+        if groups is not None and np.shape(groups) != truth.shape:
+            raise MezoroiError(
+                f"{len(vectors)} maps and groups of shape {np.shape(groups)}: give one per map"
             )
         least = 2 if self.n_clusters == "eigengap" else int(self.n_clusters)
         if len(vectors) < least:
@@ -156,7 +167,7 @@ class SaliencyClusters(BaseEstimator):
         """(N,) number of the fitted map that each map is, but for rounding; -1 for new ones."""
         vectors = as_vectors(maps)
         nearest = self._nearest(self._coordinates(vectors))[:, :1]
-        limit = max(_SAME * self.novelty_limit_, _ROUNDING * max(1.0, float(self.mean_.max())))
+        limit = max(_SAME * self.novelty_limit_, self._rounding())
         same = self._distances(vectors, nearest)[:, 0] <= limit
         return np.where(same, nearest[:, 0], -1)
 
@@ -262,7 +273,8 @@ class SaliencyClusters(BaseEstimator):
         pca = PCA(min(self.n_components, max(1, len(vectors) - 1)), svd_solver="full")
         with np.errstate(invalid="ignore", divide="ignore"):  # identical maps have no variance
             scores = pca.fit_transform(vectors)
-        rank = max(1, int((pca.singular_values_ > 1e-9 * max(1.0, abs(vectors).max())).sum()))
+        least = 1e-9 * (float(abs(vectors).max()) or 1.0)
+        rank = max(1, int((pca.singular_values_ > least).sum()))
         self.mean_ = pca.mean_
         self.components_ = pca.components_[:rank]
         self.coordinates_ = scores[:, :rank]
@@ -339,9 +351,14 @@ class SaliencyClusters(BaseEstimator):
         return votes.argmax(axis=1)
 
     def _novelty(self, remoteness: Floats) -> Floats:
-        # Of equal maps, which are their own mean, float32's rounding must not pass for a distance.
-        floor = _ROUNDING * max(1.0, float(np.abs(self.mean_).max()))
-        return np.asarray(remoteness / max(self.novelty_limit_, floor))
+        return np.asarray(remoteness / max(self.novelty_limit_, self._rounding()))
+
+    def _rounding(self) -> float:
+        """Distance that float32's rounding may make of equal maps, which are their own mean.
+
+        A share of what they hold: raw maps, as of gradients, may be small throughout.
+        """
+        return _ROUNDING * (float(np.abs(self.mean_).max()) or 1.0)
 
 
 def as_vectors(maps: ArrayLike) -> Floats:
@@ -364,6 +381,14 @@ def as_vectors(maps: ArrayLike) -> Floats:
         grown = cv2.resize(small, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_LINEAR)
         vectors[number] = grown.ravel()
     return vectors
+
+
+def _are_alike(truth: NDArray[Any], given: NDArray[Any]) -> bool:
+    """True for two arrays of names, or two of numbers without NaN."""
+    values = [*truth.tolist(), *given.tolist()]
+    if all(isinstance(value, str) for value in values):
+        return True
+    return all(isinstance(value, Real) and value == value for value in values)
 
 
 def _codes(groups: ArrayLike | None, count: int) -> NDArray[np.intp]:

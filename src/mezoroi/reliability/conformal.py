@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,10 +50,27 @@ class ConformalSets:
         ----------
         probabilities : (N, G)
         labels : (N,) in 0 … G - 1
+
+        Raises
+        ------
+        MezoroiError
+            If `coverage` is no share, the method is unknown, a probability is NaN, or labels do not
+            match.
         """
         if not 0 < coverage < 1:
             raise MezoroiError(f"coverage is {coverage}: use a share between 0 and 1, such as 0.9")
+        if method not in get_args(Method):
+            raise MezoroiError(f"unknown method `{method}`: use {' or '.join(get_args(Method))}")
         values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+        if values.ndim != 2 or truth.shape != values.shape[:1]:
+            raise MezoroiError(
+                f"probabilities of shape {values.shape}, labels of shape {truth.shape}: "
+                "give (N, G) and (N,)"
+            )
+        if not np.isfinite(values).all():
+            raise MezoroiError("a probability is NaN or infinite: leave that fruit out")
+        if not np.isin(truth, np.arange(values.shape[1])).all():
+            raise MezoroiError(f"labels must be 0 to {values.shape[1] - 1}, as probabilities have")
         scores = np.sort(_scores(values, method)[np.arange(len(truth)), truth])
         rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
         limit = float(scores[rank - 1]) if rank <= len(scores) else math.inf

@@ -26,6 +26,9 @@ from mezoroi.retrieval.reference import (
     check_known,
 )
 
+_LEAST_SQUARE = 1e-30
+"""Below this the squares of a vector's numbers lose their digits in float32, and it its length."""
+
 
 class Store(Protocol):
     """Where references are kept; it gets checked arguments.
@@ -189,7 +192,7 @@ class ReferenceIndex:
         ------
         MezoroiError
             If an id is taken or given twice, or a vector is of another length, NaN, infinite or
-            zero.
+            zero, or nearly so (length below 1e-15).
         """
         check_ids(ids)
         references = None if metadata is None else as_references(ids, metadata)
@@ -292,10 +295,11 @@ class ReferenceIndex:
         else:
             squares = np.einsum("nd,nd->n", rows, rows)
         found = squares.tolist()
-        if 0.0 in found or not sum(found) < math.inf:  # nor is NaN
-            bad = np.flatnonzero(~np.isfinite(squares) | (squares == 0))
+        if min(found, default=1.0) < _LEAST_SQUARE or not sum(found) < math.inf:  # nor is NaN
+            bad = np.flatnonzero(~np.isfinite(squares) | (squares < _LEAST_SQUARE))
             raise MezoroiError(
-                f"vector {bad[0]} is NaN, infinite or zero and has no direction: leave it out"
+                f"vector {bad[0]} is NaN, infinite or zero, or nearly so, and has no direction: "
+                "leave it out"
             )
         return rows, squares**-0.5
 
