@@ -57,6 +57,16 @@ def test_a_note_is_kept_without_deciding_anything(prepared: App) -> None:
     second.post(f"{fruit}/note", data={"note": "", "noted": "浅い傷"})
     assert "浅い傷" not in first.get(fruit).text
 
+    # Two who write at the same time: both notes stay, also when one of them is sent again.
+    for client, note in ((first, "底のかび"), (second, "網が粗い"), (second, "網が粗い")):
+        client.post(f"{fruit}/note", data={"note": note, "noted": ""})
+    assert 'value="底のかび / 網が粗い"' in first.get(fruit).text
+    both = {"note": "網が粗い", "noted": "底のかび / 網が粗い"}
+    first.post(f"{fruit}/note", data=both)
+    assert 'value="網が粗い"' in second.get(fruit).text
+    second.post(f"{fruit}/note", data={"note": "", "noted": "底のかび / 網が粗い"})
+    assert 'value="網が粗い"' in first.get(fruit).text, "it was changed since"
+
 
 def test_a_page_from_before_does_not_overwrite_what_another_settled(prepared: App) -> None:
     first, second = prepared.client(Role.EXPERT), second_expert(prepared)

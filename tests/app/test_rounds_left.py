@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mezoroi.app.roles import Role
-from mezoroi.app.store import house, practice
+from mezoroi.app.store import house, practice, users
 from mezoroi.app.tables_learning import PracticeRound, Question
 from tests.app.conftest import App
 from tests.app.learning import answer, begin, play, questions_on, truth_of
@@ -129,3 +129,28 @@ def test_an_answer_to_a_question_that_has_gone_is_none_to_the_next_of_its_number
     answer(client, kept, "A", showing=showing)
     with ready.services.database.read() as session:
         assert len(practice.answers(session)) == 1
+
+
+def test_tests_stay_that_were_begun_when_their_rounds_have_gone(ready: App) -> None:
+    client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
+    admin.post("/practice/tests")
+    answer_next(ready, client, begin(client, "pre-test"))
+    forget(ready)
+    refused = admin.post("/practice/tests", headers=ENGLISH)
+    assert refused.status_code == 422 and "begun a test" in refused.text
+    assert "begun a test" in admin.get("/practice/settings", headers=ENGLISH).text
+
+
+def test_an_arm_stays_fixed_when_the_rounds_have_gone(ready: App) -> None:
+    client, admin = ready.client(Role.NEWCOMER), ready.client(Role.ADMIN)
+    with ready.services.database.read() as session:
+        user = users.find_user(session, "newcomer")
+    assert user is not None
+    arm = f"/practice/learners/{user.id}/arm"
+    assert admin.post(arm, data={"arm": "random"}).status_code == 303
+    play(ready, client)
+    forget(ready)
+    refused = admin.post(arm, data={"arm": "adaptive"}, headers=ENGLISH)
+    assert refused.status_code == 422 and "has begun" in refused.text
+    settings = admin.get("/practice/settings").text
+    assert f'id="arm-{user.id}" name="arm" disabled' in settings

@@ -63,7 +63,7 @@ def assign_arm(
         found = users.get_user(session, user_id)
         if found is None:
             raise HTTPException(404)
-        if practice.list_rounds(session, user_id):
+        if practice.has_begun(session, user_id):
             raise Refusal("arm fixed")
         practice.learner(session, user_id).arm = arm or None
         audit.record(session, user, "study arm", found.name, arm=arm)
@@ -81,7 +81,7 @@ def settings_page(request: Request, user: Admin, here: Here, saved: bool = False
         preparing = specimens.is_half_prepared(session)
         people = users.list_users(session)
         learners = {item.user_id: item for item in practice.list_learners(session)}
-        started = {person.id for person in people if practice.list_rounds(session, person.id)}
+        started = {person.id for person in people if practice.has_begun(session, person.id)}
     return here.pages.render(
         request,
         "practice/settings.html",

@@ -12,16 +12,22 @@ from mezoroi.app.store.specimens import FRUIT, twins
 from mezoroi.app.tables import now
 from mezoroi.app.tables_learning import CalibrationFruit, Specimen
 
+_BETWEEN_NOTES = " / "
+
 
 def keep_note(fruit: CalibrationFruit, note: str, noted: str) -> None:
-    """Keep the note of a fruit, unless it is as it was shown: another may have written since.
+    """Keep the note of a fruit, unless it is as it was shown; what another wrote since stays.
 
     Parameters
     ----------
     noted : the note as the page showed it
     """
-    if note != noted:
+    if note == noted:
+        return
+    if fruit.note in ("", noted):
         fruit.note = note[:2000]
+    elif note and note not in fruit.note.split(_BETWEEN_NOTES):
+        fruit.note = f"{fruit.note}{_BETWEEN_NOTES}{note}"[:2000]
 
 
 def settle(

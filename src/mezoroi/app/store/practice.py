@@ -268,9 +268,19 @@ def names_practised(session: Session) -> set[str]:
 
 
 def are_tests_begun(session: Session) -> bool:
-    """Whether anybody has begun a test, so that they may not change any more."""
+    """Whether anybody has begun a test, so that they may not change any more.
+
+    Also one whose round has gone, see `forget`: who took it would meet its fruits again.
+    """
     query = select(func.count()).where(PracticeRound.phase != PRACTICE)
-    return bool(session.scalar(query))
+    gone = session.scalars(select(Learner.taken))
+    return bool(session.scalar(query)) or any(set(taken) - {PRACTICE} for taken in gone)
+
+
+def has_begun(session: Session, user_id: int) -> bool:
+    """Whether a user has begun a round or a test, also one that has gone, see `forget`."""
+    found = get_learner(session, user_id)
+    return bool(list_rounds(session, user_id)) or bool(found is not None and found.taken)
 
 
 def consent_of(session: Session, user_id: int) -> bool:
