@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -122,9 +121,12 @@ def evaluate_to_folder(
 
 
 def draw_training_curve(run_dir: Path, language: str = "ja") -> None:
-    """Draw ``epochs.csv`` of a run folder as ``epochs.png``."""
-    with (run_dir / "epochs.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    """Draw ``epochs.csv`` of a run folder as ``epochs.png``, unless it is missing or empty."""
+    from mezoroi.training.fit import EPOCHS_CSV, read_epochs  # Lightning takes its time
+
+    rows = read_epochs(run_dir / EPOCHS_CSV)
+    if not rows:
+        return
     names = [name for name in ("train_loss", "val_loss", "val_acc") if name in rows[0]]
     curves = {name: [float(row[name] or "nan") for row in rows] for name in names}
     write_bytes(run_dir / "epochs.png", training_curve_png(curves, language=language))
