@@ -21,7 +21,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from mezoroi.config import TrainConfig
 from mezoroi.errors import MezoroiError
-from mezoroi.files import atomic_path, write_text
+from mezoroi.files import atomic_path, read_numbers, write_text
 from mezoroi.training.data import GradingData
 from mezoroi.training.module import GradingModule
 from mezoroi.training.parts import PartLocalization
@@ -78,7 +78,7 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.current_epoch > 0:
-            rows = read_epochs(self.path)
+            rows = read_numbers(self.path, "epoch")
             self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -96,31 +96,6 @@ class EpochLog(Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
-
-
-def read_epochs(path: Path) -> list[dict[str, str]]:
-    """The rows of an `EpochLog` on disk; none where there is no file.
-
-    Raises
-    ------
-    MezoroiError
-        If it is another table, as of a spreadsheet that saved it its own way.
-    """
-    try:
-        # Spreadsheets put a byte order mark in front.
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows: list[dict[str, str]] = list(csv.DictReader(stream))
-        for row in rows:
-            int(row["epoch"])
-            _ = [float(value or "nan") for value in row.values()]
-    except FileNotFoundError:
-        return []
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise MezoroiError(
-            f"{path} is no longer the table that the training wrote: delete it, or restore it, "
-            "then run the same command again"
-        ) from error
-    return rows
 
 
 def fit(
@@ -210,7 +185,7 @@ def _require_finite(module: GradingModule, log: Path) -> None:
         return
     lost = [
         f" (loss {row['train_loss']} from epoch {row['epoch']})"
-        for row in read_epochs(log)
+        for row in read_numbers(log, "epoch")
         if not math.isfinite(float(row["train_loss"]))
     ]
     raise MezoroiError(
