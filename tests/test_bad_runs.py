@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mezoroi import workflow
 from mezoroi.errors import MezoroiError
 from mezoroi.models import GradingModel
 from mezoroi.training import finished_epochs
-from mezoroi.training.fit import AtomicCheckpointIO
+from mezoroi.training.fit import AtomicCheckpointIO, EpochLog
 from tests.commands import TINY, Run, assert_refused
 
 
@@ -132,7 +133,33 @@ def test_a_damaged_checkpoint_to_resume(
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     same = [word for override in small_backbone for word in ("--set", override)]
     outcome = run("train", melons, "-o", copied, "--preset", "tiny", *same, "--resume")
-    assert_refused(outcome, "last.ckpt is damaged")
+    assert_refused(outcome, "last.ckpt is damaged: train again in another folder with -o")
+
+
+def test_a_table_of_epochs_that_a_spreadsheet_saved(
+    run: Run, copied: Path, melons: Path, small_backbone: tuple[str, str]
+) -> None:
+    same = [word for override in small_backbone for word in ("--set", override)]
+    arguments = ("train", melons, "-o", copied, "--preset", "tiny", *same, "--resume")
+    log = copied / "epochs.csv"
+    whole = log.read_text(encoding="utf-8")
+    for other in (whole.replace(",", ";"), whole.replace("\n0,", "\nfirst,"), "\xff"):
+        log.write_bytes(other.encode("latin-1"))
+        assert_refused(run(*arguments), "epochs.csv is no longer the table", "delete it")
+        with pytest.raises(MezoroiError, match=r"epochs\.csv is no longer"):
+            resumed_rows(log)
+    for text, epochs in ((f"\ufeff{whole}", ["0", "1"]), ("", [])):
+        log.write_text(text, encoding="utf-8")
+        assert run(*arguments)[0] == 0 and resumed_rows(log) == epochs
+    log.unlink()
+    assert run(*arguments)[0] == 0 and resumed_rows(log) == []
+
+
+def resumed_rows(path: Path) -> list[str]:
+    """The epochs that a training knows which goes on with its third one."""
+    log = EpochLog(path)
+    log.on_train_start(SimpleNamespace(current_epoch=2), None)  # type: ignore[arg-type]
+    return [row["epoch"] for row in log.rows]
 
 
 def test_a_folder_without_a_training_to_resume_is_told(

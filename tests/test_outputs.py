@@ -74,6 +74,35 @@ def test_a_cross_validation_of_other_folds_is_named(
         cross_validate(days, tiny("train.lr=0.5"), tmp_path, 2)
 
 
+def test_folds_that_leave_too_little_are_refused_before_the_first_is_trained(
+    dataset: mz.Dataset,
+    tiny: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four days, of which two have several fruits of a grade and two have one."""
+
+    def begun(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(workflow, "fit", begun)
+    days = ["a", "a", "b", "b", "b", "c", "d"]
+    of_grade: Counter[str] = Counter()
+    rows = []
+    for item in dataset:
+        rows.append(replace(item, session=days[of_grade[item.grade]]))
+        of_grade[item.grade] += 1
+    harvest = replace(dataset, observations=tuple(rows))
+    told = []
+    for seed in range(8):
+        out = tmp_path / str(seed)
+        with pytest.raises((mz.MezoroiError, InterruptedError)) as caught:
+            cross_validate(harvest, tiny(f"split.seed={seed}"), out, 2, "session")
+        told.append(str(caught.value)[:36])
+        assert out.exists() == (caught.type is InterruptedError)
+    assert {"", "without fold-1, grade `A` has fewer "} <= set(told)
+
+
 def _assert_same(one: Any, other: Any) -> None:
     if isinstance(one, dict):
         assert one.keys() == other.keys()

@@ -132,6 +132,7 @@ def test_a_wrong_override_is_named_in_one_line(override: str, message: str) -> N
         (b"\xff\xfe\x00", "is not readable YAML"),
         (b"1: 2\n", "setting `1`"),
         (b"train: 5\n", "is a section: write its settings below it"),
+        (b"train.epochs: 5\n", "no such setting, write `epochs` below `train:`: see docs"),
     ],
 )
 def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:

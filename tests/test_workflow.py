@@ -45,6 +45,22 @@ def test_a_run_is_not_resumed_with_other_things(
     assert (run_dir / "grader.json").is_file()
 
 
+def test_settings_that_a_run_was_not_started_with_are_named(
+    dataset: mz.Dataset, tiny: Make, run_dir: Path
+) -> None:
+    def refused(*overrides: str) -> str:
+        with pytest.raises(mz.MezoroiError) as caught:
+            mz.train(dataset, tiny(*overrides), run_dir, resume=True)
+        return str(caught.value)
+
+    assert "started with (train.lr is 0.5, was 0.001): use" in refused("train.lr=0.5")
+    two = refused("augment=mixup", "input.width=96")
+    assert "(augment is mixup, was none; input.width is 96, was null)" in two
+    names = ("epochs=7", "seed=7", "workers=7", "patience=7", "cached_views=7")
+    many = refused(*(f"train.{name}" for name in names))
+    assert many.count(" is 7, was ") == 3 and "; 2 more): use" in many
+
+
 def test_resuming_a_finished_run_gives_the_same_grader(
     dataset: mz.Dataset, tiny: Make, run_dir: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 
 from mezoroi.config import Config
 from mezoroi.datasets import Dataset, folds
+from mezoroi.errors import MezoroiError
 from mezoroi.evaluation import evaluate, true_grades
 from mezoroi.files import require_folder, write_json
 from mezoroi.metrics.grading import grading_report
 from mezoroi.progress import Progress, silent
 from mezoroi.run_folder import claim_folds
+from mezoroi.workflow import ready_to_learn
 from mezoroi.workflow import train as train_grader
 
 CROSS_VALIDATION_JSON = "cross-validation.json"
@@ -41,22 +44,21 @@ def cross_validate(
     Raises
     ------
     MezoroiError
-        If `out` holds another cross-validation, or the dataset cannot be dealt out.
+        If `out` holds another cross-validation, or the dataset cannot be dealt out so that every
+        fold leaves enough to learn from.
     """
     out = Path(out)
     require_folder(out)
     evaluations = []
     truth, given = [], []
     specimens: list[str] = []
+    settings = config.model_copy(update={"split": config.split.model_copy(update={"group": group})})
     parts = folds(dataset, num_folds, config.split.seed, group)  # type: ignore[arg-type]
+    splits = [_marked(dataset, held_out) for _, held_out in parts]
+    _require_learnable(splits, settings)
     claim_folds(out, num_folds, group)
-    for number, (learning, held_out) in enumerate(parts):
+    for number, split in enumerate(splits):
         run = out / f"fold-{number}"
-        both = {item.id: "train" for item in learning} | {item.id: "test" for item in held_out}
-        split = _without_splits(dataset).with_splits(both)
-        settings = config.model_copy(
-            update={"split": config.split.model_copy(update={"group": group})}
-        )
         grader = train_grader(split, settings, run, resume=run.exists(), progress=progress)
         unseen = split.select("test")
         evaluations.append(evaluate(grader, unseen, progress))
@@ -83,6 +85,17 @@ def cross_validate(
     return scores
 
 
-def _without_splits(dataset: Dataset) -> Dataset:
-    rows = tuple(replace(item, split=None) for item in dataset)
-    return replace(dataset, observations=rows)
+def _marked(dataset: Dataset, held_out: Dataset) -> Dataset:
+    """The dataset with what is held out as test, and all else as train."""
+    ids = {item.id for item in held_out}
+    rows = (replace(item, split="test" if item.id in ids else "train") for item in dataset)
+    return replace(dataset, observations=tuple(rows))
+
+
+def _require_learnable(splits: Sequence[Dataset], config: Config) -> None:
+    """Refuse, before the first fold is trained, folds of which one leaves too little."""
+    for number, split in enumerate(splits):
+        try:
+            ready_to_learn(split, config)
+        except MezoroiError as error:
+            raise MezoroiError(f"without fold-{number}, {error}") from error

@@ -114,6 +114,35 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         table.writerows(rows)
 
 
+def read_numbers(path: Path, counted: str) -> list[dict[str, str]]:
+    """The rows of a CSV table of numbers that a training wrote; none where there is no file.
+
+    Parameters
+    ----------
+    counted : the column that holds a whole number in every row
+
+    Raises
+    ------
+    MezoroiError
+        If it is another table by now, as of a spreadsheet that saved it its own way.
+    """
+    try:
+        # Spreadsheets put a byte order mark in front.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows: list[dict[str, str]] = list(csv.DictReader(stream))
+        for row in rows:
+            int(row[counted])
+            _ = [float(value or "nan") for value in row.values()]
+    except FileNotFoundError:
+        return []
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise MezoroiError(
+            f"{path} is no longer the table that the training wrote: delete it, or restore it, "
+            "then run the same command again"
+        ) from error
+    return rows
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` to `path` atomically as UTF-8 JSON; NaN becomes null."""
     text = json.dumps(nan_to_none(content), ensure_ascii=False, indent=2, allow_nan=False)

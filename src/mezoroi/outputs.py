@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,14 @@ from mezoroi.capture.folders import require_apart
 from mezoroi.capture.sources import find_sources
 from mezoroi.datasets import Dataset
 from mezoroi.evaluation import evaluate
-from mezoroi.files import folder_names, require_folder, write_bytes, write_json, write_text
+from mezoroi.files import (
+    folder_names,
+    read_numbers,
+    require_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from mezoroi.grader import Grader
 from mezoroi.grading import Grading, GradingFailure
 from mezoroi.progress import Progress, silent
@@ -122,10 +128,11 @@ def evaluate_to_folder(
 
 
 def draw_training_curve(run_dir: Path, language: str = "ja") -> None:
-    """Draw ``epochs.csv`` of a run folder as ``epochs.png``."""
-    with (run_dir / "epochs.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    names = [name for name in ("train_loss", "val_loss", "val_acc") if name in rows[0]]
+    """Draw ``epochs.csv`` of a run folder as ``epochs.png``, unless it is missing or empty."""
+    rows = read_numbers(run_dir / "epochs.csv", "epoch")
+    if not rows:
+        return
+    names: list[str] = [name for name in ("train_loss", "val_loss", "val_acc") if name in rows[0]]
     curves = {name: [float(row[name] or "nan") for row in rows] for name in names}
     write_bytes(run_dir / "epochs.png", training_curve_png(curves, language=language))
 

@@ -120,6 +120,9 @@ def _holds(settings: Any, parts: Iterable[str]) -> bool:
 def _meant_instead_of(name: str) -> str:
     """The known setting that an unknown name is most like, as a hint; empty where there is none."""
     known = [*Config.model_fields, *settings_by_name()]
+    if name in known:  # as one key of a file, with a dot in it
+        section, _, key = name.rpartition(".")
+        return f", write `{key}` below `{section}:`"
     within = [each for each in known if each.endswith(f".{name}")]
     alike = within or get_close_matches(name, known, 1)
     return f", perhaps `{alike[0]}`" if alike else ""

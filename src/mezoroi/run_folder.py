@@ -18,6 +18,8 @@ from mezoroi.standard import GradingStandard
 
 RUN_JSON = "run.json"
 FOLDS_JSON = "folds.json"
+_TOLD = 3
+"""Settings that are named, at most, where they differ."""
 
 
 def is_finished(run_dir: Path, dataset: Dataset, config: Config, resume: bool) -> bool:
@@ -96,7 +98,8 @@ def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:
     other = "or give another folder with -o"
     if earlier.get("config") != record["config"]:
         raise MezoroiError(
-            f"the settings differ from those {run_dir} was started with: use the same ones, {other}"
+            f"the settings differ from those {run_dir} was started with"
+            f"{_changes(earlier.get('config'), record['config'])}: use the same ones, {other}"
         )
     # Before the dataset, whose splits follow the order of the grades. As text, since that counts.
     # Runs of earlier versions did not record it.
@@ -110,6 +113,27 @@ def _require_same(run_dir: Path, earlier: Any, record: dict[str, Any]) -> None:
         raise MezoroiError(
             f"the dataset differs from the one {run_dir} was started with: use that one, {other}"
         )
+
+
+def _changes(earlier: Any, config: dict[str, Any]) -> str:
+    """The first settings that differ, in brackets; empty where `earlier` holds none of them."""
+    before, now = _by_name(earlier), _by_name(config)
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    told = [f"{name} is {now[name]}, was {before[name]}" for name in changed[:_TOLD]]
+    if len(changed) > _TOLD:
+        told.append(f"{len(changed) - _TOLD} more")
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _by_name(config: Any) -> dict[str, str]:
+    """Every setting of a recorded configuration by its whole name, as YAML writes it."""
+    found: dict[str, str] = {}
+    for name, section in config.items() if isinstance(config, dict) else ():
+        settings = section if isinstance(section, dict) else {"": section}
+        for key, value in settings.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            found[f"{name}.{key}".rstrip(".")] = text
+    return found
 
 
 def _defining(standard: Any) -> str:

@@ -74,14 +74,11 @@ def train(
     """
     config = effective_config(dataset, config or Config())
     run_dir = Path(run_dir)
-    standard = effective_standard(dataset)
-    require_enough(dataset, config.split.group)
-    dataset = complete_splits(dataset, config.split.seed, config.split.group)
-    dataset = replace(dataset, standard=standard)
+    dataset = ready_to_learn(dataset, config)
+    standard = dataset.standard
     if is_finished(run_dir, dataset, config, resume):
         return Grader.load(run_dir)
     learning, watching = dataset.select("train"), dataset.select("val")
-    require_every_grade(learning)
 
     size = input_size(dataset, config)
     outline_names = dataset.outline_names if dataset.has_outlines else ()
@@ -142,6 +139,23 @@ def train(
     reliability = fit_in_training(grader, dataset, run_dir, progress)
     write_bundle(bundle, run_dir)
     return Grader(bundle, gallery=gallery, reliability=reliability)
+
+
+def ready_to_learn(dataset: Dataset, config: Config) -> Dataset:
+    """The dataset with all its splits, and the standard that can be learned from it.
+
+    Raises
+    ------
+    MezoroiError
+        If it cannot be split, or leaves too little of a grade to learn from.
+    """
+    require_enough(dataset, config.split.group)
+    dataset = replace(
+        complete_splits(dataset, config.split.seed, config.split.group),
+        standard=effective_standard(dataset),
+    )
+    require_every_grade(dataset.select("train"))
+    return dataset
 
 
 def _alike_cells(network: GradingModel, size: InputSize, config: Config) -> AlikeCells | None:

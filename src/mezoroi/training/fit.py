@@ -21,7 +21,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from mezoroi.config import TrainConfig
 from mezoroi.errors import MezoroiError
-from mezoroi.files import atomic_path, write_text
+from mezoroi.files import atomic_path, read_numbers, write_text
 from mezoroi.training.data import GradingData
 from mezoroi.training.module import GradingModule
 from mezoroi.training.parts import PartLocalization
@@ -29,6 +29,7 @@ from mezoroi.training.parts import PartLocalization
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last", "best"
 EPOCHS_CSV = "epochs.csv"
+_ANEW = "train again in another folder with -o"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -76,9 +77,8 @@ class EpochLog(Callback):
         self.rows: list[dict[str, str]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.path.exists() and trainer.current_epoch > 0:
-            with self.path.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
+        if trainer.current_epoch > 0:
+            rows = read_numbers(self.path, "epoch")
             self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -114,7 +114,8 @@ def fit(
     Raises
     ------
     MezoroiError
-        If a checkpoint is damaged, the disk is full, or the training diverged.
+        If a checkpoint or the table of epochs is damaged, the disk is full, or the training
+        diverged.
     """
     folder = run_dir / CHECKPOINTS
     resumes = resume and (folder / f"{LAST}.ckpt").exists()
@@ -182,12 +183,11 @@ def _run(
 def _require_finite(module: GradingModule, log: Path) -> None:
     if all(value.isfinite().all() for value in module.state_dict().values()):
         return
-    with log.open(newline="", encoding="utf-8") as stream:
-        lost = [
-            f" (loss {row['train_loss']} from epoch {row['epoch']})"
-            for row in csv.DictReader(stream)
-            if not math.isfinite(float(row["train_loss"]))
-        ]
+    lost = [
+        f" (loss {row['train_loss']} from epoch {row['epoch']})"
+        for row in read_numbers(log, "epoch")
+        if not math.isfinite(float(row["train_loss"]))
+    ]
     raise MezoroiError(
         f"the training diverged{lost[0] if lost else ''}: lower train.lr, in another folder with -o"
     )
@@ -198,9 +198,9 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
-        raise MezoroiError(f"{path} is missing: train again without --resume") from error
+        raise MezoroiError(f"{path} is missing: {_ANEW}") from error
     except Exception as error:  # torch raises many kinds for damaged files
-        raise MezoroiError(f"{path} is damaged: train again without --resume") from error
+        raise MezoroiError(f"{path} is damaged: {_ANEW}") from error
     return loaded
 
 
@@ -223,7 +223,7 @@ def _weights_to_resume(module: GradingModule, last: Path) -> dict[str, Any] | No
     """
     checkpoint = read_checkpoint(last)
     if checkpoint["state_dict"].keys() != module.state_dict().keys():
-        raise MezoroiError(f"{last} is of another version: train again without --resume")
+        raise MezoroiError(f"{last} is of another version: {_ANEW}")
     for name, state in checkpoint.get("callbacks", {}).items():
         if name.startswith(EarlyStopping.__name__) and (
             # A loss that is not finite stops at once, whatever was counted.
