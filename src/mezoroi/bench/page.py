@@ -221,7 +221,7 @@ def _reading_section(ledger: Ledger) -> str:
         "(`model.similarity=reading`). *Frozen*: the stages that it reads do not learn "
         "(`train.frozen_stages=4`), so that every training reads alike, whatever its seed and its "
         "losses.\n",
-        *_tomato_tables(ledger, tomatoes.READ_ARMS),
+        *_tomato_tables(ledger, (*tomatoes.READ_ARMS, tomatoes.TRIVIAL)),
         "### Validation split (seed 0)\n",
         _validation_table(ledger, (*tomatoes.READ_ARMS, tomatoes.READING)),
     ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mezoroi.bench.baselines import COLOUR_HISTOGRAM, run_baseline
 from mezoroi.bench.cells import ARCFACE, MUTUAL_CHANNEL, SOFTMAX, Arm, run_cell
 from mezoroi.bench.ledger import Ledger
 from mezoroi.config import Config
@@ -32,6 +34,8 @@ FROZEN_READING = Arm(
 )
 """The stages that are read stay as they came: in training they would learn single fruits."""
 READ_ARMS = (SOFTMAX, FROZEN_READING)
+TRIVIAL = Arm(COLOUR_HISTOGRAM, {})
+"""Ripeness is colour: what colours alone tell, without a network and a seed."""
 PUBLISHED = 0
 """The split that the dataset brings; resplits are numbered from 1."""
 # Ripeness is colour, so little of it is jittered.
@@ -86,6 +90,12 @@ def run_reading(manifest: Path, work: Path, ledger: Ledger, progress: Progress =
     plan = [(arm, seed, PUBLISHED) for seed in SEEDS for arm in READ_ARMS]
     plan += [(arm, 0, resplit) for resplit in RESPLITS for arm in READ_ARMS]
     _run(plan, "test", manifest, work, ledger, progress)
+    dataset = without_same_pictures(load_dataset(manifest))
+    for resplit in (PUBLISHED, *RESPLITS):
+        learning = _resplit(dataset, resplit)
+        tests = {"test": learning.select("test")}
+        settings = tomato_settings(TRIVIAL.name, 0, resplit)
+        ledger.compute(settings, partial(run_baseline, TRIVIAL.name, learning, tests))
 
 
 def run_remedies(manifest: Path, work: Path, ledger: Ledger, progress: Progress = silent) -> None:
